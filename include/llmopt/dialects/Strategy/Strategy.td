@@ -1,0 +1,49 @@
+//===- Strategy.td - how a kernel is tiled, as an attribute
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_DIALECTS_STRATEGY_STRATEGY_TD
+#define LLMOPT_DIALECTS_STRATEGY_STRATEGY_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpBase.td"
+
+def Strategy_Dialect : Dialect {
+  let name = "strategy";
+  let cppNamespace = "::llmopt::strategy";
+  let summary = "Choices of phase Strategy: data only, read by the CPU and the CUDA generators";
+  let useDefaultAttributePrinterParser = 1;
+}
+
+class Strategy_Attr<string name, string attrMnemonic> : AttrDef<Strategy_Dialect, name> {
+  let mnemonic = attrMnemonic;
+}
+
+/// One M-bucket of a matrix product: used while M <= maxM (the last bucket has maxM = 0, without bound).
+def Strategy_GemmBucketAttr : Strategy_Attr<"GemmBucket", "gemm_bucket"> {
+  let summary = "Register tile `rows` x `columns`, K in blocks of `kBlock`, rows in blocks of `mBlock`";
+  let parameters = (ins "int64_t":$maxM, "int64_t":$rows, "int64_t":$columns, "int64_t":$kBlock, "int64_t":$mBlock);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Strategy_GemmAttr : Strategy_Attr<"Gemm", "gemm"> {
+  let summary = "A matrix product with packed weights (panels of 16 columns), by M-bucket";
+  let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits);
+  let assemblyFormat = "`<` `vector_bits` `=` $vectorBits `,` `[` $buckets `]` `>`";
+}
+
+def Strategy_LoopsAttr : Strategy_Attr<"Loops", "loops"> {
+  let summary = "A loop nest: elements of one work unit, vector width in bits";
+  let parameters = (ins "int64_t":$unitElements, "int64_t":$vectorBits);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Strategy_AttentionAttr : Strategy_Attr<"Attention", "attention"> {
+  let summary = "Online-softmax attention: query rows and keys a block";
+  let parameters = (ins "int64_t":$queryBlock, "int64_t":$keyBlock, "int64_t":$vectorBits);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+#endif // LLMOPT_DIALECTS_STRATEGY_STRATEGY_TD

@@ -1,0 +1,24 @@
+//===- HuggingFace.h - import of a Hugging Face model folder ----*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_FRONTENDS_HUGGINGFACE_H
+#define LLMOPT_FRONTENDS_HUGGINGFACE_H
+
+#include "llmopt/frontends/ImportedModel.h"
+
+namespace llmopt {
+
+struct HuggingFaceOptions {
+  /// Further folders with architecture descriptions (*.json), searched before the built-in ones.
+  std::vector<std::string> architectureFolders;
+};
+
+/// config.json + (sharded) safetensors. One error lists everything unsupported that was found.
+Result<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &folder, const HuggingFaceOptions &options = {});
+
+} // namespace llmopt
+
+#endif // LLMOPT_FRONTENDS_HUGGINGFACE_H

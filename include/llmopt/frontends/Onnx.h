@@ -1,0 +1,36 @@
+//===- Onnx.h - import of an ONNX file --------------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_FRONTENDS_ONNX_H
+#define LLMOPT_FRONTENDS_ONNX_H
+
+#include "llmopt/frontends/ImportedModel.h"
+#include "llmopt/lib/Support/Tensor.h"
+
+#include <map>
+
+namespace llmopt {
+
+struct OnnxOptions {
+  /// --dim NAME=V: dimensions fixed when compiling.
+  std::map<std::string, int64_t> fixedDims;
+  /// Folder that external data is read beneath; empty: the model file's.
+  std::string externalDataFolder;
+};
+
+/// An ONNX file of opset 7 to 25. One error lists every unsupported node found.
+Result<ImportedModel> importOnnx(mlir::MLIRContext &context, const std::string &path, const OnnxOptions &options = {});
+
+/// A TensorProto in a file of its own, as ONNX test data has them (input_0.pb).
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+Result<NamedTensor> readTensorProto(const std::string &path);
+
+} // namespace llmopt
+
+#endif // LLMOPT_FRONTENDS_ONNX_H

@@ -1,0 +1,70 @@
+//===- ShapeAnalysis.h - shapes in symbols ------------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// For each value of a function: its dimensions as symbolic expressions and, for small integer tensors (shapes, slice
+// bounds), its elements too, as far as they follow from the function's inputs. Frontends ask it for result types while
+// they build; passes and code generation ask it again later. `inferShape` is the one place that knows each
+// operation's shape rule.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_ANALYSIS_SHAPEANALYSIS_H
+#define LLMOPT_LIB_ANALYSIS_SHAPEANALYSIS_H
+
+#include "llmopt/lib/Analysis/SymExpr.h"
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Operation.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace mlir {
+class OpBuilder;
+}
+
+namespace llmopt {
+
+struct ValueShape {
+  llvm::SmallVector<SymExpr, 4> dims;
+  /// Elements in row-major order, for integer tensors of at most kMaxTracked elements; entries may be unknown.
+  std::optional<llvm::SmallVector<SymExpr, 4>> elements;
+};
+
+class ShapeAnalysis {
+public:
+  static constexpr int64_t kMaxTracked = 128;
+
+  explicit ShapeAnalysis(SymContext &symbols) : symbols_(symbols) {}
+  SymContext &symbols() { return symbols_; }
+
+  /// Seeds the arguments from `llm.dims` (or fresh symbols for `?` without a name) and infers every operation,
+  /// the regions of `exec.kernel` included.
+  void run(mlir::Operation *function);
+  /// Infers one operation whose operands are known to the analysis; static dimensions of the result types win over
+  /// unknown ones. Records and returns the shapes of its results; a dimension that cannot be told is unknown.
+  llvm::SmallVector<ValueShape, 1> infer(mlir::Operation *op);
+  /// The shape of a value; infers its defining operation if that has not been done. Never fails: unknown dims where nothing is known.
+  const ValueShape &shapeOf(mlir::Value value);
+  void set(mlir::Value value, ValueShape shape) { shapes_[value] = std::move(shape); }
+
+  /// The tensor type that says what is known: constants become static sizes, anything else `?`.
+  static mlir::RankedTensorType typeOf(const ValueShape &shape, mlir::Type elementType);
+  /// Elements of a small integer tensor as plain integers, if all are constant.
+  std::optional<llvm::SmallVector<int64_t>> constantElements(mlir::Value value);
+
+private:
+  SymContext &symbols_;
+  llvm::DenseMap<mlir::Value, ValueShape> shapes_;
+};
+
+/// Builds `op` with result types found by the analysis instead of given by the caller:
+/// `createInferred(builder, loc, analysis, "llm.add", {a, b})`. The element type of each result follows the operation's rule
+/// (that of the first operand, i1 for comparisons, i64 for shape ...) unless `elementType` is given (cast).
+mlir::Operation *createInferred(mlir::OpBuilder &builder, mlir::Location loc, ShapeAnalysis &analysis, llvm::StringRef opName,
+                                mlir::ValueRange operands, llvm::ArrayRef<mlir::NamedAttribute> attributes = {},
+                                mlir::Type elementType = {});
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_ANALYSIS_SHAPEANALYSIS_H

@@ -1,0 +1,43 @@
+//===- Target.h - what --target knows ---------------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_TARGET_TARGET_H
+#define LLMOPT_LIB_TARGET_TARGET_H
+
+#include "llmopt/lib/Support/Status.h"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmopt {
+
+/// One row of the target table: facts about a machine, from which strategies follow.
+struct Target {
+  std::string name;                  ///< "x86-64-v3"
+  std::string cpu;                   ///< LLVM's -mcpu for scheduling and features: "x86-64-v3", "znver4"
+  std::vector<std::string> features; ///< what the machine must have, as /proc/cpuinfo names it
+  int vectorBits = 128;              ///< native vector register width
+  int vectorRegisters = 16;
+  bool fma = false;
+  bool bf16Dot = false;              ///< vdpbf16ps
+  bool int8Dot = false;              ///< vpdpbusd on full vectors
+  int l1Bytes = 32 << 10, l2Bytes = 512 << 10, l3Bytes = 16 << 20;
+};
+
+/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", and "native" (resolved to the best row this machine runs).
+Result<Target> findTarget(std::string_view name);
+std::span<const Target> allTargets();
+
+/// Features of this machine, as /proc/cpuinfo names them; LLMOPT_CPU=<target> restricts them to that row's.
+std::vector<std::string> hostFeatures();
+/// Features the target needs and this machine lacks.
+std::vector<std::string> missingFeatures(std::span<const std::string> needed);
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_TARGET_TARGET_H

@@ -1,0 +1,120 @@
+//===- Target.cpp - the target table --------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/lib/Target/Target.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cpuid.h>
+
+using namespace llmopt;
+
+namespace {
+
+const std::vector<Target> &table() {
+  static const std::vector<Target> rows = {
+      {.name = "x86-64", .cpu = "x86-64", .features = {"sse2"}, .vectorBits = 128, .vectorRegisters = 16},
+      {.name = "x86-64-v3",
+       .cpu = "x86-64-v3",
+       .features = {"avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
+       .vectorBits = 256,
+       .vectorRegisters = 16,
+       .fma = true},
+      {.name = "x86-64-v4",
+       .cpu = "x86-64-v4",
+       .features = {"avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "movbe", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+       .vectorBits = 512,
+       .vectorRegisters = 32,
+       .fma = true,
+       .l2Bytes = 1 << 20,
+       .l3Bytes = 32 << 20},
+  };
+  return rows;
+}
+
+struct CpuBit {
+  const char *name;
+  unsigned leaf, subleaf;
+  char reg;
+  unsigned bit;
+};
+
+constexpr CpuBit kCpuBits[] = {
+    {"sse2", 1, 0, 'd', 26},     {"fma", 1, 0, 'c', 12},      {"movbe", 1, 0, 'c', 22},    {"avx", 1, 0, 'c', 28},
+    {"f16c", 1, 0, 'c', 29},     {"bmi1", 7, 0, 'b', 3},      {"avx2", 7, 0, 'b', 5},      {"bmi2", 7, 0, 'b', 8},
+    {"avx512f", 7, 0, 'b', 16},  {"avx512dq", 7, 0, 'b', 17}, {"avx512cd", 7, 0, 'b', 28}, {"avx512bw", 7, 0, 'b', 30},
+    {"avx512vl", 7, 0, 'b', 31}, {"avx512_vnni", 7, 0, 'c', 11}, {"avx512_bf16", 7, 1, 'a', 5},
+};
+
+/// Register state the operating system saves (XCR0): bits 1,2 for ymm, 5..7 for zmm as well.
+unsigned savedState() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 27)))
+    return 0;
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+
+std::vector<std::string> probeHost() {
+  unsigned state = savedState();
+  std::vector<std::string> found;
+  for (const CpuBit &bit : kCpuBits) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(bit.leaf, bit.subleaf, &a, &b, &c, &d))
+      continue;
+    unsigned value = bit.reg == 'a' ? a : bit.reg == 'b' ? b : bit.reg == 'c' ? c : d;
+    std::string_view name = bit.name;
+    bool zmm = name.starts_with("avx512"), ymm = zmm || name.starts_with("avx") || name == "fma" || name == "f16c";
+    bool saved = (!ymm || (state & 6) == 6) && (!zmm || (state & 0xe0) == 0xe0);
+    if (((value >> bit.bit) & 1) && saved)
+      found.emplace_back(name);
+  }
+  return found;
+}
+
+bool contains(std::span<const std::string> list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+} // namespace
+
+std::span<const Target> llmopt::allTargets() { return table(); }
+
+std::vector<std::string> llmopt::hostFeatures() {
+  std::vector<std::string> host = probeHost();
+  const char *limit = std::getenv("LLMOPT_CPU");
+  if (!limit || !*limit)
+    return host;
+  for (const Target &row : table())
+    if (row.name == limit)
+      std::erase_if(host, [&](const std::string &name) { return !contains(row.features, name) && name != "sse2"; });
+  return host;
+}
+
+std::vector<std::string> llmopt::missingFeatures(std::span<const std::string> needed) {
+  std::vector<std::string> host = hostFeatures(), missing;
+  for (const std::string &name : needed)
+    if (!contains(host, name))
+      missing.push_back(name);
+  return missing;
+}
+
+Result<Target> llmopt::findTarget(std::string_view name) {
+  if (name == "native") {
+    for (auto row = table().rbegin(); row != table().rend(); ++row)
+      if (missingFeatures(row->features).empty())
+        return *row;
+    return table().front();
+  }
+  std::string known = "native";
+  for (const Target &row : table()) {
+    if (row.name == name)
+      return row;
+    known += ", " + row.name;
+  }
+  return usageError("E0301", "unknown target '" + std::string(name) + "'; known: " + known);
+}
