@@ -1,3 +1,9 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
 #include "llmopt/lib/Support/Status.h"
 
 using namespace llmopt;

@@ -1,0 +1,145 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/lib/Support/DType.h"
+#include "llmopt/lib/Support/Npy.h"
+#include "llmopt/lib/Support/Tensor.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+using namespace llmopt;
+
+TEST(SupportDType, NamesAndSizes) {
+  for (int i = 0; i <= int(DType::Bool); ++i)
+    EXPECT_EQ(parseDType(dtypeName(DType(i))), DType(i));
+  EXPECT_EQ(parseDType("f8"), std::nullopt);
+  EXPECT_EQ(dtypeSize(DType::BF16), 2u);
+}
+
+// The value of a half by its definition, in double.
+static double halfValue(uint16_t bits) {
+  int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+TEST(SupportDType, EveryHalfSurvivesTheRoundTrip) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    float value = f16ToFloat(uint16_t(bits));
+    if ((bits & 0x7fff) > 0x7c00) {
+      EXPECT_TRUE(std::isnan(value)) << bits;
+      EXPECT_EQ(floatToF16(value) & 0x7e00, 0x7e00) << bits;
+      continue;
+    }
+    if ((bits & 0x7fff) == 0x7c00)
+      EXPECT_TRUE(std::isinf(value)) << bits;
+    else
+      EXPECT_EQ(double(value), halfValue(uint16_t(bits))) << bits;
+    EXPECT_EQ(floatToF16(value), bits);
+  }
+}
+
+TEST(SupportDType, EveryHalfMidpointRoundsToEven) {
+  for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    // 65536 takes the place of infinity, half an ulp beyond the largest half.
+    double low = halfValue(uint16_t(bits)), high = bits == 0x7bff ? 65536.0 : halfValue(uint16_t(bits + 1));
+    float middle = float((low + high) / 2);
+    uint16_t even = uint16_t(bits & 1 ? bits + 1 : bits);
+    EXPECT_EQ(floatToF16(middle), even) << bits;
+    EXPECT_EQ(floatToF16(-middle), even | 0x8000) << bits;
+    EXPECT_EQ(floatToF16(std::nextafter(middle, 0.f)), bits);
+    EXPECT_EQ(floatToF16(std::nextafter(middle, 1e9f)), bits + 1);
+  }
+}
+
+TEST(SupportDType, EveryBfloatSurvivesAndMidpointsRoundToEven) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    float value = bf16ToFloat(uint16_t(bits));
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(bf16ToFloat(floatToBf16(value)))) << bits;
+      continue;
+    }
+    EXPECT_EQ(floatToBf16(value), bits);
+    if (std::isinf(value))
+      continue;
+    uint32_t middle = bits << 16 | 0x8000;
+    EXPECT_EQ(floatToBf16(std::bit_cast<float>(middle)), bits & 1 ? bits + 1 : bits);
+    EXPECT_EQ(floatToBf16(std::bit_cast<float>(middle - 1)), bits);
+    EXPECT_EQ(floatToBf16(std::bit_cast<float>(middle + 1)), bits + 1);
+  }
+  // A NaN whose payload lies in the dropped bits alone must not become infinity.
+  EXPECT_TRUE(std::isnan(bf16ToFloat(floatToBf16(std::bit_cast<float>(0x7f800001u)))));
+}
+
+TEST(SupportTensor, OwnsAlignedZeroedBytes) {
+  Tensor tensor(DType::F32, {2, 3});
+  EXPECT_EQ(tensor.typeName(), "f32[2, 3]");
+  EXPECT_EQ(tensor.bytes(), 24u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data()) % 64, 0u);
+  EXPECT_EQ(tensor.at(5), 0);
+  tensor.as<float>()[5] = 2.5f;
+  Tensor copy = tensor, moved = std::move(tensor);
+  copy.as<float>()[5] = 1;
+  EXPECT_EQ(moved.at(5), 2.5);
+  EXPECT_EQ(copy.at(5), 1);
+  EXPECT_EQ(Tensor(DType::I64, {}).elements(), 1);
+  EXPECT_EQ(Tensor(DType::I64, {4, 0}).data(), nullptr);
+}
+
+namespace {
+class SupportNpy : public testing::Test {
+protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "llmopt-npy-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string file(std::string_view bytes) {
+    std::ofstream(folder_ + "/t.npy", std::ios::binary) << bytes;
+    return folder_ + "/t.npy";
+  }
+  static std::string npy(std::string header, std::string_view data) {
+    return std::string("\x93NUMPY\x01\x00", 8) + char(header.size()) + '\0' + header + std::string(data);
+  }
+  std::string folder_;
+};
+} // namespace
+
+TEST_F(SupportNpy, RoundTripsEveryType) {
+  for (int i = 0; i <= int(DType::Bool); ++i) {
+    Tensor tensor(DType(i), {3, 1, 2});
+    static_cast<uint8_t *>(tensor.data())[tensor.bytes() - 1] = 1;
+    ASSERT_TRUE(writeNpy(folder_ + "/x.npy", tensor).ok());
+    Result<Tensor> back = readNpy(folder_ + "/x.npy");
+    ASSERT_TRUE(back.ok()) << back.error().str();
+    EXPECT_EQ(back->dtype(), DType(i) == DType::BF16 ? DType::F32 : DType(i));
+    EXPECT_EQ(back->shape(), tensor.shape());
+    EXPECT_EQ(back->at(5), tensor.at(5));
+  }
+}
+
+TEST_F(SupportNpy, RefusesDamage) {
+  auto code = [&](std::string_view bytes) {
+    Result<Tensor> tensor = readNpy(file(bytes));
+    return tensor.ok() ? "ok" : tensor.error().code;
+  };
+  std::string good = "{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }\n";
+  EXPECT_EQ(code(npy(good, "abcd")), "ok");
+  EXPECT_EQ(code(npy(good, "abc")), "E0121");
+  EXPECT_EQ(code(npy(good, "abcde")), "E0121");
+  EXPECT_EQ(code(""), "E0121");
+  EXPECT_EQ(code("\x93NUMPY\x01 \xff\xff{}"), "E0121");
+  EXPECT_EQ(code(npy("{'descr': '>i2', 'fortran_order': False, 'shape': (2,), }\n", "abcd")), "E0122");
+  EXPECT_EQ(code(npy("{'descr': '<i2', 'fortran_order': True, 'shape': (2,), }\n", "abcd")), "E0122");
+  EXPECT_EQ(code(npy("{'descr': '<i2', 'fortran_order': False, 'shape': (-2,), }\n", "abcd")), "E0121");
+  EXPECT_EQ(code(npy("{'descr': '<i8', 'fortran_order': False, 'shape': (4294967296, 4294967296), }\n", "")), "E0121");
+  EXPECT_EQ(code(npy("{'descr': '<i8', 'fortran_order': False}\n", "")), "E0121");
+}
