@@ -7,8 +7,8 @@
 
 Inputs:  input_ids, attention_mask, position_ids, past_key_values.<layer>.key, past_key_values.<layer>.value
 Outputs: logits, present.<layer>.key, present.<layer>.value
-Free dimensions: batch, sequence, past, and total = past + sequence in the mask and in the present tensors. With past = 0 the same
-graph does the prompt. The file is compared with PyTorch in ONNX Runtime, as a prompt of two rows and as steps after it.
+Free dimensions: batch, sequence, past, and "past + sequence" in the mask and in the present tensors. With past = 0 the same graph
+does the prompt. The file is compared with PyTorch in ONNX Runtime, as a prompt of two rows and as steps after it.
 """
 import argparse
 import numpy
@@ -61,13 +61,26 @@ def export(wrapped, config, path, exporter, opset, dtype):
                   [{0: batch, 2: past} for _ in example[3]])
         torch.onnx.export(wrapped, example, path, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
                           opset_version=opset, dynamo=True, external_data=False)
+        name_mask_length(path)
     else:
-        axes = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "total"},
+        axes = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "past + sequence"},
                 "position_ids": {0: "batch", 1: "sequence"}, "logits": {0: "batch", 1: "sequence"}}
         axes |= {name: {0: "batch", 2: "past"} for name in inputs[3:]}
-        axes |= {name: {0: "batch", 2: "total"} for name in outputs[1:]}
+        axes |= {name: {0: "batch", 2: "past + sequence"} for name in outputs[1:]}
         torch.onnx.export(wrapped, example, path, input_names=inputs, output_names=outputs, dynamic_axes=axes,
                           opset_version=opset, dynamo=False)
+
+
+def name_mask_length(path):
+    """torch.export cannot say that one dimension is the sum of two others, so it invents a name for the mask's length."""
+    model = onnx.load(path)
+    mask = next(value for value in model.graph.input if value.name == "attention_mask")
+    invented = mask.type.tensor_type.shape.dim[1].dim_param
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param == invented:
+                dim.dim_param = "past + sequence"
+    onnx.save(model, path)
 
 
 def check(wrapped, config, path, dtype):

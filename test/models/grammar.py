@@ -21,6 +21,7 @@ import re
 import sys
 import zlib
 
+from grammar_scenery import interlude
 from grammar_words import (ANIMALS, COLOURS, CONTESTS, DAYS, DISHES, GOODS_KNOWN, LANDMARKS, MEN, NUMBER_WORDS, OBJECTS, PETS,
                            PLACE_HEADS, PLACE_TAILS, PRIZES, PRODUCE, PROVERBS, RIVERS, SEASON_SIGN, SPOTS, TRADES, TRAITS,
                            WEATHER, WOMEN)
@@ -81,6 +82,9 @@ class Writer:
         self.paragraphs = [[]]
         self.facts = []
         self.used = set()
+        self.setting = None   # the Story, once there is one
+
+    COLOURS, GOODS, HEADS, TAILS, TRADES = COLOURS, GOODS_KNOWN, PLACE_HEADS, PLACE_TAILS, TRADES
 
     def pick(self, options):
         options = list(options)
@@ -129,8 +133,20 @@ class Writer:
             self.say(f'{who} {verb}{how}: "{words}"')
 
     def paragraph(self):
+        """Ends a paragraph, sometimes with a look around."""
+        self.aside(0.7)
         if self.paragraphs[-1]:
             self.paragraphs.append([])
+
+    def somebody(self, setting):
+        """One of those the reader has met."""
+        met = [who for who in (setting.hero, setting.other) if any(who.name in text for part in self.paragraphs for text in part)]
+        return self.pick(met or [setting.hero])
+
+    def aside(self, probability):
+        while self.setting and self.chance(probability):
+            self.say(interlude(self, self.setting))
+            probability /= 2
 
     def fact(self, question, answer):
         self.facts.append((question, answer))
@@ -175,6 +191,7 @@ class Story:
         self.sign = writer.pick(SEASON_SIGN[self.season])
         self.hero = writer.person(first=True, town=self.town)
         self.other = writer.person()
+        writer.setting = self
 
     def opening(self):
         w, town, hero = self.w, self.town, self.hero
@@ -198,6 +215,7 @@ class Story:
             f"[Every day|From morning to evening|Six days a week] {hero.he} {hero.works} [in|at] the {hero.place} and made {w.pick(hero.wares)}."
             if hero.trade not in ("fisher", "shepherd", "tinker", "gardener") else f"[Every day|Six days a week] {hero.he} {hero.works}.",
         ]))
+        w.aside(0.8)
         w.fact(f"[What was {hero}'s trade?|What did {hero} do for a living?]", f"{hero} was a {hero.trade}.")
         w.fact("[Where does the story take place?|Where did this happen?]", f"In {town.name}, on the river {town.river}.")
 
@@ -208,6 +226,7 @@ class Story:
             f"[That day|On {w.pick(DAYS)}] {self.weather}, [so|and] {self.effect}.",
             f"It was {self.season}. {capital(self.weather)}, and {self.effect}.",
         ]))
+        w.aside(0.4)
         w.fact("[What season was it?|In which season did this happen?]", f"It was {self.season}.")
 
     def moral(self):
@@ -344,7 +363,7 @@ def repair(s):
     w.paragraph()
     w.say(f"{hero} [took|reached for|looked for] the {tool} and [began|set to work].",
           f"{capital(hero.he)} was {hero.trait}: {hero.he} {hero.habit}. [Even so|All the same|So] the work went [slowly|well|badly at first].",
-          f"[At night|Outside] {s.weather}, but the lamp in the {hero.place} [went on burning|burned until midnight].")
+          f"Outside {s.weather}, but the lamp in the {hero.place} [went on burning|burned until midnight].")
     w.paragraph()
     w.say(f"On {ready} {other} came back. The {kind} [looked like new|was whole again|shone like the sun].")
     w.speak(other, "[How much do I owe you|What does it cost|What do I pay]?")
@@ -478,6 +497,7 @@ def letter(s):
     third = w.person()
     thing, kind, _ = w.thing()
     dish = w.pick(DISHES)
+    w.setting = None   # the writer of a letter does not look at themselves from outside
     w.say(f"Dear {other},")
     w.paragraph()
     w.say(f"[I am writing to you from|Greetings from] {town.name}, {w.pick([f'a {town.size} on the river {town.river}', f'where they make the best {town.known_for}' if town.known_for not in ('apples', 'salt') else f'where you get the best {town.known_for}'])}.",
@@ -503,6 +523,7 @@ def letter(s):
 
 def portrait(s):
     w, town, hero, other = s.w, s.town, s.hero, s.other
+    w.setting = None   # told in the present
     third = w.person()
     houses = w.integer(21, 99)
     w.say(w.pick([f"{town.name} is a {town.size} of {houses} houses on the river {town.river}.",
@@ -575,6 +596,7 @@ def diary(s):
     total = w.integer(12, 40)
     w.say(f"{hero} had promised {other} the {other.trade} {number(total)} {goal}, and this is what {hero.he} wrote in {hero.his} diary.")
     done = 0
+    w.setting = None   # a diary has its own asides
     day = w.integer(0, 6)
     while done < total:
         w.paragraph()
