@@ -1,0 +1,45 @@
+//===- ElementTypes.cpp - DType and MLIR element types --------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/dialects/LLM/ElementTypes.h"
+
+using namespace mlir;
+
+Type llmopt::llm::elementTypeOf(MLIRContext *context, DType type) {
+  auto integer = [&](unsigned width, IntegerType::SignednessSemantics sign = IntegerType::Signless) {
+    return IntegerType::get(context, width, sign);
+  };
+  switch (type) {
+  case DType::F32: return Float32Type::get(context);
+  case DType::F64: return Float64Type::get(context);
+  case DType::F16: return Float16Type::get(context);
+  case DType::BF16: return BFloat16Type::get(context);
+  case DType::I8: return integer(8);
+  case DType::I16: return integer(16);
+  case DType::I32: return integer(32);
+  case DType::I64: return integer(64);
+  case DType::U8: return integer(8, IntegerType::Unsigned);
+  case DType::U16: return integer(16, IntegerType::Unsigned);
+  case DType::U32: return integer(32, IntegerType::Unsigned);
+  case DType::U64: return integer(64, IntegerType::Unsigned);
+  case DType::Bool: return integer(1);
+  }
+  return {};
+}
+
+std::optional<llmopt::DType> llmopt::llm::dtypeOf(Type type) {
+  if (type.isF32()) return DType::F32;
+  if (type.isF64()) return DType::F64;
+  if (type.isF16()) return DType::F16;
+  if (type.isBF16()) return DType::BF16;
+  if (type.isInteger(1)) return DType::Bool;
+  bool isUnsigned = type.isUnsignedInteger();
+  if (type.isInteger(8)) return isUnsigned ? DType::U8 : DType::I8;
+  if (type.isInteger(16)) return isUnsigned ? DType::U16 : DType::I16;
+  if (type.isInteger(32)) return isUnsigned ? DType::U32 : DType::I32;
+  if (type.isInteger(64)) return isUnsigned ? DType::U64 : DType::I64;
+  return std::nullopt;
+}
