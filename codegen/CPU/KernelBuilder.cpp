@@ -262,7 +262,7 @@ Value KernelBuilder::loadPart(VectorType type, Value base, Value offset, Value c
   Type element = type.getElementType();
   Value mask = laneMask(builder_, loc_, type.getNumElements(), count);
   Value zero = arith::ConstantOp::create(builder_, loc_, builder_.getZeroAttr(type));
-  return LLVM::MaskedLoadOp::create(builder_, loc_, type, address(base, offset, element), mask, ValueRange{zero},
+  return LLVM::MaskedLoadOp::create(builder_, loc_, type, address(base, offset, element), mask, zero,
                                     builder_.getI32IntegerAttr(int32_t(elementBytes(element))));
 }
 void KernelBuilder::storePart(Value value, Value base, Value offset, Value count) {

@@ -52,6 +52,8 @@ public:
 
   SymExpr constant(int64_t value);
   SymExpr symbol(std::string_view name);
+  /// From now on proofs may use symbol >= minimum (a sequence is never empty). Call it before expressions are made.
+  void assumeAtLeast(std::string_view symbol, int64_t minimum);
   SymExpr add(SymExpr a, SymExpr b);
   SymExpr sub(SymExpr a, SymExpr b);
   SymExpr mul(SymExpr a, SymExpr b);
@@ -73,8 +75,10 @@ public:
   bool provenLessEqual(SymExpr a, SymExpr b);
   bool provenMultipleOf(SymExpr a, int64_t factor) const;
 
+  struct Impl; ///< of use to the implementation only
+
 private:
-  struct Impl;
+  SymExpr divide(SymExpr a, SymExpr b, bool up);
   std::unique_ptr<Impl> impl_;
 };
 

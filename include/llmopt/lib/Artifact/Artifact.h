@@ -12,10 +12,12 @@
 //   12      4      flags, 0          32  8  XXH3 of the JSON table
 //                                    40  24 zero, but for the last 8: XXH3 of bytes 0..55
 //
-// The table: {"abi": 1, "producer": "...", "model": {...}, "targets": [...], "sections": [{"name", "offset", "length",
-// "hash", "required"}]}. Sections begin at multiples of 4096, in order, without holes other than zero padding.
+// The table: {"abi": 1, "producer": "...", "targets": [{"name", "features"}], "sections": [{"name", "offset", "length",
+// "hash", "required"}]}; hashes are 16 hexadecimal digits. Sections begin at multiples of 4096, in order, without holes
+// other than zero padding; the first begins at kTableRoom, since the table is written last.
 //
-//   model          metadata: architecture, vocabulary size, special tokens, generation defaults, source, hashes (JSON)
+//   model          metadata: architecture, vocabulary size, special tokens, generation defaults, source, hashes (JSON);
+//                  keys in docs/artifact.md
 //   plan/<target>  lib/Artifact/Plan.h (JSON)
 //   code/<target>  one ELF shared object without dependencies
 //   weights        every tensor, 64-byte aligned, once for all targets
@@ -37,6 +39,9 @@
 namespace llmopt {
 
 inline constexpr uint16_t kArtifactMajor = 1, kArtifactMinor = 0;
+/// Bytes kept for header and table; the sections come behind.
+inline constexpr uint64_t kTableRoom = 16384;
+inline constexpr uint64_t kSectionAlignment = 4096;
 
 struct Section {
   std::string name;
@@ -50,7 +55,7 @@ struct TargetRequirement {
   std::vector<std::string> features; ///< "avx2", "fma", ...
 };
 
-/// Writes an artifact section by section; the table comes last, so its room is reserved first.
+/// Writes an artifact section by section; the table comes last, so its room is reserved first. Errors: E0209.
 class ArtifactWriter {
 public:
   static Result<ArtifactWriter> create(const std::string &path);
@@ -71,10 +76,11 @@ private:
   std::vector<Section> sections_;
 };
 
-/// A mapped artifact. Opening checks header, table and section bounds; `verify` checks contents.
+/// A mapped artifact. Opening checks header, table, padding, section bounds and the metadata; `verify` checks contents.
 class Artifact {
 public:
-  /// Codes: E0201 not an artifact, E0202 damaged header or table, E0203 version, E0204 unknown required section.
+  /// Codes: E0201 not an artifact, E0202 damaged header or table, E0203 version, E0204 unknown required section, E0205
+  /// damaged metadata.
   static Result<Artifact> open(const std::string &path);
   const std::string &path() const { return path_; }
   const Json &model() const { return model_; }
@@ -87,6 +93,10 @@ public:
   Status verifyAll() const;
 
 private:
+  Status readHeader(std::span<const std::byte> bytes, std::string_view &table) const;
+  Status readTable(std::string_view text);
+  Status checkSections() const;
+  Status readModel();
   std::string path_;
   MappedFile file_;
   Json model_;
