@@ -12,45 +12,15 @@
 #define LLMOPT_CODEGEN_CPU_KERNELFAMILY_H
 
 #include "codegen/CPU/KernelBuilder.h"
+#include "codegen/Common/LoweredKernel.h"
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
-#include "llmopt/lib/Support/DType.h"
 #include "llmopt/lib/Support/Status.h"
 #include "llmopt/lib/Target/Target.h"
 
-#include <map>
 #include <string>
-#include <vector>
 
 namespace llmopt::cpu {
-
-/// One function made for a kernel: used while the selector is <= limit (0: always).
-struct KernelVariant {
-  std::string symbol;
-  int64_t limit = 0;
-  SymExpr units;        ///< number of work units
-  SymExpr scratchBytes; ///< per thread; unknown means none
-};
-
-/// How a weight operand must lie in the artifact.
-///   "row_major"  as stored
-///   "panel16"    a matrix of N outputs by K inputs as [ceil(N / 16)][K][16], outputs beyond N zero (f32, f16)
-///   "panel16x2"  the same for bf16: [ceil(N / 16)][ceil(K / 2)][16][2], k pairs together (vdpbf16ps order)
-struct WeightLayout {
-  std::string name = "row_major";
-  bool outputsFirst = true; ///< the operand is [N, K]; false: [K, N] (llm.linear `transposed`)
-};
-
-struct LoweredKernel {
-  std::vector<KernelVariant> variants;
-  SymExpr selector;              ///< what the limits compare with (M); unknown where there is one variant
-  std::vector<SymExpr> dims;     ///< dims read by all variants, in order (the leading unit count not included)
-  std::map<unsigned, WeightLayout> weightLayouts; ///< by operand; others are row major
-  std::vector<int64_t> states;   ///< key-value states bound after the outputs
-  std::map<unsigned, SymExpr> outputBytes; ///< outputs that need more room than their shape says (padding)
-  SymExpr flops, bytesMoved;     ///< for profiles
-  bool optimizeLoops = false;    ///< LLVM's -O2 pipeline wanted (plain loops); kernels unrolled by hand do not want it
-};
 
 /// What a family gets besides the kernel.
 struct FamilyContext {
