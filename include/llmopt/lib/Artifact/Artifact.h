@@ -17,7 +17,7 @@
 // other than zero padding; the first begins at kTableRoom, since the table is written last.
 //
 //   model          metadata: architecture, vocabulary size, special tokens, generation defaults, source, hashes (JSON);
-//                  keys in docs/artifact.md
+//                  keys in ModelInfo.h
 //   plan/<target>  lib/Artifact/Plan.h (JSON)
 //   code/<target>  one ELF shared object without dependencies
 //   weights        every tensor, 64-byte aligned, once for all targets

@@ -47,7 +47,7 @@ struct Buffer {
   std::string name; ///< input, output and weight name; the source node's name for the arena
   BufferKind kind = BufferKind::Arena;
   DType dtype = DType::F32;
-  std::vector<ExprId> shape; ///< logical dimensions
+  std::vector<ExprId> shape = {}; ///< logical dimensions
   ExprId bytes = 0;          ///< size, padding included
   uint32_t index = 0;        ///< Weight: index into Plan::weights; State: index into Plan::states
   uint32_t firstStage = 0, lastStage = 0; ///< Arena, Output: first writer and last user; the runtime places by these
@@ -63,30 +63,30 @@ struct Variant {
 
 struct Stage {
   std::string name;                ///< source location, for profiles and errors
-  std::string family;              ///< generator ("linear", "loops", ...)
-  std::vector<uint32_t> bindings;  ///< buffers in kernel order
-  std::vector<ExprId> dims;        ///< KernelArgs::dims[1...]; dims[0] is the chosen variant's units
+  std::string family = {};          ///< generator ("linear", "loops", ...)
+  std::vector<uint32_t> bindings = {};  ///< buffers in kernel order
+  std::vector<ExprId> dims = {};        ///< KernelArgs::dims[1...]; dims[0] is the chosen variant's units
   ExprId selector = 0;             ///< the value that chooses the variant
-  std::vector<Variant> variants;   ///< ordered by limit
+  std::vector<Variant> variants = {};   ///< ordered by limit
   bool barrier = true;             ///< later stages read what this one writes
   ExprId flops = 0, bytesMoved = 0; ///< for profiles: arithmetic done, memory that must move
 };
 
 struct Entry {
   std::string name; ///< "step", "encode" or "main"
-  std::vector<std::string> symbols;
-  std::vector<Expr> expressions;
-  std::vector<Buffer> buffers;
-  std::vector<uint32_t> inputs, outputs; ///< buffer indices in signature order
-  std::vector<Stage> stages;
+  std::vector<std::string> symbols = {};
+  std::vector<Expr> expressions = {};
+  std::vector<Buffer> buffers = {};
+  std::vector<uint32_t> inputs = {}, outputs = {}; ///< buffer indices in signature order
+  std::vector<Stage> stages = {};
 };
 
 /// A packed or plain tensor in the weight section.
 struct Weight {
   std::string name;        ///< name in the source model
   DType dtype = DType::F32;
-  std::vector<int64_t> shape; ///< logical
-  std::string layout;      ///< "row_major", "panel16", ...
+  std::vector<int64_t> shape = {}; ///< logical
+  std::string layout = {}; ///< "row_major", "panel16", ...
   uint64_t offset = 0, bytes = 0; ///< in the weight section
 };
 
