@@ -87,9 +87,9 @@ struct SymExpr::Node {
   enum class Op : uint8_t { Constant, Symbol, Sum, Product, FloorDiv, CeilDiv, Mod, Min, Max, Broadcast };
   Op op = Op::Constant;
   int64_t value = 0;                   ///< Constant; Sum: the constant term
-  std::string name;                    ///< Symbol
-  std::vector<const Node *> operands;  ///< Sum, Product: in a fixed order; others: two
-  std::vector<int64_t> factors;        ///< Sum: one integer factor per operand
+  std::string name = {};               ///< Symbol
+  std::vector<const Node *> operands = {}; ///< Sum, Product: in a fixed order; others: two
+  std::vector<int64_t> factors = {};   ///< Sum: one integer factor per operand
 };
 
 } // namespace llmopt
