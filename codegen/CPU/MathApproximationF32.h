@@ -1,0 +1,36 @@
+//===- MathApproximationF32.h - functions of f32 ----------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_MATHAPPROXIMATIONF32_H
+#define LLMOPT_CODEGEN_CPU_MATHAPPROXIMATIONF32_H
+
+#include "codegen/CPU/MathApproximationNumber.h"
+
+namespace llmopt::cpu::f32 {
+
+Number exp(Number x, int64_t shift = 0); ///< e^x 2^shift
+Number log(Number x);
+Number log1p(Number x);
+Number tanh(Number x);
+Number sinh(Number x);
+Number cosh(Number x);
+Number asinh(Number x);
+Number acosh(Number x);
+Number atanh(Number x);
+Number erf(Number x);
+Number gelu(Number x);
+Number sin(Number x);
+Number cos(Number x);
+Number tan(Number x);
+std::pair<Number, Number> sincos(Number x);
+Number asin(Number x);
+Number acos(Number x);
+Number atan(Number x);
+Number pow(Number x, Number y);
+
+} // namespace llmopt::cpu::f32
+
+#endif // LLMOPT_CODEGEN_CPU_MATHAPPROXIMATIONF32_H
