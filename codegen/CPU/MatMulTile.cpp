@@ -1,0 +1,195 @@
+//===- MatMulTile.cpp - one register tile of a matrix product -------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/MatMulTile.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+using Values = KernelBuilder::Values;
+
+/// Writes the steps of one tile.
+class TileWriter {
+public:
+  TileWriter(KernelBuilder &b, const TileShape &shape, const TileOperands &in)
+      : b_(b), shape_(shape), in_(in), type_(b.vec(shape.lanes, in.element)) {}
+
+  /// Steps k, k + 1, ..., k + count - 1; for pairs, k is even and `count` may be odd.
+  Values steps(Value k, int64_t count, ValueRange tile);
+
+private:
+  Value panelVector(Value panelAtK, int64_t step, int64_t vector);
+  Value pairVector(Value panelAtK, int64_t step, int64_t vector);
+  Value widenF16(Value half);
+  Value multiplyAdd(Value a, Value w, Value sum);
+  void step(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
+
+  KernelBuilder &b_;
+  const TileShape &shape_;
+  const TileOperands &in_;
+  VectorType type_;
+};
+
+Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
+  if (isa<FloatType>(in_.element))
+    return b_.fma(a, w, sum);
+  Value product = arith::MulIOp::create(b_.ops(), b_.loc(), a, w);
+  return arith::AddIOp::create(b_.ops(), b_.loc(), sum, product);
+}
+
+// Exact for all finite halves: the bits shifted into place denote the value times 2^-112.
+Value TileWriter::widenF16(Value half) {
+  OpBuilder &ops = b_.ops();
+  if (in_.hasF16Conversion)
+    return arith::ExtFOp::create(ops, b_.loc(), type_, half);
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  Value bits = arith::BitcastOp::create(ops, b_.loc(), b_.vec(shape_.lanes, ops.getIntegerType(16)), half);
+  Value wide = arith::ExtUIOp::create(ops, b_.loc(), ints, bits);
+  Value magnitude = arith::AndIOp::create(ops, b_.loc(), wide, b_.constantInt(ints, 0x7fff));
+  magnitude = arith::ShLIOp::create(ops, b_.loc(), magnitude, b_.constantInt(ints, 13));
+  Value scaled = b_.fmul(arith::BitcastOp::create(ops, b_.loc(), type_, magnitude), b_.constant(type_, 0x1p112));
+  Value sign = arith::AndIOp::create(ops, b_.loc(), wide, b_.constantInt(ints, 0x8000));
+  sign = arith::ShLIOp::create(ops, b_.loc(), sign, b_.constantInt(ints, 16));
+  Value joined = arith::OrIOp::create(ops, b_.loc(), arith::BitcastOp::create(ops, b_.loc(), ints, scaled), sign);
+  return arith::BitcastOp::create(ops, b_.loc(), type_, joined);
+}
+
+// A lane holds inputs k (low half) and k + 1 (high half). The high half is widened by a mask; the low half likewise after a load
+// two bytes earlier, which costs no register: shifting one shared load makes LLVM keep it and spill, where there are several rows.
+Value TileWriter::pairVector(Value panelAtK, int64_t step, int64_t vector) {
+  OpBuilder &ops = b_.ops();
+  Type half = ops.getIntegerType(16);
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  int64_t place = (step / 2 * 16 + vector * shape_.lanes) * 2;
+  bool low = step % 2 == 0, shift = low && shape_.rows <= 2;
+  Value at = b_.address(panelAtK, b_.index(low && !shift ? place - 1 : place), half);
+  Value bits = b_.load(ints, at, b_.index(0), low && !shift ? 2 : 16);
+  if (shift)
+    bits = arith::ShLIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, 16));
+  else
+    bits = arith::AndIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, -65536));
+  return arith::BitcastOp::create(ops, b_.loc(), type_, bits);
+}
+
+Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
+  if (in_.format == PanelFormat::BF16Pairs)
+    return pairVector(panelAtK, step, vector);
+  Value place = b_.index(step * 16 + vector * shape_.lanes);
+  if (in_.format == PanelFormat::F16)
+    return widenF16(b_.load(b_.vec(shape_.lanes, b_.ops().getF16Type()), panelAtK, place));
+  return b_.load(type_, panelAtK, place, 16);
+}
+
+void TileWriter::step(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
+  llvm::SmallVector<Value> weights;
+  for (Value panel : panelsAtK)
+    for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
+      weights.push_back(panelVector(panel, i, vector));
+  for (int64_t row = 0; row < shape_.rows; ++row) {
+    bool listed = !in_.aRows.empty();
+    Value base = rowsAtK[listed ? row : 0];
+    Value a = b_.loadSplat(type_, base, b_.index(i * in_.aStep + (listed ? 0 : row * in_.aRow)));
+    for (auto [column, weight] : llvm::enumerate(weights)) {
+      Value &sum = tile[row * int64_t(weights.size()) + int64_t(column)];
+      sum = multiplyAdd(a, weight, sum);
+    }
+  }
+}
+
+Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
+  llvm::SmallVector<Value> rowsAtK, panelsAtK;
+  Value aOffset = b_.mul(k, in_.aStep), bOffset = b_.mul(k, 16);
+  if (in_.aRows.empty())
+    rowsAtK.push_back(b_.address(in_.a, aOffset, in_.element));
+  for (Value row : in_.aRows)
+    rowsAtK.push_back(b_.address(row, aOffset, in_.element));
+  for (Value panel : in_.panels)
+    panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
+  Values result(tile.begin(), tile.end());
+  for (int64_t i = 0; i < count; ++i)
+    step(i, rowsAtK, panelsAtK, result);
+  return result;
+}
+
+} // namespace
+
+Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
+  switch (in.format) {
+  case PanelFormat::Plain:
+    return in.element;
+  case PanelFormat::F16:
+    return b.ops().getF16Type();
+  case PanelFormat::BF16Pairs:
+    return b.ops().getIntegerType(16);
+  }
+  return in.element;
+}
+
+KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &in, ValueRange initial) {
+  TileWriter writer(b, shape, in);
+  int64_t unit = in.format == PanelFormat::BF16Pairs ? 2 : 1;
+  int64_t unroll = std::max(in.unroll, unit);
+  Value zero = b.index(0);
+  bool even = in.depthMultiple % unroll == 0;
+  Value main = even ? in.depth : b.sub(in.depth, b.mod(in.depth, b.index(unroll)));
+  Values tile = b.forLoop(zero, main, unroll, initial, [&](Value k, ValueRange sums) {
+    if (in.perStep)
+      in.perStep(k);
+    return writer.steps(k, unroll, sums);
+  });
+  if (even)
+    return tile;
+  // What is left: whole pairs or single inputs, then the last input of an odd number.
+  Value whole = unit == 1 ? in.depth : b.sub(in.depth, b.mod(in.depth, unit));
+  tile = b.forLoop(main, whole, unit, tile, [&](Value k, ValueRange sums) { return writer.steps(k, unit, sums); });
+  if (unit == 2 && in.depthMultiple % 2 != 0)
+    tile = b.forLoop(whole, in.depth, 1, tile, [&](Value k, ValueRange sums) { return writer.steps(k, 1, sums); });
+  return tile;
+}
+
+KernelBuilder::Values cpu::zeroTile(KernelBuilder &b, const TileShape &shape, Type element) {
+  VectorType type = b.vec(shape.lanes, element);
+  Value zero = isa<FloatType>(element) ? b.constant(type, 0) : b.constantInt(type, 0);
+  return Values(size_t(shape.accumulators()), zero);
+}
+
+KernelBuilder::Values cpu::loadTile(KernelBuilder &b, const TileShape &shape, Type element, Value base, int64_t rowStride) {
+  Values tile;
+  for (int64_t row = 0; row < shape.rows; ++row)
+    for (int64_t column = 0; column < shape.columns(); column += shape.lanes)
+      tile.push_back(b.load(b.vec(shape.lanes, element), base, b.index(row * rowStride + column), 16));
+  return tile;
+}
+
+void cpu::storeTile(KernelBuilder &b, const TileShape &shape, ValueRange tile, Value base, int64_t rowStride) {
+  int64_t i = 0;
+  for (int64_t row = 0; row < shape.rows; ++row)
+    for (int64_t column = 0; column < shape.columns(); column += shape.lanes)
+      b.store(tile[size_t(i++)], base, b.index(row * rowStride + column), 16);
+}
+
+void cpu::switchRows(KernelBuilder &b, Value count, int64_t most, function_ref<void(int64_t)> body) {
+  if (most == 1)
+    return body(1);
+  b.ifThen(
+      b.equal(count, b.index(most)), [&] { body(most); }, [&] { switchRows(b, count, most - 1, body); });
+}
+
+RowTiles::RowTiles(KernelBuilder &b, Value rows, int64_t most) : b_(b) {
+  // At least one tile, so that nothing divides by zero where there are no rows (and no work units).
+  tiles = b.max(b.floorDiv(b.add(rows, most - 1), most), b.index(1));
+  least_ = b.floorDiv(rows, tiles);
+  extra_ = b.mod(rows, tiles);
+}
+Value RowTiles::firstRow(Value tile) const { return b_.add(b_.mul(tile, least_), b_.min(tile, extra_)); }
+Value RowTiles::rowCount(Value tile) const {
+  return b_.add(least_, b_.select(b_.less(tile, extra_), b_.index(1), b_.index(0)));
+}

@@ -1,0 +1,82 @@
+//===- MatMulTile.h - one register tile of a matrix product -----*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The inner loop of every matrix kernel: rows of A against panels of 16 columns of B, accumulators in registers, K unrolled
+// here and not by a later pass. Each accumulator is one chain over ascending k that starts from the given value, so a product
+// has the same bits in a tile of any height and with K cut anywhere.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_MATMULTILE_H
+#define LLMOPT_CODEGEN_CPU_MATMULTILE_H
+
+#include "codegen/CPU/KernelBuilder.h"
+#include "llmopt/lib/Target/Target.h"
+
+#include <functional>
+
+namespace llmopt::cpu {
+
+/// Elements of the B panels (codegen/Common/WeightPacking.h): those of A, or narrower ones that are widened to f32.
+enum class PanelFormat { Plain, F16, BF16Pairs };
+
+struct TileShape {
+  int64_t rows = 1;
+  int64_t panels = 1; ///< of 16 columns
+  int64_t lanes = 8;  ///< elements of one vector
+
+  int64_t vectors() const { return 16 / lanes; } ///< of one panel row
+  int64_t columns() const { return panels * 16; }
+  /// Place of an accumulator in the lists below.
+  int64_t index(int64_t row, int64_t panel, int64_t vector) const { return (row * panels + panel) * vectors() + vector; }
+  int64_t accumulators() const { return rows * panels * vectors(); }
+};
+
+struct TileOperands {
+  mlir::Type element; ///< of A and of the accumulators
+  /// A[r, k] lies at element r * aRow + k * aStep of `a`; or at k * aStep of `aRows[r]` where that list is not empty.
+  mlir::Value a;
+  int64_t aRow = 0, aStep = 1;
+  llvm::SmallVector<mlir::Value> aRows;
+  /// Address of k = 0 of each panel of the tile.
+  llvm::SmallVector<mlir::Value> panels;
+  PanelFormat format = PanelFormat::Plain;
+  bool hasF16Conversion = true; ///< the target has vcvtph2ps
+  mlir::Value depth;            ///< K
+  int64_t depthMultiple = 1;    ///< K is known to be a multiple of this
+  int64_t unroll = 4;
+  /// Called once in each unrolled step with k: a place for prefetches.
+  std::function<void(mlir::Value k)> perStep;
+};
+
+/// The accumulators after K steps from `initial`.
+KernelBuilder::Values emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &operands, mlir::ValueRange initial);
+
+/// Accumulators that start at zero.
+KernelBuilder::Values zeroTile(KernelBuilder &b, const TileShape &shape, mlir::Type element);
+/// Accumulators from and to memory: element (row, column) at row * rowStride + column.
+KernelBuilder::Values loadTile(KernelBuilder &b, const TileShape &shape, mlir::Type element, mlir::Value base, int64_t rowStride);
+void storeTile(KernelBuilder &b, const TileShape &shape, mlir::ValueRange tile, mlir::Value base, int64_t rowStride);
+
+/// Elements of one panel in memory per k (f32: 16; bf16 pairs: 16 as well) and their type.
+mlir::Type panelElement(KernelBuilder &b, const TileOperands &operands);
+
+/// Runs `body(n)` for the n in [1, most] that equals `count`, the largest first.
+void switchRows(KernelBuilder &b, mlir::Value count, int64_t most, llvm::function_ref<void(int64_t)> body);
+
+/// Rows cut into tiles of at most `most` rows as evenly as possible: no tile is small beside a full one.
+struct RowTiles {
+  RowTiles(KernelBuilder &b, mlir::Value rows, int64_t most);
+  mlir::Value firstRow(mlir::Value tile) const;
+  mlir::Value rowCount(mlir::Value tile) const;
+  mlir::Value tiles; ///< their number
+
+private:
+  KernelBuilder &b_;
+  mlir::Value least_, extra_;
+};
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_MATMULTILE_H

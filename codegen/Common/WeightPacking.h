@@ -1,0 +1,43 @@
+//===- WeightPacking.h - weights in the order kernels stream them -*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A matrix of N outputs by K inputs is cut into panels of 16 outputs; inside a panel all outputs of one input (or of one pair of
+// inputs) lie together, so that a kernel reads each panel as one sequential stream. The layouts are the same on every CPU:
+//
+//   panel16      [ceil(N / 16)][K][16]              f32, f16
+//   panel16x2    [ceil(N / 16)][ceil(K / 2)][16][2]  bf16; the pair order of vdpbf16ps
+//
+// Outputs beyond N and an input beyond K are zero. Kernels may read up to 64 bytes before a packed matrix (and ignore them).
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_COMMON_WEIGHTPACKING_H
+#define LLMOPT_CODEGEN_COMMON_WEIGHTPACKING_H
+
+#include "llmopt/lib/Support/DType.h"
+#include "llmopt/lib/Support/Status.h"
+
+#include <span>
+#include <string_view>
+
+namespace llmopt {
+
+/// Outputs of one panel.
+inline constexpr int64_t kPanelColumns = 16;
+
+inline int64_t panelCount(int64_t outputs) { return (outputs + kPanelColumns - 1) / kPanelColumns; }
+
+/// The layout in which matrix kernels take weights of this type; empty if they take none.
+std::string_view panelLayout(DType type);
+
+/// Bytes of a packed matrix.
+int64_t packedBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs);
+
+/// Writes `packed` (packedBytes long) from a row-major matrix, [outputs, inputs] or, with `outputsFirst` false, [inputs, outputs].
+Status packWeight(std::string_view layout, DType type, int64_t outputs, int64_t inputs, bool outputsFirst,
+                  std::span<const std::byte> source, std::span<std::byte> packed);
+
+} // namespace llmopt
+
+#endif // LLMOPT_CODEGEN_COMMON_WEIGHTPACKING_H
