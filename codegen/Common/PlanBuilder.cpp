@@ -1,0 +1,343 @@
+//===- PlanBuilder.cpp - from exec.kernel lists to the plan -------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/Common/PlanBuilder.h"
+
+#include "codegen/Common/CacheLayout.h"
+#include "codegen/Common/ExpressionTable.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
+#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Support/Hash.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/STLExtras.h"
+
+#include <set>
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+std::string locationName(Location loc) {
+  if (auto name = dyn_cast<NameLoc>(loc))
+    return name.getName().str();
+  if (auto fused = dyn_cast<FusedLoc>(loc))
+    for (Location part : fused.getLocations())
+      if (std::string name = locationName(part); !name.empty())
+        return name;
+  return {};
+}
+
+/// The operations of a kernel that touch key-value state, and the states in order of first use.
+SmallVector<std::pair<Operation *, int64_t>> stateUses(exec::KernelOp kernel) {
+  SmallVector<std::pair<Operation *, int64_t>> uses;
+  kernel.getBody().walk([&](Operation *op) {
+    if (auto append = dyn_cast<llm::CacheAppendOp>(op))
+      uses.emplace_back(op, int64_t(append.getState()));
+    if (auto attention = dyn_cast<llm::PagedAttentionOp>(op))
+      uses.emplace_back(op, int64_t(attention.getState()));
+  });
+  return uses;
+}
+
+/// While it lives, the states of a kernel are numbered 0, 1, ... so that equal layers print, hash and lower alike.
+class NumberedStates {
+public:
+  explicit NumberedStates(exec::KernelOp kernel) : uses_(stateUses(kernel)) {
+    for (auto [op, state] : uses_) {
+      if (!llvm::is_contained(states_, state))
+        states_.push_back(state);
+      setState(op, llvm::find(states_, state) - states_.begin());
+    }
+  }
+  ~NumberedStates() {
+    for (auto [op, state] : uses_)
+      setState(op, state);
+  }
+  ArrayRef<int64_t> states() const { return states_; }
+
+private:
+  static void setState(Operation *op, int64_t state) { op->setAttr("state", Builder(op->getContext()).getI64IntegerAttr(state)); }
+  SmallVector<std::pair<Operation *, int64_t>> uses_;
+  SmallVector<int64_t> states_;
+};
+
+void printShape(llvm::raw_ostream &stream, const ValueShape &shape) {
+  stream << "(";
+  for (SymExpr dim : shape.dims)
+    stream << (dim.known() ? dim.str() : "?") << ",";
+  if (shape.elements)
+    for (SymExpr element : *shape.elements)
+      stream << " =" << (element.known() ? element.str() : "?");
+  stream << ")";
+}
+
+/// Text that is equal for kernels that may share code.
+std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  kernel->print(stream, OpPrintingFlags().useLocalScope());
+  for (Value input : kernel.getInputs())
+    printShape(stream, shapes.shapeOf(input));
+  for (Value output : kernel.getOutputs())
+    printShape(stream, shapes.shapeOf(output));
+  return text;
+}
+
+class EntryBuilder {
+public:
+  EntryBuilder(func::FuncOp function, plan::Plan &plan, SymContext &symbols, WeightTable &weights,
+               std::map<std::string, LoweredKernel> &lowered, LowerKernelCallback lower)
+      : function_(function), plan_(plan), weights_(weights), lowered_(lowered), lower_(lower), shapes_(symbols),
+        expressions_(entry_), symbols_(symbols) {}
+
+  Result<plan::Entry> build();
+
+private:
+  void addArguments();
+  void collectSymbols(const SymExpr::Node *node);
+  Status addKernel(exec::KernelOp kernel);
+  Result<const LoweredKernel *> lowerOnce(exec::KernelOp kernel);
+  Result<uint32_t> operandBuffer(exec::KernelOp kernel, unsigned operand, const LoweredKernel &code);
+  uint32_t stateBuffer(int64_t state);
+  void declareStates(exec::KernelOp kernel);
+  uint32_t addBuffer(Value value, std::string name, plan::BufferKind kind);
+  Status addResults();
+  void placeBarriers();
+
+  func::FuncOp function_;
+  plan::Plan &plan_;
+  WeightTable &weights_;
+  std::map<std::string, LoweredKernel> &lowered_;
+  LowerKernelCallback lower_;
+  ShapeAnalysis shapes_;
+  plan::Entry entry_;
+  ExpressionTable expressions_;
+  SymContext &symbols_;
+  llvm::DenseMap<Value, uint32_t> buffers_;
+  std::map<int64_t, uint32_t> stateBuffers_;
+  std::map<uint32_t, uint32_t> weightBuffers_;
+  /// Buffers each stage writes (outputs, appended states).
+  std::vector<std::vector<uint32_t>> writes_;
+};
+
+void EntryBuilder::collectSymbols(const SymExpr::Node *node) {
+  if (node->op == SymExpr::Node::Op::Symbol && !llvm::is_contained(entry_.symbols, node->name))
+    entry_.symbols.push_back(node->name);
+  for (const SymExpr::Node *operand : node->operands)
+    collectSymbols(operand);
+}
+
+uint32_t EntryBuilder::addBuffer(Value value, std::string name, plan::BufferKind kind) {
+  plan::Buffer buffer;
+  buffer.name = std::move(name);
+  buffer.kind = kind;
+  auto type = cast<RankedTensorType>(value.getType());
+  buffer.dtype = *llm::dtypeOf(type.getElementType());
+  SymExpr bytes = symbols_.constant(int64_t(dtypeSize(buffer.dtype)));
+  for (SymExpr dim : shapes_.shapeOf(value).dims) {
+    buffer.shape.push_back(expressions_.add(dim));
+    bytes = symbols_.mul(bytes, dim);
+  }
+  buffer.bytes = expressions_.add(bytes);
+  entry_.buffers.push_back(std::move(buffer));
+  return uint32_t(entry_.buffers.size() - 1);
+}
+
+void EntryBuilder::addArguments() {
+  for (BlockArgument argument : function_.getArguments())
+    for (SymExpr dim : shapes_.shapeOf(argument).dims)
+      if (dim.known())
+        collectSymbols(dim.node());
+  for (BlockArgument argument : function_.getArguments()) {
+    auto name = function_.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "llm.name");
+    std::string text = name ? name.str() : "input_" + std::to_string(argument.getArgNumber());
+    buffers_[argument] = addBuffer(argument, text, plan::BufferKind::Input);
+    entry_.inputs.push_back(buffers_[argument]);
+  }
+}
+
+Result<const LoweredKernel *> EntryBuilder::lowerOnce(exec::KernelOp kernel) {
+  std::string key = kernelKey(kernel, shapes_);
+  if (auto it = lowered_.find(key); it != lowered_.end())
+    return &it->second;
+  std::string symbol = kernel.getFamily().str() + "_" + hashHex(hashString(key));
+  LLMOPT_ASSIGN(LoweredKernel code, lower_(kernel, shapes_, symbol));
+  return &lowered_.emplace(key, std::move(code)).first->second;
+}
+
+void EntryBuilder::declareStates(exec::KernelOp kernel) {
+  kernel.getBody().walk([&](llm::CacheAppendOp append) {
+    size_t index = append.getState();
+    if (plan_.states.size() <= index)
+      plan_.states.resize(index + 1);
+    auto key = cast<RankedTensorType>(append.getKey().getType()), value = cast<RankedTensorType>(append.getValue().getType());
+    plan::State state;
+    state.name = locationName(append.getLoc());
+    state.group = uint8_t(append.getGroup());
+    state.kvHeads = key.getDimSize(1);
+    state.keySize = key.getDimSize(2);
+    state.valueSize = value.getDimSize(2);
+    state.dtype = DType::F32;
+    state.blockBytes = uint64_t(cacheBlockBytes(state.kvHeads, state.keySize, state.valueSize, state.dtype));
+    plan_.states[index] = state;
+  });
+}
+
+uint32_t EntryBuilder::stateBuffer(int64_t state) {
+  auto [it, isNew] = stateBuffers_.emplace(state, uint32_t(entry_.buffers.size()));
+  if (isNew) {
+    plan::Buffer buffer;
+    buffer.name = "state." + std::to_string(state);
+    buffer.kind = plan::BufferKind::State;
+    buffer.bytes = expressions_.constant(0);
+    buffer.index = uint32_t(state);
+    entry_.buffers.push_back(buffer);
+  }
+  return it->second;
+}
+
+Result<uint32_t> EntryBuilder::operandBuffer(exec::KernelOp kernel, unsigned operand, const LoweredKernel &code) {
+  Value value = kernel.getInputs()[operand];
+  if (auto it = buffers_.find(value); it != buffers_.end())
+    return it->second;
+  if (!WeightTable::isWeightExpression(value))
+    return internalError("E0911", "a kernel operand is neither an input, a kernel's result nor a weight", locationName(kernel.getLoc()));
+  auto layout = code.weightLayouts.find(operand);
+  LLMOPT_ASSIGN(uint32_t row, weights_.add(value, layout == code.weightLayouts.end() ? WeightLayout{} : layout->second));
+  auto [it, isNew] = weightBuffers_.emplace(row, uint32_t(entry_.buffers.size()));
+  if (isNew) {
+    const plan::Weight &weight = weights_.rows()[row];
+    uint32_t index = addBuffer(value, weight.name, plan::BufferKind::Weight);
+    entry_.buffers[index].index = row;
+    entry_.buffers[index].bytes = expressions_.constant(int64_t(weight.bytes));
+  }
+  return it->second;
+}
+
+Status EntryBuilder::addKernel(exec::KernelOp kernel) {
+  declareStates(kernel);
+  NumberedStates numbered(kernel);
+  for (Value output : kernel.getOutputs())
+    for (SymExpr dim : shapes_.shapeOf(output).dims)
+      if (!dim.known())
+        return unsupported("E0914", "the shape of a result depends on tensor data", locationName(kernel.getLoc()));
+  LLMOPT_ASSIGN(const LoweredKernel *code, lowerOnce(kernel));
+  plan::Stage stage;
+  stage.name = locationName(kernel.getLoc());
+  stage.family = kernel.getFamily().str();
+  for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
+    LLMOPT_ASSIGN(uint32_t buffer, operandBuffer(kernel, i, *code));
+    stage.bindings.push_back(buffer);
+  }
+  std::vector<uint32_t> written;
+  for (OpResult output : kernel.getOutputs()) {
+    uint32_t buffer = addBuffer(output, stage.name, plan::BufferKind::Arena);
+    if (auto more = code->outputBytes.find(output.getResultNumber()); more != code->outputBytes.end())
+      entry_.buffers[buffer].bytes = expressions_.add(more->second);
+    buffers_[output] = buffer;
+    stage.bindings.push_back(buffer);
+    written.push_back(buffer);
+  }
+  for (int64_t ordinal : code->states) {
+    stage.bindings.push_back(stateBuffer(numbered.states()[size_t(ordinal)]));
+    if (stage.family == "cache_append")
+      written.push_back(stage.bindings.back());
+  }
+  for (SymExpr dim : code->dims)
+    stage.dims.push_back(expressions_.add(dim));
+  stage.selector = expressions_.add(code->selector);
+  for (const KernelVariant &variant : code->variants)
+    stage.variants.push_back({variant.symbol, variant.limit, expressions_.add(variant.units), expressions_.add(variant.scratchBytes)});
+  stage.flops = expressions_.add(code->flops);
+  stage.bytesMoved = expressions_.add(code->bytesMoved);
+  entry_.stages.push_back(std::move(stage));
+  writes_.push_back(std::move(written));
+  return {};
+}
+
+Status EntryBuilder::addResults() {
+  auto terminator = cast<func::ReturnOp>(function_.getBody().front().getTerminator());
+  for (auto [i, value] : llvm::enumerate(terminator.getOperands())) {
+    auto it = buffers_.find(value);
+    if (it == buffers_.end() || entry_.buffers[it->second].kind != plan::BufferKind::Arena)
+      return internalError("E0912", "result " + std::to_string(i) + " of '" + function_.getName().str() +
+                                        "' is not written by a kernel of its own");
+    plan::Buffer &buffer = entry_.buffers[it->second];
+    auto name = function_.getResultAttrOfType<StringAttr>(unsigned(i), "llm.name");
+    buffer.name = name ? name.str() : "output_" + std::to_string(i);
+    buffer.kind = plan::BufferKind::Output;
+    entry_.outputs.push_back(it->second);
+  }
+  return {};
+}
+
+// A barrier follows a stage when the next one reads (or overwrites) what was written since the barrier before. Stages
+// between two barriers may run at the same time, so their buffers must not share memory: lifetimes widen to whole groups.
+void EntryBuilder::placeBarriers() {
+  std::set<uint32_t> pending;
+  std::vector<uint32_t> groupOf(entry_.stages.size());
+  uint32_t groupStart = 0;
+  for (uint32_t i = 0; i < entry_.stages.size(); ++i) {
+    plan::Stage &stage = entry_.stages[i];
+    bool depends = llvm::any_of(stage.bindings, [&](uint32_t buffer) { return pending.count(buffer) != 0; });
+    if (i > 0)
+      entry_.stages[i - 1].barrier = depends;
+    if (depends) {
+      pending.clear();
+      groupStart = i;
+    }
+    groupOf[i] = groupStart;
+    pending.insert(writes_[i].begin(), writes_[i].end());
+  }
+  std::vector<uint32_t> groupEnd(entry_.stages.size());
+  for (uint32_t i = uint32_t(entry_.stages.size()); i-- > 0;)
+    groupEnd[i] = i + 1 < entry_.stages.size() && groupOf[i + 1] == groupOf[i] ? groupEnd[i + 1] : i;
+  std::vector<bool> seen(entry_.buffers.size());
+  for (uint32_t i = 0; i < entry_.stages.size(); ++i)
+    for (uint32_t id : entry_.stages[i].bindings) {
+      plan::Buffer &buffer = entry_.buffers[id];
+      if (!seen[id])
+        buffer.firstStage = groupOf[i];
+      seen[id] = true;
+      buffer.lastStage = groupEnd[i];
+    }
+  for (uint32_t id : entry_.outputs)
+    entry_.buffers[id].lastStage = uint32_t(entry_.stages.size());
+}
+
+Result<plan::Entry> EntryBuilder::build() {
+  entry_.name = function_.getName().str();
+  shapes_.run(function_);
+  addArguments();
+  for (Operation &op : function_.getBody().front()) {
+    if (auto kernel = dyn_cast<exec::KernelOp>(op))
+      LLMOPT_RETURN_IF_ERROR(addKernel(kernel));
+    else if (!isa<func::ReturnOp>(op) && !WeightTable::isWeightExpression(op.getResult(0)))
+      return internalError("E0913", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", locationName(op.getLoc()));
+  }
+  LLMOPT_RETURN_IF_ERROR(addResults());
+  placeBarriers();
+  if (!expressions_.unknownSymbols().empty())
+    return unsupported("E0914", "a size inside '" + entry_.name + "' depends on tensor data (" + expressions_.unknownSymbols().front() + ")");
+  return std::move(entry_);
+}
+
+} // namespace
+
+Result<plan::Plan> llmopt::buildPlan(ModuleOp module, SymContext &symbols, WeightTable &weights, LowerKernelCallback lower) {
+  plan::Plan plan;
+  std::map<std::string, LoweredKernel> lowered;
+  for (auto function : module.getOps<func::FuncOp>()) {
+    EntryBuilder builder(function, plan, symbols, weights, lowered, lower);
+    LLMOPT_ASSIGN(plan::Entry entry, builder.build());
+    plan.entries.push_back(std::move(entry));
+  }
+  plan.weights = weights.rows();
+  return plan;
+}

@@ -1,0 +1,176 @@
+//===- WeightTable.cpp - the weight section of an artifact -------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/Common/WeightTable.h"
+
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
+#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Interpreter/Interpreter.h"
+#include "llmopt/lib/Support/CheckedMath.h"
+#include "llmopt/lib/Support/Hash.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+constexpr uint64_t kAlignment = 64;    // a cache line: vector loads of packed weights never split
+constexpr uint64_t kTailPadding = 4096; // kernels may prefetch, and read, a little past a tensor
+
+/// Equal for expressions with equal results: operation names, attributes, types and leaves.
+std::string expressionKey(Value value) {
+  Operation *op = value.getDefiningOp();
+  std::string key;
+  llvm::raw_string_ostream stream(key);
+  stream << op->getName() << "<" << op->getDiscardableAttrDictionary() << op->getPropertiesAsAttribute() << value.getType() << ">";
+  for (Value operand : op->getOperands())
+    stream << "(" << expressionKey(operand) << ")";
+  return key;
+}
+
+/// The name of the first weight below an expression, for people.
+std::string leafName(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (auto weight = dyn_cast<llm::WeightOp>(op))
+    return weight.getName().str();
+  for (Value operand : op->getOperands())
+    if (std::string name = leafName(operand); !name.empty())
+      return name;
+  return {};
+}
+
+DType dtypeOf(Value value) { return *llm::dtypeOf(cast<RankedTensorType>(value.getType()).getElementType()); }
+
+/// Plain conversion between float formats, the common case of a weight expression, without the interpreter's detour.
+void convertFloats(std::span<const std::byte> source, DType from, DType to, std::byte *target) {
+  size_t count = source.size() / dtypeSize(from);
+  for (size_t i = 0; i < count; ++i) {
+    const std::byte *in = source.data() + i * dtypeSize(from);
+    uint16_t half;
+    float value;
+    if (from == DType::F32) {
+      std::memcpy(&value, in, 4);
+    } else {
+      std::memcpy(&half, in, 2);
+      value = from == DType::BF16 ? bf16ToFloat(half) : f16ToFloat(half);
+    }
+    if (to == DType::F32) {
+      std::memcpy(target + i * 4, &value, 4);
+    } else {
+      half = to == DType::BF16 ? floatToBf16(value) : floatToF16(value);
+      std::memcpy(target + i * 2, &half, 2);
+    }
+  }
+}
+
+bool isPlainFloat(DType type) { return type == DType::F32 || type == DType::BF16 || type == DType::F16; }
+
+} // namespace
+
+bool WeightTable::isWeightExpression(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getDialect() == nullptr || op->getDialect()->getNamespace() != "llm" || op->getNumResults() != 1)
+    return false;
+  if (isa<llm::WeightOp, llm::ConstantOp>(op))
+    return true;
+  return op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression);
+}
+
+Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
+  std::string key = layout.name + (layout.outputsFirst ? ":" : "^T:") + expressionKey(value);
+  if (auto it = byKey_.find(key); it != byKey_.end())
+    return it->second;
+  auto type = cast<RankedTensorType>(value.getType());
+  if (!type.hasStaticShape())
+    return internalError("E0915", "a weight expression has no static shape", leafName(value));
+  plan::Weight row;
+  row.name = leafName(value);
+  if (row.name.empty())
+    row.name = "constant." + hashHex(hashString(key));
+  row.dtype = dtypeOf(value);
+  row.shape.assign(type.getShape().begin(), type.getShape().end());
+  row.layout = layout.name;
+  if (layout.name == "row_major") {
+    row.bytes = uint64_t(type.getNumElements()) * dtypeSize(row.dtype);
+  } else {
+    int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
+    row.bytes = uint64_t(layout.outputsFirst ? packedBytes(layout.name, row.dtype, rows, columns)
+                                             : packedBytes(layout.name, row.dtype, columns, rows));
+  }
+  row.offset = end_;
+  end_ = uint64_t(roundUp(int64_t(row.offset + row.bytes), kAlignment));
+  uint32_t index = uint32_t(rows_.size());
+  rows_.push_back(std::move(row));
+  entries_.push_back({value, layout});
+  byKey_.emplace(std::move(key), index);
+  return index;
+}
+
+/// Row-major bytes of an expression: the store's own bytes where the expression is a weight, else `owned` holds them.
+static Status evaluateBytes(Value value, const WeightStore &store, std::span<const std::byte> &bytes, Tensor &owned) {
+  if (auto weight = value.getDefiningOp<llm::WeightOp>()) {
+    const StoredWeight *stored = store.find(weight.getName());
+    if (!stored)
+      return badInput("E0916", "the module names weight '" + weight.getName().str() + "', but the model has no such tensor");
+    bytes = stored->bytes;
+    return {};
+  }
+  if (auto castOp = value.getDefiningOp<llm::CastOp>()) {
+    DType from = dtypeOf(castOp.getInput()), to = dtypeOf(value);
+    if (isPlainFloat(from) && isPlainFloat(to)) {
+      Tensor inner;
+      std::span<const std::byte> source;
+      LLMOPT_RETURN_IF_ERROR(evaluateBytes(castOp.getInput(), store, source, inner));
+      auto shape = cast<RankedTensorType>(value.getType()).getShape();
+      owned = Tensor(to, {shape.begin(), shape.end()});
+      convertFloats(source, from, to, static_cast<std::byte *>(owned.data()));
+      bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
+      return {};
+    }
+  }
+  Interpreter interpreter(value.getDefiningOp()->getParentOfType<ModuleOp>(), store);
+  LLMOPT_ASSIGN(owned, interpreter.evaluate(value));
+  bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
+  return {};
+}
+
+Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
+  static const std::vector<std::byte> zeros(kTailPadding);
+  uint64_t position = 0;
+  auto padTo = [&](uint64_t offset) -> Status {
+    while (position < offset) {
+      uint64_t count = std::min<uint64_t>(offset - position, zeros.size());
+      LLMOPT_RETURN_IF_ERROR(sink(std::span(zeros).first(count)));
+      position += count;
+    }
+    return {};
+  };
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const plan::Weight &row = rows_[i];
+    LLMOPT_RETURN_IF_ERROR(padTo(row.offset));
+    std::span<const std::byte> bytes;
+    Tensor owned;
+    LLMOPT_RETURN_IF_ERROR(evaluateBytes(entries_[i].value, store_, bytes, owned));
+    std::vector<std::byte> packed;
+    if (row.layout != "row_major") {
+      packed.resize(row.bytes);
+      int64_t rows = row.shape[0], columns = row.shape[1];
+      bool outputsFirst = entries_[i].layout.outputsFirst;
+      LLMOPT_RETURN_IF_ERROR(packWeight(row.layout, row.dtype, outputsFirst ? rows : columns, outputsFirst ? columns : rows,
+                                        outputsFirst, bytes, packed));
+      bytes = packed;
+    }
+    if (bytes.size() != row.bytes)
+      return badInput("E0917", "weight '" + row.name + "' has " + std::to_string(bytes.size()) + " bytes, its type needs " +
+                                   std::to_string(row.bytes));
+    LLMOPT_RETURN_IF_ERROR(sink(bytes));
+    position += row.bytes;
+  }
+  return padTo(end_ + kTailPadding);
+}

@@ -1,0 +1,56 @@
+//===- CompileOptions.h - what a compilation is asked to do ---------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A plain struct: tools make flags from it, passes see only their own part.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_COMPILER_COMPILEOPTIONS_H
+#define LLMOPT_LIB_COMPILER_COMPILEOPTIONS_H
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmopt {
+
+enum class OptLevel { O0, O1, O2, O3 };
+
+/// In the order a model passes through them; each can be stopped at, dumped and verified.
+enum class Phase { Import, Canonical, Fused, Planned, Strategy, Lowered, Binary };
+std::string_view phaseName(Phase phase);
+std::optional<Phase> parsePhase(std::string_view name);
+
+/// What is written.
+enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object };
+
+/// Number format of weight matrices.
+enum class WeightFormat { Auto, F32, BF16, F16 };
+
+struct CompileOptions {
+  OptLevel level = OptLevel::O2;
+  std::vector<std::string> targets = {"native"};
+  WeightFormat dtype = WeightFormat::Auto;
+  std::map<std::string, int64_t> dims;  ///< --dim NAME=V
+  int64_t maxSequenceLength = 0;        ///< 0: what the model's configuration says
+  Phase stopAfter = Phase::Binary;
+  EmitKind emit = EmitKind::Artifact;
+  std::string dumpFolder;               ///< IR after each phase; empty: none
+  bool dryRun = false;                  ///< everything but writing
+  bool embedTokenizer = true;
+  bool deterministic = false;
+  std::vector<std::string> disabledFusions;
+  std::vector<std::string> architectureFolders;
+  std::string externalDataFolder;
+  /// Called as work advances: phase, what is being done, steps done, steps in all (0: unknown).
+  std::function<void(Phase, std::string_view what, size_t done, size_t total)> progress;
+};
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_COMPILER_COMPILEOPTIONS_H

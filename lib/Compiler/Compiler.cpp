@@ -1,0 +1,228 @@
+//===- Compiler.cpp - model in, artifact out -----------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/lib/Compiler/Compiler.h"
+
+#include "lib/Compiler/Phases.h"
+#include "lib/Compiler/TargetCode.h"
+#include "llmopt/codegen/CPU.h"
+#include "llmopt/dialects/Exec/Exec.h"
+#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
+#include "llmopt/frontends/HuggingFace.h"
+#include "llmopt/frontends/Onnx.h"
+#include "llmopt/frontends/Tokenizer.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+
+#include <chrono>
+#include <filesystem>
+
+using namespace mlir;
+using namespace llmopt;
+namespace fs = std::filesystem;
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const std::string &input, const std::string &output, const CompileOptions &options)
+      : input_(input), output_(output), options_(options) {
+    cpu::registerCodegenDialects(context_);
+    context_.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, func::FuncDialect>();
+    context_.disableMultithreading();
+  }
+
+  Result<CompileReport> run();
+
+private:
+  Status import();
+  Status runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build);
+  Status checkAndDump(Phase phase);
+  Status runTargets();
+  Status writeArtifact();
+  Status writeTexts(const std::vector<std::string> &texts);
+  void progress(Phase phase, std::string_view what) {
+    if (options_.progress)
+      options_.progress(phase, what, 0, 0);
+  }
+
+  const std::string input_, output_;
+  const CompileOptions &options_;
+  MLIRContext context_;
+  ImportedModel model_;
+  std::optional<std::string> tokenizer_;
+  SymContext symbols_;
+  std::unique_ptr<WeightTable> weights_;
+  std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
+  std::vector<std::pair<Target, TargetCode>> targets_;
+  CompileReport report_;
+};
+
+/// Turns MLIR diagnostics into one Status: the first error and its notes.
+class DiagnosticCollector {
+public:
+  explicit DiagnosticCollector(MLIRContext &context)
+      : handler_(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+            errors_.push_back(diagnostic.str());
+          return success();
+        }) {}
+  Status status(Phase phase) const {
+    std::string message = errors_.empty() ? "failed without a message" : errors_.front();
+    return internalError("E0931", "phase " + std::string(phaseName(phase)) + ": " + message);
+  }
+
+private:
+  std::vector<std::string> errors_;
+  ScopedDiagnosticHandler handler_;
+};
+
+bool hasFile(const std::string &folder, const char *name) { return fs::exists(fs::path(folder) / name); }
+
+Status Compilation::import() {
+  std::error_code error;
+  auto kind = fs::status(input_, error);
+  if (!fs::exists(kind))
+    return badInput("E0101", "no such file or folder", input_);
+  progress(Phase::Import, "reading " + input_);
+  if (fs::is_directory(kind)) {
+    LLMOPT_ASSIGN(model_, importHuggingFace(context_, input_, {.architectureFolders = options_.architectureFolders}));
+    if (options_.embedTokenizer) {
+      LLMOPT_ASSIGN(tokenizer_, importTokenizer(input_));
+    }
+    return {};
+  }
+  if (fs::path(input_).extension() == ".mlir") {
+    DiagnosticCollector diagnostics(context_);
+    model_.module = parseSourceFile<ModuleOp>(input_, &context_);
+    if (!model_.module)
+      return badInput("E0104", "not valid MLIR of the llm dialect", input_);
+    model_.metadata.set("kind", "graph");
+    return {};
+  }
+  LLMOPT_ASSIGN(model_, importOnnx(context_, input_, {.fixedDims = options_.dims, .externalDataFolder = options_.externalDataFolder}));
+  if (options_.embedTokenizer) {
+    LLMOPT_ASSIGN(tokenizer_, importTokenizer(fs::path(input_).parent_path().empty() ? "." : fs::path(input_).parent_path().string()));
+  }
+  return {};
+}
+
+Status Compilation::checkAndDump(Phase phase) {
+  DiagnosticCollector diagnostics(context_);
+  if (failed(verify(*model_.module)))
+    return diagnostics.status(phase);
+  if (options_.dumpFolder.empty())
+    return {};
+  std::error_code error;
+  fs::create_directories(options_.dumpFolder, error);
+  std::string path = options_.dumpFolder + "/" + std::to_string(int(phase)) + "-" + std::string(phaseName(phase)) + ".mlir";
+  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  model_.module->print(stream, OpPrintingFlags().enableDebugInfo(true, false).elideLargeElementsAttrs(64));
+  LLMOPT_RETURN_IF_ERROR(file.write(text));
+  return file.commit();
+}
+
+Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build) {
+  if (options_.stopAfter < phase)
+    return {};
+  auto start = std::chrono::steady_clock::now();
+  progress(phase, "");
+  {
+    DiagnosticCollector diagnostics(context_);
+    PassManager pm(&context_);
+    build(pm);
+    if (failed(pm.run(*model_.module)))
+      return diagnostics.status(phase);
+  }
+  LLMOPT_RETURN_IF_ERROR(checkAndDump(phase));
+  report_.phaseSeconds.emplace_back(phaseName(phase), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return {};
+}
+
+Status Compilation::runTargets() {
+  auto start = std::chrono::steady_clock::now();
+  weights_ = std::make_unique<WeightTable>(model_.weights);
+  for (const std::string &name : options_.targets) {
+    LLMOPT_ASSIGN(Target target, findTarget(name));
+    targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
+    LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_));
+    report_.kernels = std::max(report_.kernels, code.kernels);
+    for (const plan::Entry &entry : code.plan.entries)
+      report_.stages = std::max(report_.stages, entry.stages.size());
+    targets_.emplace_back(std::move(target), std::move(code));
+  }
+  report_.phaseSeconds.emplace_back("code", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return {};
+}
+
+Status Compilation::writeArtifact() {
+  progress(Phase::Binary, "writing " + output_);
+  LLMOPT_ASSIGN(ArtifactWriter writer, ArtifactWriter::create(output_));
+  writer.setModel(model_.metadata);
+  for (auto &[target, code] : targets_) {
+    writer.addTarget({target.name, target.features});
+    code.plan.weights = weights_->rows();
+    LLMOPT_RETURN_IF_ERROR(writer.addSection("plan/" + target.name, toJson(code.plan).str()));
+    LLMOPT_RETURN_IF_ERROR(writer.addSection("code/" + target.name, code.image));
+  }
+  if (tokenizer_)
+    LLMOPT_RETURN_IF_ERROR(writer.addSection("tokenizer", *tokenizer_));
+  LLMOPT_RETURN_IF_ERROR(writer.addSection("weights", [&](const ArtifactWriter::Sink &sink) { return weights_->write(sink); }));
+  LLMOPT_RETURN_IF_ERROR(writer.commit());
+  report_.output = output_;
+  report_.outputBytes = fs::file_size(output_);
+  for (const plan::Weight &row : weights_->rows())
+    report_.weightBytes += row.bytes;
+  return {};
+}
+
+Status Compilation::writeTexts(const std::vector<std::string> &texts) {
+  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(output_));
+  for (const std::string &text : texts)
+    LLMOPT_RETURN_IF_ERROR(file.write(text));
+  report_.output = output_;
+  return file.commit();
+}
+
+Result<CompileReport> Compilation::run() {
+  LLMOPT_RETURN_IF_ERROR(import());
+  report_.warnings = model_.warnings;
+  LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Canonical, [&](PassManager &pm) { buildCanonicalPhase(pm, options_, model_.weights); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, &context_, options_); }));
+  if (options_.stopAfter < Phase::Strategy) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    model_.module->print(stream, OpPrintingFlags().enableDebugInfo(true, false));
+    LLMOPT_RETURN_IF_ERROR(writeTexts({text}));
+    return report_;
+  }
+  LLMOPT_RETURN_IF_ERROR(runTargets());
+  if (options_.stopAfter == Phase::Strategy) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    (*targetModules_.front()).print(stream, OpPrintingFlags().enableDebugInfo(true, false));
+    LLMOPT_RETURN_IF_ERROR(writeTexts({text}));
+    return report_;
+  }
+  if (options_.dryRun)
+    return report_;
+  LLMOPT_RETURN_IF_ERROR(options_.emit == EmitKind::Artifact ? writeArtifact() : writeTexts(targets_.front().second.texts));
+  return report_;
+}
+
+} // namespace
+
+Result<CompileReport> llmopt::compileModel(const std::string &input, const std::string &output, const CompileOptions &options) {
+  Compilation compilation(input, output, options);
+  return compilation.run();
+}

@@ -1,0 +1,24 @@
+//===- Phases.h - the pipeline of each phase -----------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_COMPILER_PHASES_H
+#define LLMOPT_LIB_COMPILER_PHASES_H
+
+#include "llmopt/lib/Compiler/CompileOptions.h"
+#include "llmopt/lib/Support/WeightStore.h"
+
+#include "mlir/Pass/PassManager.h"
+
+namespace llmopt {
+
+/// Phases Canonical, Fused and Planned as pass pipelines over the module.
+void buildCanonicalPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights);
+void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
+void buildPlannedPhase(mlir::OpPassManager &pm, mlir::MLIRContext *context, const CompileOptions &options);
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_COMPILER_PHASES_H

@@ -1,0 +1,115 @@
+//===- TargetCode.cpp - kernels of one target to its plan and code -----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "lib/Compiler/TargetCode.h"
+
+#include "codegen/CPU/KernelFamily.h"
+#include "codegen/Common/ChooseStrategy.h"
+#include "llmopt/codegen/CPU.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+/// Lowered kernels wait in modules of a few functions each, one kind for LLVM's loop optimizer and one without it.
+class KernelModules {
+public:
+  explicit KernelModules(MLIRContext *context) : context_(context) {}
+
+  /// Moves the functions of a lowered kernel into a module of its kind.
+  void take(ModuleOp kernel, bool optimizeLoops) {
+    constexpr size_t kFunctionsPerModule = 16; // small enough to keep LLVM's passes in cache, large enough to share set-up
+    Group *group = nullptr;
+    for (Group &candidate : groups_)
+      if (candidate.optimizeLoops == optimizeLoops && candidate.functions < kFunctionsPerModule)
+        group = &candidate;
+    if (!group)
+      group = &groups_.emplace_back(Group{OwningOpRef<ModuleOp>(ModuleOp::create(UnknownLoc::get(context_))), optimizeLoops, 0});
+    auto &body = kernel.getBody()->getOperations();
+    group->functions += body.size();
+    group->module->getBody()->getOperations().splice(group->module->getBody()->end(), body);
+  }
+
+  struct Group {
+    OwningOpRef<ModuleOp> module;
+    bool optimizeLoops = false;
+    size_t functions = 0;
+  };
+  std::vector<Group> &groups() { return groups_; }
+
+private:
+  MLIRContext *context_;
+  std::vector<Group> groups_;
+};
+
+std::string printModule(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  return text;
+}
+
+Result<std::string> emitGroup(KernelModules::Group &group, const Target &target, EmitKind kind) {
+  if (kind == EmitKind::MLIR)
+    return printModule(*group.module);
+  LLMOPT_RETURN_IF_ERROR(cpu::lowerToLLVM(*group.module));
+  cpu::CodegenOptions options{.optimizeLoops = group.optimizeLoops, .assembly = kind == EmitKind::Assembly};
+  if (kind == EmitKind::LLVMIR)
+    return cpu::toLLVMIR(*group.module, target, options);
+  return cpu::emitObject(*group.module, target, options);
+}
+
+Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol,
+                                  KernelModules &modules) {
+  cpu::LowerKernel family = cpu::findFamily(kernel.getFamily());
+  if (!family)
+    return internalError("E0921", "no CPU generator for kernels of family '" + kernel.getFamily().str() + "'");
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
+  cpu::FamilyContext context{*module, shapes, target, symbol};
+  LLMOPT_ASSIGN(LoweredKernel lowered, family(kernel, context));
+  modules.take(*module, lowered.optimizeLoops);
+  return lowered;
+}
+
+} // namespace
+
+Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
+                                            SymContext &symbols, WeightTable &weights) {
+  TargetCode code;
+  auto report = [&](Phase phase, std::string_view what, size_t done, size_t total) {
+    if (options.progress)
+      options.progress(phase, what, done, total);
+  };
+  size_t total = 0;
+  planned.walk([&](exec::KernelOp kernel) {
+    chooseStrategy(kernel, target);
+    ++total;
+  });
+  report(Phase::Strategy, target.name, total, total);
+  KernelModules modules(planned.getContext());
+  auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
+    report(Phase::Lowered, target.name, ++code.kernels, 0);
+    return lowerKernel(kernel, shapes, target, symbol, modules);
+  };
+  LLMOPT_ASSIGN(code.plan, buildPlan(planned, symbols, weights, lower));
+  if (options.stopAfter < Phase::Lowered)
+    return code;
+  std::vector<std::string> objects;
+  for (KernelModules::Group &group : modules.groups()) {
+    report(Phase::Binary, target.name, objects.size(), modules.groups().size());
+    LLMOPT_ASSIGN(std::string text, emitGroup(group, target, options.emit));
+    objects.push_back(std::move(text));
+  }
+  if (options.emit != EmitKind::Artifact) {
+    code.texts = std::move(objects);
+    return code;
+  }
+  LLMOPT_ASSIGN(code.image, cpu::linkImage(objects));
+  return code;
+}
