@@ -1,0 +1,137 @@
+//===- llmopt-compile.cpp - model in, artifact out -----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "tools/llmopt-compile/Progress.h"
+
+#include "llmopt/lib/Compiler/Compiler.h"
+#include "llmopt/lib/Target/Target.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <filesystem>
+
+using namespace llmopt;
+
+namespace {
+
+constexpr const char *kExamples = R"(Examples:
+  llmopt-compile Llama-folder -o model.llmopt                 a Hugging Face folder, for this machine
+  llmopt-compile model.onnx -O3 --target x86-64-v3 --target x86-64-v4 -o model.llmopt
+  llmopt-compile Llama-folder --dtype bf16 --dump-dir phases   halves the weights, keeps the IR of each phase
+
+Exit status: 0 ok, 1 bad input, 2 usage, 3 unsupported, 4 limit, 5 verification, 70 internal error.)";
+
+struct Arguments {
+  std::string input, output;
+  int level = 2;
+  std::string dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
+  std::vector<std::string> dims;
+  bool listTargets = false, noTokenizer = false, quiet = false;
+  CompileOptions options;
+};
+
+void addOptions(CLI::App &app, Arguments &a) {
+  app.add_option("input", a.input, "model.onnx, a Hugging Face folder, or model.mlir of the llm dialect");
+  app.add_option("-o,--output", a.output, "File to write [input's name with .llmopt]")->group("Output");
+  app.add_option("-O", a.level, "Optimization level: 0 none, 1 cheap, 2 default, 3 all")->check(CLI::Range(0, 3))->capture_default_str()->group("Optimization");
+  app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))->capture_default_str()->group("Optimization");
+  app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
+  app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
+  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
+  app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
+  app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence [model's configuration]")->check(CLI::NonNegativeNumber)->group("Input");
+  app.add_option("--architectures", a.options.architectureFolders, "Folder with further architecture descriptions (repeatable)")->group("Input");
+  app.add_option("--external-data-dir", a.options.externalDataFolder, "Folder of ONNX external data [the model's]")->group("Input");
+  app.add_flag("--no-tokenizer", a.noTokenizer, "Do not embed the tokenizer")->group("Output");
+  app.add_option("--compile-to", a.compileTo, "Stop after a phase and write its IR: import, canonical, fused, planned, strategy, lowered, binary")
+      ->check(CLI::IsMember({"import", "canonical", "fused", "planned", "strategy", "lowered", "binary"}))->capture_default_str()->group("Output");
+  app.add_option("--emit", a.emit, "artifact, mlir (kernels), llvm, asm, obj")
+      ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj"}))->capture_default_str()->group("Output");
+  app.add_flag("--dry-run", a.options.dryRun, "Do everything but write")->group("Output");
+  app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder")->group("Diagnostics");
+  app.add_option("--progress", a.progress, "auto, plain, none")->check(CLI::IsMember({"auto", "plain", "none"}))->capture_default_str()->group("Diagnostics");
+  app.add_flag("-q,--quiet", a.quiet, "Errors only")->group("Diagnostics");
+}
+
+int report(const Error &error) {
+  std::fprintf(stderr, "%s\n", error.str().c_str());
+  return int(error.kind);
+}
+
+Status finishOptions(Arguments &a) {
+  CompileOptions &o = a.options;
+  o.level = OptLevel(a.level);
+  o.dtype = a.dtype == "f32" ? WeightFormat::F32 : a.dtype == "bf16" ? WeightFormat::BF16 : a.dtype == "f16" ? WeightFormat::F16 : WeightFormat::Auto;
+  o.stopAfter = *parsePhase(a.compileTo);
+  o.emit = a.emit == "mlir" ? EmitKind::MLIR : a.emit == "llvm" ? EmitKind::LLVMIR : a.emit == "asm" ? EmitKind::Assembly
+           : a.emit == "obj" ? EmitKind::Object : EmitKind::Artifact;
+  o.embedTokenizer = !a.noTokenizer;
+  for (const std::string &dim : a.dims) {
+    size_t equals = dim.find('=');
+    char *end = nullptr;
+    long long value = equals == std::string::npos ? 0 : std::strtoll(dim.c_str() + equals + 1, &end, 10);
+    if (equals == std::string::npos || equals == 0 || !end || *end || value <= 0)
+      return usageError("E0302", "--dim expects NAME=V with V > 0, found '" + dim + "'");
+    o.dims[dim.substr(0, equals)] = value;
+  }
+  if (a.output.empty()) {
+    std::filesystem::path path(a.input);
+    if (!path.has_filename())
+      path = path.parent_path();
+    a.output = path.stem().string() + (o.emit == EmitKind::Artifact && o.stopAfter == Phase::Binary ? ".llmopt"
+                                       : o.emit == EmitKind::Assembly ? ".s" : o.emit == EmitKind::Object ? ".o"
+                                       : o.emit == EmitKind::LLVMIR ? ".ll" : ".mlir");
+  }
+  return {};
+}
+
+void listTargets() {
+  for (const Target &target : allTargets()) {
+    std::printf("%-12s %d-bit vectors, needs", target.name.c_str(), target.vectorBits);
+    for (const std::string &feature : target.features)
+      std::printf(" %s", feature.c_str());
+    std::printf("%s\n", missingFeatures(target.features).empty() ? "" : "   (this machine cannot run it)");
+  }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("llmopt-compile: compiles a transformer ahead of time into one artifact", "llmopt-compile");
+  app.footer(kExamples);
+  Arguments arguments;
+  addOptions(app, arguments);
+  app.set_version_flag("--version", "llmopt " LLMOPT_VERSION " (LLVM " LLMOPT_LLVM_VERSION ")");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    int code = app.exit(error, std::cout, std::cerr);
+    return code == 0 ? 0 : int(ErrorKind::Usage);
+  }
+  if (arguments.listTargets) {
+    listTargets();
+    return 0;
+  }
+  if (arguments.input.empty())
+    return report(usageError("E0303", "no input; try llmopt-compile --help").error());
+  if (Status status = finishOptions(arguments); !status)
+    return report(status.error());
+  Progress progress(arguments.quiet ? "none" : arguments.progress);
+  arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
+  Result<CompileReport> result = compileModel(arguments.input, arguments.output, arguments.options);
+  progress.finish();
+  if (!result)
+    return report(result.error());
+  for (const std::string &warning : result->warnings)
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  if (!arguments.quiet && !result->output.empty() && result->outputBytes)
+    std::fprintf(stderr, "wrote %s: %.1f MB (weights %.1f MB), %zu kernels, %zu launches a step\n", result->output.c_str(),
+                 double(result->outputBytes) / 1e6, double(result->weightBytes) / 1e6, result->kernels, result->stages);
+  return 0;
+}
