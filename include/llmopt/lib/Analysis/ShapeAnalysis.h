@@ -19,6 +19,8 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SmallVector.h"
 
+#include <memory>
+
 namespace mlir {
 class OpBuilder;
 }
@@ -29,6 +31,13 @@ struct ValueShape {
   llvm::SmallVector<SymExpr, 4> dims;
   /// Elements in row-major order, for integer tensors of at most kMaxTracked elements; entries may be unknown.
   std::optional<llvm::SmallVector<SymExpr, 4>> elements;
+};
+
+/// lhs <= rhs was taken for granted, because the graph makes sense only so: a slice of a table of 1024 positions up to
+/// "past + seq" needs past + seq <= 1024. What relies on the shapes must refuse symbol values that break it.
+struct ShapeAssumption {
+  SymExpr lhs, rhs;
+  mlir::Location location;
 };
 
 class ShapeAnalysis {
@@ -46,7 +55,12 @@ public:
   llvm::SmallVector<ValueShape, 1> infer(mlir::Operation *op);
   /// The shape of a value; infers its defining operation if that has not been done. Never fails: unknown dims where nothing is known.
   const ValueShape &shapeOf(mlir::Value value);
-  void set(mlir::Value value, ValueShape shape) { shapes_[value] = std::move(shape); }
+  void set(mlir::Value value, ValueShape shape);
+  /// For code that erases operations: a new value could get the old one's address.
+  void forget(mlir::Operation *op);
+  /// Without duplicates, in the order met.
+  llvm::ArrayRef<ShapeAssumption> assumptions() const { return assumptions_; }
+  void assume(SymExpr lhs, SymExpr rhs, mlir::Location location);
 
   /// The tensor type that says what is known: constants become static sizes, anything else `?`.
   static mlir::RankedTensorType typeOf(const ValueShape &shape, mlir::Type elementType);
@@ -54,13 +68,26 @@ public:
   std::optional<llvm::SmallVector<int64_t>> constantElements(mlir::Value value);
 
 private:
+  friend mlir::Operation *createInferred(mlir::OpBuilder &, mlir::Location, ShapeAnalysis &, llvm::StringRef,
+                                         mlir::ValueRange, llvm::ArrayRef<mlir::NamedAttribute>, mlir::Type);
+  const ValueShape *find(mlir::Value value) const;
+  void seedArguments(mlir::Block &block);
+  void inferKernel(mlir::Operation *kernel);
+  /// With `typed` unset, the result types are placeholders that say nothing but the element type; then nothing is returned
+  /// where a rank cannot be told.
+  llvm::SmallVector<ValueShape, 1> inferKnownOperands(mlir::Operation *op, bool typed);
+
   SymContext &symbols_;
-  llvm::DenseMap<mlir::Value, ValueShape> shapes_;
+  /// Held by pointer: `shapeOf` gives out references that must outlive the next insertion.
+  llvm::DenseMap<mlir::Value, std::unique_ptr<ValueShape>> shapes_;
+  llvm::SmallVector<ShapeAssumption, 0> assumptions_;
 };
 
 /// Builds `op` with result types found by the analysis instead of given by the caller:
 /// `createInferred(builder, loc, analysis, "llm.add", {a, b})`. The element type of each result follows the operation's rule
-/// (that of the first operand, i1 for comparisons, i64 for shape ...) unless `elementType` is given (cast).
+/// (that of the first operand, i1 for comparisons, i64 for shape ...) unless `elementType` is given (cast). Operations
+/// with several optional operands need `operandSegmentSizes` among the attributes. Null for a name that is not
+/// registered, or when not even the rank of a result follows (a reshape to a shape of unknown length, a weight).
 mlir::Operation *createInferred(mlir::OpBuilder &builder, mlir::Location loc, ShapeAnalysis &analysis, llvm::StringRef opName,
                                 mlir::ValueRange operands, llvm::ArrayRef<mlir::NamedAttribute> attributes = {},
                                 mlir::Type elementType = {});
