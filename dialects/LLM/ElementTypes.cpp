@@ -43,3 +43,14 @@ std::optional<llmopt::DType> llmopt::llm::dtypeOf(Type type) {
   if (type.isInteger(64)) return isUnsigned ? DType::U64 : DType::I64;
   return std::nullopt;
 }
+
+DenseElementsAttr llmopt::llm::elementsFromTensor(MLIRContext *context, const Tensor &tensor) {
+  auto type = RankedTensorType::get(tensor.shape(), elementTypeOf(context, tensor.dtype()));
+  if (tensor.dtype() == DType::Bool) {
+    SmallVector<bool> bits(tensor.as<uint8_t>(), tensor.as<uint8_t>() + tensor.elements());
+    return DenseElementsAttr::get(type, ArrayRef<bool>(bits));
+  }
+  if (tensor.elements() == 0)
+    return DenseElementsAttr::get(type, ArrayRef<Attribute>());
+  return DenseElementsAttr::getFromRawBuffer(type, ArrayRef<char>(tensor.as<char>(), tensor.bytes()));
+}

@@ -43,7 +43,9 @@ std::optional<Phase> llmopt::parsePhase(std::string_view name) {
 }
 
 void llmopt::buildCanonicalPhase(OpPassManager &pm, const CompileOptions &options, const WeightStore &weights) {
-  pm.addPass(createCanonicalizePass(weights));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createFoldConstantsPass(weights));
+  pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 

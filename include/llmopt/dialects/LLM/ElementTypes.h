@@ -7,8 +7,9 @@
 #ifndef LLMOPT_DIALECTS_LLM_ELEMENTTYPES_H
 #define LLMOPT_DIALECTS_LLM_ELEMENTTYPES_H
 
-#include "llmopt/lib/Support/DType.h"
+#include "llmopt/lib/Support/Tensor.h"
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 
 namespace llmopt::llm {
@@ -17,6 +18,9 @@ namespace llmopt::llm {
 mlir::Type elementTypeOf(mlir::MLIRContext *context, DType type);
 /// Nothing for types that tensors of the dialect do not have.
 std::optional<DType> dtypeOf(mlir::Type elementType);
+
+/// The value of an llm.constant with a tensor's contents.
+mlir::DenseElementsAttr elementsFromTensor(mlir::MLIRContext *context, const Tensor &tensor);
 
 } // namespace llmopt::llm
 

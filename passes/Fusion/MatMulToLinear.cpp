@@ -1,0 +1,65 @@
+//===- MatMulToLinear.cpp - products with weights ---------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//   %y = llm.matmul %x, %w   (w a matrix known when compiling)   ==>   %y = llm.linear %x, %w {transposed}
+//   %z = %y + %b             (b a vector)                        ==>   %z = llm.linear %x, %w, %b {transposed}
+//
+//===----------------------------------------------------------------------===//
+#include "passes/Fusion/Match.h"
+
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::fusion;
+
+namespace {
+
+bool isWeightExpression(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()) || op->getNumResults() != 1)
+    return false;
+  return isa<llm::WeightOp, llm::ConstantOp>(op) ||
+         (op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression));
+}
+
+struct ToLinear : OpRewritePattern<llm::MatMulOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
+    auto input = typeOf(root.getLhs()), weight = typeOf(root.getRhs());
+    if (!isa<Float32Type>(input.getElementType()) || !isa<Float32Type>(weight.getElementType()))
+      return rewriter.notifyMatchFailure(root, "operands are not f32");
+    if (weight.getRank() != 2 || !weight.hasStaticShape() || input.getRank() < 2)
+      return rewriter.notifyMatchFailure(root, "right operand is not a matrix of known size");
+    if (!isWeightExpression(root.getRhs()) || isWeightExpression(root.getLhs()))
+      return rewriter.notifyMatchFailure(root, "right operand is not a weight");
+    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), root.getLhs(), root.getRhs(), Value(), /*transposed=*/true);
+    return success();
+  }
+};
+
+struct JoinBias : OpRewritePattern<llm::AddOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(llm::AddOp root, PatternRewriter &rewriter) const override {
+    auto linear = root.getLhs().getDefiningOp<llm::LinearOp>();
+    Value bias = root.getRhs();
+    if (!linear) {
+      linear = root.getRhs().getDefiningOp<llm::LinearOp>();
+      bias = root.getLhs();
+    }
+    if (!linear || linear.getBias() || !linear->hasOneUse())
+      return rewriter.notifyMatchFailure(root, "not the only use of a linear without bias");
+    if (!isRowVector(bias, linear.getResult()) || !isWeightExpression(bias) || linear.getType() != root.getType())
+      return rewriter.notifyMatchFailure(root, "the other operand is not a vector of the linear's outputs");
+    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), linear.getInput(), linear.getWeight(), bias, linear.getTransposed());
+    return success();
+  }
+};
+
+} // namespace
+
+namespace llmopt::fusion {
+void addMatMulToLinear(RewritePatternSet &patterns) { patterns.add<ToLinear, JoinBias>(patterns.getContext()); }
+} // namespace llmopt::fusion

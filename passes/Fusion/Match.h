@@ -1,0 +1,123 @@
+//===- Match.h - small questions patterns ask ----------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_PASSES_FUSION_MATCH_H
+#define LLMOPT_PASSES_FUSION_MATCH_H
+
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include "mlir/IR/Matchers.h"
+
+#include <cmath>
+#include <optional>
+
+namespace llmopt::fusion {
+
+/// The value of a float constant that is the same everywhere.
+inline std::optional<double> splatOf(mlir::Value value) {
+  auto constant = value.getDefiningOp<llm::ConstantOp>();
+  auto elements = constant ? llvm::dyn_cast<mlir::DenseFPElementsAttr>(constant.getValue()) : nullptr;
+  if (!elements || !(elements.isSplat() || elements.getNumElements() == 1))
+    return std::nullopt;
+  return (*elements.begin()).convertToDouble();
+}
+
+inline bool isSplat(mlir::Value value, double wanted, double tolerance = 1e-4) {
+  auto found = splatOf(value);
+  return found && std::fabs(*found - wanted) <= tolerance * std::fabs(wanted);
+}
+
+/// For a commutative op: the operand that is not `known`, or the one beside a splat of `wanted`.
+template <typename Op>
+mlir::Value otherOperand(Op op, mlir::Value known) {
+  if (op.getLhs() == known)
+    return op.getRhs();
+  return op.getRhs() == known ? op.getLhs() : mlir::Value();
+}
+template <typename Op>
+mlir::Value besideSplat(Op op, double wanted) {
+  if (isSplat(op.getRhs(), wanted))
+    return op.getLhs();
+  return isSplat(op.getLhs(), wanted) ? op.getRhs() : mlir::Value();
+}
+
+inline mlir::RankedTensorType typeOf(mlir::Value value) { return llvm::cast<mlir::RankedTensorType>(value.getType()); }
+
+/// `value` is a vector as long as the last dimension of `of` (static), of the same element type.
+inline bool isRowVector(mlir::Value value, mlir::Value of) {
+  auto type = typeOf(value), other = typeOf(of);
+  return type.getRank() == 1 && other.getRank() >= 1 && type.hasStaticShape() && type.getDimSize(0) == other.getShape().back() &&
+         type.getElementType() == other.getElementType();
+}
+
+/// A reduction over the last dimension alone that keeps it.
+inline bool reducesLastAxis(llm::ReduceOp op, llm::ReduceKind kind) {
+  return op && op.getKind() == kind && op.getKeepdims() && op.getAxes().size() == 1 &&
+         op.getAxes()[0] == typeOf(op.getInput()).getRank() - 1;
+}
+
+/// mean(value * value) over the last dimension, written as pow 2 or as a product with itself: the value squared.
+inline mlir::Value meanOfSquare(mlir::Value value) {
+  auto mean = value.getDefiningOp<llm::ReduceOp>();
+  if (!mean || !reducesLastAxis(mean, llm::ReduceKind::mean))
+    return {};
+  if (auto power = mean.getInput().getDefiningOp<llm::PowOp>())
+    return isSplat(power.getRhs(), 2.0) ? power.getLhs() : mlir::Value();
+  if (auto product = mean.getInput().getDefiningOp<llm::MulOp>())
+    return product.getLhs() == product.getRhs() ? product.getLhs() : mlir::Value();
+  return {};
+}
+
+/// x for 1 / sqrt(y + epsilon) in the forms rsqrt(..), reciprocal(sqrt(..)), 1 / sqrt(..): y and epsilon.
+struct PlusEpsilon {
+  mlir::Value value;
+  double epsilon = 0;
+};
+inline std::optional<PlusEpsilon> plusEpsilon(mlir::Value sum) {
+  auto add = sum.getDefiningOp<llm::AddOp>();
+  if (!add)
+    return std::nullopt;
+  if (auto epsilon = splatOf(add.getRhs()))
+    return PlusEpsilon{add.getLhs(), *epsilon};
+  if (auto epsilon = splatOf(add.getLhs()))
+    return PlusEpsilon{add.getRhs(), *epsilon};
+  return std::nullopt;
+}
+
+/// `numerator / sqrt(y + epsilon)` in any of its spellings.
+struct Normalized {
+  mlir::Value numerator;
+  PlusEpsilon under;
+};
+inline std::optional<Normalized> matchNormalized(mlir::Operation *op) {
+  auto under = [](mlir::Value root) -> std::optional<PlusEpsilon> {
+    auto sqrt = root.getDefiningOp<llm::SqrtOp>();
+    return sqrt ? plusEpsilon(sqrt.getInput()) : std::nullopt;
+  };
+  auto inverse = [&](mlir::Value value) -> std::optional<PlusEpsilon> {
+    if (auto rsqrt = value.getDefiningOp<llm::RsqrtOp>())
+      return plusEpsilon(rsqrt.getInput());
+    if (auto reciprocal = value.getDefiningOp<llm::ReciprocalOp>())
+      return under(reciprocal.getInput());
+    if (auto quotient = value.getDefiningOp<llm::DivOp>(); quotient && isSplat(quotient.getLhs(), 1.0))
+      return under(quotient.getRhs());
+    return std::nullopt;
+  };
+  if (auto quotient = llvm::dyn_cast<llm::DivOp>(op))
+    if (auto found = under(quotient.getRhs()))
+      return Normalized{quotient.getLhs(), *found};
+  if (auto product = llvm::dyn_cast<llm::MulOp>(op)) {
+    if (auto found = inverse(product.getRhs()))
+      return Normalized{product.getLhs(), *found};
+    if (auto found = inverse(product.getLhs()))
+      return Normalized{product.getRhs(), *found};
+  }
+  return std::nullopt;
+}
+
+} // namespace llmopt::fusion
+
+#endif // LLMOPT_PASSES_FUSION_MATCH_H
