@@ -24,7 +24,12 @@ class Strategy_Attr<string name, string attrMnemonic> : AttrDef<Strategy_Dialect
 /// One M-bucket of a matrix product: used while M <= maxM (the last bucket has maxM = 0, without bound).
 def Strategy_GemmBucketAttr : Strategy_Attr<"GemmBucket", "gemm_bucket"> {
   let summary = "Register tile `rows` x `columns`, K in blocks of `kBlock`, rows in blocks of `mBlock`";
-  let parameters = (ins "int64_t":$maxM, "int64_t":$rows, "int64_t":$columns, "int64_t":$kBlock, "int64_t":$mBlock);
+  let description = [{
+    With `mBlock` = 0 the bucket is for M = `rows` only: the weights stream past all rows at once, `columns` of them in parallel.
+    `packInput` copies the rows of a block into tile order first.
+  }];
+  let parameters = (ins "int64_t":$maxM, "int64_t":$rows, "int64_t":$columns, "int64_t":$kBlock, "int64_t":$mBlock,
+                        "bool":$packInput);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

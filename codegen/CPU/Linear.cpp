@@ -1,0 +1,84 @@
+//===- Linear.cpp - family "linear": projections with packed weights ------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearRegion.h"
+#include "codegen/CPU/LinearStream.h"
+#include "codegen/Common/ChooseStrategy.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, strategy::GemmBucketAttr bucket) {
+  KernelVariant variant;
+  variant.symbol = family.symbol + (bucket.getMaxM() ? "_m" + std::to_string(bucket.getMaxM()) : "_many");
+  variant.limit = bucket.getMaxM();
+  KernelBuilder b(family.module, variant.symbol, family.shapes.symbols());
+  for (SymExpr dim : context.problem.dims)
+    b.dim(dim);
+  SymContext &symbols = family.shapes.symbols();
+  int64_t scratch = 0;
+  if (bucket.getMBlock() == 0) {
+    variant.units = symbols.constant(context.problem.panels());
+    scratch = emitLinearStream(b, context, bucket);
+  } else {
+    variant.units = linearBlockUnits(context, bucket);
+    scratch = emitLinearBlocks(b, context, bucket);
+  }
+  variant.scratchBytes = symbols.constant(scratch);
+  b.finish();
+  return variant;
+}
+
+void declareWeights(const LinearProblem &problem, LoweredKernel &result) {
+  for (const LinearSegment &segment : problem.segments)
+    for (llm::LinearOp linear : segment.linears) {
+      const char *layout = panelFormat(linear) == PanelFormat::BF16Pairs ? "panel16x2" : "panel16";
+      result.weightLayouts[bindingOf(linear.getWeight())] = {layout, !linear.getTransposed()};
+    }
+}
+
+/// Multiplications and additions; weights, input and results once.
+void declareCost(const LinearProblem &problem, SymContext &symbols, LoweredKernel &result) {
+  int64_t columns = 0, weightBytes = 0, outputColumns = 0;
+  for (const LinearSegment &segment : problem.segments) {
+    for (llm::LinearOp linear : segment.linears) {
+      columns += segment.columns;
+      int64_t bits = getElementTypeOrSelf(linear.getWeight().getType()).getIntOrFloatBitWidth();
+      weightBytes += segment.panels() * panelElements(linear, problem.depth) * bits / 8;
+    }
+    outputColumns += segment.columns * int64_t(segment.outputs.size());
+  }
+  result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns));
+  SymExpr activations = symbols.mul(problem.rows, symbols.constant(4 * (problem.depth + outputColumns)));
+  result.bytesMoved = symbols.add(symbols.constant(weightBytes), activations);
+}
+
+} // namespace
+
+namespace llmopt::cpu {
+
+Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) {
+  LLMOPT_ASSIGN(LinearProblem problem, analyzeLinear(kernel, family.shapes));
+  LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, family.shapes, family.target));
+  auto strategy = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
+  if (!strategy || strategy.getBuckets().empty())
+    return internalError("E0941", "a projection kernel has no matrix strategy");
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32};
+  LoweredKernel result;
+  for (strategy::GemmBucketAttr bucket : strategy.getBuckets())
+    result.variants.push_back(lowerBucket(context, family, bucket));
+  if (result.variants.size() > 1)
+    result.selector = problem.rows;
+  result.dims = problem.dims;
+  declareWeights(problem, result);
+  declareCost(problem, family.shapes.symbols(), result);
+  return result;
+}
+
+} // namespace llmopt::cpu

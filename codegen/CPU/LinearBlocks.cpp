@@ -1,0 +1,238 @@
+//===- LinearBlocks.cpp - projections of many rows ------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Bound by multiply-adds. Loops, from the outside:
+//
+//   row block        as many rows as fit into half the second-level cache for one block of K
+//   column chunk     column tiles whose unfinished sums are kept in scratch memory while K is walked
+//   block of K
+//   column tile      one to four panels; its block of K is read from the first- and second-level cache by all row tiles, while
+//                    the next tile's block is prefetched, spread evenly over the row tiles
+//   weight           of a gated pair
+//   row tile         the register tile
+//
+// Sums continue from one block of K to the next as one chain, so blocks change no bits.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/CPU/LinearPacking.h"
+#include "codegen/CPU/LinearStream.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+/// Numbers of the loops, all known when compiling.
+struct BlockPlan {
+  BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
+
+  int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
+  bool pack;
+  /// Room for rows of a block: row tiles are never higher than tileRows.
+  int64_t blockRows() const { return blockTiles * tileRows; }
+  bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
+  int64_t columnTiles(const LinearSegment &segment) const { return (segment.panels() + tilePanels - 1) / tilePanels; }
+  int64_t columnTiles(const LinearProblem &problem) const {
+    int64_t sum = 0;
+    for (const LinearSegment &segment : problem.segments)
+      sum += columnTiles(segment);
+    return sum;
+  }
+  /// Elements of scratch: unfinished sums of a chunk for each weight, then the packed rows.
+  int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
+  int64_t packedElements() const { return pack ? blockRows() * depth + 64 : 0; }
+};
+
+BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
+    : lanes(context.lanes), depth(context.problem.depth), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
+      kBlock(std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
+      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
+      pack(bucket.getPackInput()) {}
+
+class BlockWriter {
+public:
+  BlockWriter(KernelBuilder &b, const LinearContext &context, const BlockPlan &plan)
+      : b_(b), context_(context), plan_(plan), rowTiles_(b, b.dim(context.problem.rows), plan.tileRows) {}
+
+  void run();
+
+private:
+  /// Row tiles [first, last) and the rows before and in them.
+  struct RowBlock {
+    Value first, last, firstRow, rows;
+  };
+  void rowBlock(Value block);
+  void segment(const LinearSegment &segment, const RowBlock &rows, Value firstTile, Value lastTile);
+  void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
+  void depthBlock(const LinearSegment &segment, const RowBlock &rows, Value chunkBegin, Value tile, int64_t panels, Value k0);
+  void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile, int64_t panels, Value k0);
+  TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height,
+                        Value tile, int64_t panels, Value k0);
+  void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels);
+  Value sums() { return b_.scratch(); }
+  Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
+  int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
+
+  KernelBuilder &b_;
+  const LinearContext &context_;
+  const BlockPlan &plan_;
+  RowTiles rowTiles_;
+};
+
+// Work unit u is column tile u % T of row block u / T; a part walks its row blocks and, in each, its run of column tiles.
+void BlockWriter::run() {
+  Value tiles = b_.index(plan_.columnTiles(context_.problem));
+  Value first = b_.floorDiv(b_.unitBegin(), tiles);
+  Value last = b_.floorDiv(b_.add(b_.unitEnd(), b_.sub(tiles, b_.index(1))), tiles);
+  b_.forLoop(first, last, 1, [&](Value block) { rowBlock(block); });
+}
+
+void BlockWriter::rowBlock(Value block) {
+  Value zero = b_.index(0), total = b_.index(plan_.columnTiles(context_.problem));
+  RowBlock rows;
+  rows.first = b_.mul(block, plan_.blockTiles);
+  rows.last = b_.min(b_.add(rows.first, plan_.blockTiles), rowTiles_.tiles);
+  rows.firstRow = rowTiles_.firstRow(rows.first);
+  rows.rows = b_.sub(rowTiles_.firstRow(rows.last), rows.firstRow);
+  if (plan_.pack) {
+    RowPacking packing{context_.problem.depth, plan_.kBlock, plan_.tileRows};
+    packRows(b_, packing, rowTiles_, rows.first, rows.last, b_.buffer(context_.problem.inputBinding), packed());
+  }
+  Value before = b_.mul(block, b_.index(plan_.columnTiles(context_.problem)));
+  Value begin = b_.max(b_.sub(b_.unitBegin(), before), zero), end = b_.min(b_.sub(b_.unitEnd(), before), total);
+  int64_t base = 0;
+  for (const LinearSegment &part : context_.problem.segments) {
+    Value limit = b_.index(plan_.columnTiles(part));
+    Value first = b_.min(b_.max(b_.sub(begin, b_.index(base)), zero), limit);
+    Value last = b_.min(b_.max(b_.sub(end, b_.index(base)), zero), limit);
+    segment(part, rows, first, last);
+    base += plan_.columnTiles(part);
+  }
+}
+
+// The last column tile may have fewer panels than the others.
+void BlockWriter::segment(const LinearSegment &segment, const RowBlock &rows, Value firstTile, Value lastTile) {
+  int64_t whole = segment.panels() / plan_.tilePanels, rest = segment.panels() % plan_.tilePanels;
+  if (rest == 0)
+    return columnTiles(segment, rows, firstTile, lastTile, plan_.tilePanels);
+  Value limit = b_.index(whole);
+  if (whole > 0)
+    columnTiles(segment, rows, firstTile, b_.min(lastTile, limit), plan_.tilePanels);
+  columnTiles(segment, rows, b_.max(firstTile, limit), lastTile, rest);
+}
+
+void BlockWriter::columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) {
+  b_.forLoop(begin, end, plan_.chunk, [&](Value chunkBegin) {
+    Value chunkEnd = b_.min(b_.add(chunkBegin, plan_.chunk), end);
+    b_.forLoop(b_.index(0), b_.index(plan_.depth), plan_.kBlock, [&](Value k0) {
+      b_.forLoop(chunkBegin, chunkEnd, 1, [&](Value tile) { depthBlock(segment, rows, chunkBegin, tile, panels, k0); });
+    });
+  });
+}
+
+void BlockWriter::depthBlock(const LinearSegment &segment, const RowBlock &rows, Value chunkBegin, Value tile, int64_t panels,
+                             Value k0) {
+  Value place = b_.mul(b_.sub(tile, chunkBegin), plan_.blockRows() * plan_.tilePanels * 16);
+  for (size_t weight = 0; weight < segment.linears.size(); ++weight)
+    product(segment, rows, weight, place, tile, panels, k0);
+}
+
+/// One weight's product of all row tiles with one column tile and one block of K; after the last of all, the epilogue.
+void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile,
+                          int64_t panels, Value k0) {
+  llvm::SmallVector<Value> products;
+  for (llm::LinearOp linear : segment.linears)
+    products.push_back(linear.getResult());
+  LinearEpilogue epilogue(b_, context_.shapes, products, segment.outputs, context_.problem.leading,
+                          context_.shapes.symbols().constant(segment.columns), plan_.lanes);
+  Value zero = b_.index(0);
+  int64_t width = panels * 16;
+  b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
+    Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
+    Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
+    Value buffer = b_.address(sums(), inBlock, b_.f32());
+    Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
+    switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
+      TileShape shape{count, panels, plan_.lanes};
+      TileOperands in = operands(segment, rows, weight, rowTile, count, tile, panels, k0);
+      KernelBuilder::Values start = zeroTile(b_, shape, b_.f32());
+      if (plan_.kBlocks > 1)
+        start = b_.ifThen(
+            b_.equal(k0, zero), ValueRange(start).getTypes(), [&] { return start; },
+            [&] { return loadTile(b_, shape, b_.f32(), own, width); });
+      storeTile(b_, shape, emitTileLoop(b_, shape, in, start), own, width);
+    });
+    if (weight + 1 < segment.linears.size())
+      return;
+    Value column = b_.mul(tile, plan_.tilePanels * 16);
+    auto finish = [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); };
+    if (plan_.kBlocks > 1)
+      b_.ifThen(b_.less(k0, b_.index((plan_.kBlocks - 1) * plan_.kBlock)), [] {}, finish);
+    else
+      finish();
+  });
+}
+
+TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
+                                   int64_t height, Value tile, int64_t panels, Value k0) {
+  llm::LinearOp linear = segment.linears[weight];
+  TileOperands in = tileOperands(b_, context_, linear);
+  in.depth = plan_.kBlocks == 1 ? b_.index(plan_.depth) : b_.min(b_.sub(b_.index(plan_.depth), k0), b_.index(plan_.kBlock));
+  in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
+  Value firstRow = rowTiles_.firstRow(rowTile);
+  if (plan_.pack) {
+    Value local = b_.sub(firstRow, rows.firstRow);
+    in.a = b_.address(packed(), b_.add(b_.mul(k0, rows.rows), b_.mul(local, in.depth)), b_.f32());
+    in.aRow = 1;
+    in.aStep = height;
+  } else {
+    in.a = b_.address(b_.buffer(context_.problem.inputBinding), b_.add(b_.mul(firstRow, plan_.depth), k0), b_.f32());
+    in.aRow = plan_.depth;
+  }
+  for (int64_t i = 0; i < panels; ++i) {
+    Value panel = panelAddress(b_, linear, plan_.depth, b_.add(b_.mul(tile, plan_.tilePanels), i));
+    in.panels.push_back(b_.address(panel, b_.mul(k0, 16), panelElement(b_, in)));
+  }
+  addPrefetch(in, rows, rowTile, panels);
+  return in;
+}
+
+/// Row tile i of n prefetches the i-th part of the next column tile's block of K, one line each unrolled step.
+void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels) {
+  Type element = panelElement(b_, in);
+  int64_t stepElements = 16 * in.unroll * panels, line = 512 / element.getIntOrFloatBitWidth();
+  Value tiles = b_.sub(rows.last, rows.first), index = b_.sub(rowTile, rows.first);
+  // Elements each step is responsible for, at most a line.
+  Value share = b_.min(b_.add(b_.floorDiv(b_.index(stepElements), tiles), 1), b_.index(line));
+  int64_t panel = plan_.depth * 16;
+  Value next = b_.address(in.panels.back(), b_.index(panel), element);
+  Value begin = b_.mul(b_.mul(index, share), b_.floorDiv(in.depth, in.unroll));
+  int64_t unroll = in.unroll;
+  KernelBuilder *b = &b_;
+  in.perStep = [=](Value k) {
+    Value offset = b->add(begin, b->mul(b->floorDiv(k, unroll), share));
+    b->prefetch(next, offset, element, /*locality=*/2);
+  };
+}
+
+} // namespace
+
+int64_t cpu::emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
+  BlockPlan plan(context, bucket);
+  BlockWriter(b, context, plan).run();
+  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements()) * 4;
+}
+
+SymExpr cpu::linearBlockUnits(const LinearContext &context, strategy::GemmBucketAttr bucket) {
+  BlockPlan plan(context, bucket);
+  SymContext &symbols = context.shapes.symbols();
+  SymExpr rowTiles = symbols.ceilDiv(context.problem.rows, symbols.constant(plan.tileRows));
+  SymExpr rowBlocks = symbols.ceilDiv(rowTiles, symbols.constant(plan.blockTiles));
+  return symbols.mul(rowBlocks, symbols.constant(plan.columnTiles(context.problem)));
+}

@@ -1,0 +1,150 @@
+//===- LinearEpilogue.cpp - what follows a matrix product -----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearEpilogue.h"
+
+#include "codegen/CPU/Elementwise.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+static Type elementOf(Value tensor) { return getElementTypeOrSelf(tensor.getType()); }
+
+LinearEpilogue::LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, ArrayRef<Value> products, ArrayRef<LinearOutput> outputs,
+                               ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes)
+    : b_(b), shapes_(shapes), products_(products), outputs_(outputs), leading_(leading), columns_(columns), lanes_(lanes) {
+  productElement_ = registerType(elementOf(products_.front()));
+  for (const LinearOutput &output : outputs_)
+    addAccess(output.value);
+}
+
+/// Finds the block arguments that computing `value` reads.
+void LinearEpilogue::addAccess(Value value) {
+  if (isa<BlockArgument>(value)) {
+    if (llvm::none_of(accesses_, [&](const Access &access) { return access.value == value; })) {
+      ArrayRef<SymExpr> dims = shapes_.shapeOf(value).dims;
+      bool splat = dims.empty() || (dims.back().isConstant(1) && !columns_.isConstant(1));
+      accesses_.push_back({value, bindingOf(value), splat});
+    }
+    return;
+  }
+  if (llvm::is_contained(products_, value)) {
+    if (auto linear = value.getDefiningOp<llm::LinearOp>(); linear && linear.getBias())
+      addAccess(linear.getBias());
+    return;
+  }
+  for (Value operand : value.getDefiningOp()->getOperands())
+    addAccess(operand);
+}
+
+/// Element offset of a result row's first column in a tensor of shape `dims` that broadcasts to the result.
+Value LinearEpilogue::rowOffset(Value row, ArrayRef<SymExpr> dims) {
+  ArrayRef<SymExpr> own = dims.empty() ? dims : dims.drop_back();
+  if (llvm::all_of(own, [](SymExpr dim) { return dim.isConstant(1); }))
+    return b_.index(0);
+  Value stride = b_.dim(dims.back());
+  if (own.size() == leading_.size() && std::equal(own.begin(), own.end(), leading_.begin()))
+    return b_.mul(row, stride);
+  // Takes the row's number apart, from the innermost dimension outwards.
+  Value rest = row, offset = b_.index(0);
+  for (size_t i = 0; i < own.size() && i < leading_.size(); ++i) {
+    SymExpr size = leading_[leading_.size() - 1 - i], mine = own[own.size() - 1 - i];
+    bool outermost = i + 1 == leading_.size();
+    Value place = outermost ? rest : b_.mod(rest, b_.dim(size));
+    rest = outermost ? rest : b_.floorDiv(rest, b_.dim(size));
+    if (mine.isConstant(1))
+      continue;
+    if (!(mine == size))
+      place = b_.select(b_.equal(b_.dim(mine), b_.index(1)), b_.index(0), place);
+    offset = b_.add(offset, b_.mul(place, stride));
+    stride = b_.mul(stride, b_.dim(mine));
+  }
+  return offset;
+}
+
+LinearEpilogue::Row LinearEpilogue::startRow(Value row) {
+  Row result;
+  for (const Access &access : accesses_)
+    result.operands.push_back(rowOffset(row, shapes_.shapeOf(access.value).dims));
+  Value offset = b_.mul(row, b_.dim(columns_));
+  result.outputs.assign(outputs_.size(), offset);
+  return result;
+}
+
+static Value splatConstant(KernelBuilder &b, llm::ConstantOp op, VectorType type) {
+  auto splat = cast<DenseElementsAttr>(op.getValue());
+  if (auto floats = dyn_cast<FloatType>(type.getElementType())) {
+    bool loses = false;
+    APFloat value = splat.getSplatValue<APFloat>();
+    value.convert(floats.getFloatSemantics(), APFloat::rmNearestTiesToEven, &loses);
+    auto attribute = DenseElementsAttr::get(type, value);
+    return arith::ConstantOp::create(b.ops(), b.loc(), cast<TypedAttr>(attribute));
+  }
+  auto attribute = DenseElementsAttr::get(type, splat.getSplatValue<APInt>());
+  return arith::ConstantOp::create(b.ops(), b.loc(), cast<TypedAttr>(attribute));
+}
+
+Value LinearEpilogue::evaluate(Value value, llvm::DenseMap<Value, Value> &known, const Row &row, Value column, Value count) {
+  if (auto it = known.find(value); it != known.end())
+    return it->second;
+  Value result;
+  VectorType type = b_.vec(lanes_, registerType(elementOf(value)));
+  if (isa<BlockArgument>(value)) {
+    auto access = llvm::find_if(accesses_, [&](const Access &access) { return access.value == value; });
+    Value offset = row.operands[size_t(access - accesses_.begin())], base = b_.buffer(access->binding);
+    if (access->splat)
+      result = b_.splat(loadElements(b_, elementOf(value), 0, base, offset), type);
+    else
+      result = loadElements(b_, elementOf(value), lanes_, base, b_.add(offset, column), count);
+  } else if (auto constant = value.getDefiningOp<llm::ConstantOp>()) {
+    result = splatConstant(b_, constant, type);
+  } else {
+    SmallVector<Value> operands;
+    for (Value operand : value.getDefiningOp()->getOperands())
+      operands.push_back(evaluate(operand, known, row, column, count));
+    result = emitElementwise(b_, value.getDefiningOp(), operands);
+  }
+  known[value] = result;
+  return result;
+}
+
+void LinearEpilogue::emitVector(const Row &row, Value column, ValueRange products, Value count) {
+  llvm::DenseMap<Value, Value> known;
+  for (auto [tensor, product] : llvm::zip_equal(products_, products)) {
+    Value sum = product;
+    if (auto linear = tensor.getDefiningOp<llm::LinearOp>(); linear && linear.getBias())
+      sum = b_.fadd(sum, evaluate(linear.getBias(), known, row, column, count));
+    known[tensor] = sum;
+  }
+  for (auto [output, offset] : llvm::zip_equal(outputs_, row.outputs))
+    storeElements(b_, elementOf(output.value), evaluate(output.value, known, row, column, count), b_.buffer(output.binding),
+                  b_.add(offset, column), count);
+}
+
+void LinearEpilogue::emitTile(Value firstRow, Value rows, Value firstColumn, int64_t width, Value tile, int64_t productStride) {
+  VectorType type = b_.vec(lanes_, productElement_);
+  bool whole = columns_.constant() && *columns_.constant() % kPanelWidth == 0;
+  b_.forLoop(b_.index(0), rows, 1, [&](Value r) {
+    Row row = startRow(b_.add(firstRow, r));
+    Value tileRow = b_.mul(r, width);
+    b_.forLoop(b_.index(0), b_.index(width), lanes_, [&](Value c) {
+      Value column = b_.add(firstColumn, c), place = b_.add(tileRow, c);
+      SmallVector<Value> products;
+      for (size_t p = 0; p < products_.size(); ++p)
+        products.push_back(b_.load(type, tile, b_.add(place, int64_t(p) * productStride)));
+      if (whole)
+        return emitVector(row, column, products, {});
+      Value left = b_.sub(b_.dim(columns_), column);
+      b_.ifThen(
+          b_.less(left, b_.index(lanes_)),
+          [&] { b_.ifThen(b_.less(b_.index(0), left), [&] { emitVector(row, column, products, left); }); },
+          [&] { emitVector(row, column, products, {}); });
+    });
+  });
+}

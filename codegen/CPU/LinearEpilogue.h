@@ -1,0 +1,63 @@
+//===- LinearEpilogue.h - what follows a matrix product ---------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Computes the elementwise operations behind matrix products on registers, one vector of one result row at a time, and stores
+// the results. Other operands broadcast to the result as ONNX and NumPy do.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H
+#define LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H
+
+#include "codegen/CPU/LinearRegion.h"
+
+namespace llmopt::cpu {
+
+class LinearEpilogue {
+public:
+  /// `products`: the values that the accumulators stand for; `leading`: result dimensions before the last; `columns`: the last,
+  /// static or (columnsValue) read at run time.
+  LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, llvm::ArrayRef<mlir::Value> products,
+                 llvm::ArrayRef<LinearOutput> outputs, llvm::ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes);
+
+  /// Rows [firstRow, firstRow + rows) of `width` columns from firstColumn on. Product p lies in `tile` (f32 unless the
+  /// products have another type) at p * productStride + row * width + column.
+  void emitTile(mlir::Value firstRow, mlir::Value rows, mlir::Value firstColumn, int64_t width, mlir::Value tile,
+                int64_t productStride);
+
+  /// The type of the products in registers.
+  mlir::Type productElement() const { return productElement_; }
+
+private:
+  /// A tensor read or written at row * rowOffset + column.
+  struct Access {
+    mlir::Value value;
+    unsigned binding = 0;
+    bool splat = false; ///< one element for all columns
+  };
+  struct Row {
+    llvm::SmallVector<mlir::Value> operands, outputs; ///< element offsets of column 0
+  };
+  void addAccess(mlir::Value value);
+  Row startRow(mlir::Value row);
+  mlir::Value rowOffset(mlir::Value row, llvm::ArrayRef<SymExpr> dims);
+  void emitVector(const Row &row, mlir::Value column, mlir::ValueRange products, mlir::Value count);
+  mlir::Value evaluate(mlir::Value value, llvm::DenseMap<mlir::Value, mlir::Value> &known, const Row &row, mlir::Value column,
+                       mlir::Value count);
+
+  KernelBuilder &b_;
+  ShapeAnalysis &shapes_;
+  llvm::SmallVector<mlir::Value> products_;
+  llvm::SmallVector<LinearOutput> outputs_;
+  llvm::SmallVector<SymExpr> leading_;
+  SymExpr columns_;
+  int64_t lanes_;
+  mlir::Type productElement_;
+  static constexpr int64_t kPanelWidth = 16;
+  llvm::SmallVector<Access> accesses_;
+};
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H

@@ -1,0 +1,154 @@
+//===- LinearRegion.cpp - what a "linear" kernel computes -----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearRegion.h"
+
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/SmallPtrSet.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+using Linears = llvm::SetVector<Operation *>;
+
+/// Collects the linears that `value` is computed from; false if something else than elementwise operations lies between.
+bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operation *> &seen) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op))
+    return true;
+  if (isa<llm::LinearOp>(op)) {
+    linears.insert(op);
+    return true;
+  }
+  if (!op->hasTrait<llm::Elementwise>())
+    return false;
+  return llvm::all_of(op->getOperands(), [&](Value operand) { return collectLinears(operand, linears, seen); });
+}
+
+Status checkLinear(llm::LinearOp linear, Value input) {
+  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
+  if (linear.getInput() != input)
+    return unsupported("E0930", "the projections of one kernel have different inputs");
+  if (!isa<BlockArgument>(linear.getInput()) || !isa<BlockArgument>(linear.getWeight()))
+    return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
+  if (!inputElement.isF32())
+    return unsupported("E0932", "projection kernels take f32 activations");
+  if (!element.isF32() && !element.isF16() && !element.isBF16())
+    return unsupported("E0933", "projection kernels take f32, f16 and bf16 weights");
+  if (!weight.hasStaticShape() || weight.getNumElements() == 0)
+    return unsupported("E0934", "a projection's weight has no static shape");
+  return {};
+}
+
+int64_t columnsOf(llm::LinearOp linear) {
+  return cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(linear.getTransposed() ? 1 : 0);
+}
+
+/// Joins outputs that share a product into one segment.
+Status addOutput(LinearProblem &problem, const Linears &linears, LinearOutput output) {
+  LinearSegment joined;
+  for (Operation *op : linears)
+    joined.linears.push_back(cast<llm::LinearOp>(op));
+  joined.columns = columnsOf(joined.linears.front());
+  for (size_t i = 0; i < problem.segments.size();) {
+    LinearSegment &segment = problem.segments[i];
+    if (llvm::none_of(segment.linears, [&](llm::LinearOp linear) { return linears.contains(linear); })) {
+      ++i;
+      continue;
+    }
+    for (llm::LinearOp linear : segment.linears)
+      if (!llvm::is_contained(joined.linears, linear))
+        joined.linears.push_back(linear);
+    llvm::append_range(joined.outputs, segment.outputs);
+    problem.segments.erase(problem.segments.begin() + int64_t(i));
+  }
+  joined.outputs.push_back(output);
+  Type element = getElementTypeOrSelf(joined.linears.front().getWeight().getType());
+  for (llm::LinearOp linear : joined.linears)
+    if (columnsOf(linear) != joined.columns || getElementTypeOrSelf(linear.getWeight().getType()) != element)
+      return unsupported("E0935", "projections of different widths or weight types meet in one result");
+  problem.segments.push_back(std::move(joined));
+  return {};
+}
+
+/// Rows of the result that an epilogue operand of this shape is read at may need its dimensions at run time.
+void addDims(LinearProblem &problem, ArrayRef<SymExpr> dims) {
+  for (SymExpr dim : dims)
+    if (dim.known() && !dim.constant() && !llvm::is_contained(problem.dims, dim))
+      problem.dims.push_back(dim);
+}
+
+Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    for (Value operand : op.getOperands()) {
+      if (!isa<BlockArgument>(operand) || isa<llm::LinearOp>(op))
+        continue;
+      const ValueShape &shape = shapes.shapeOf(operand);
+      auto type = cast<RankedTensorType>(operand.getType());
+      if (type.getRank() > 0 && type.isDynamicDim(type.getRank() - 1))
+        return unsupported("E0936", "the last dimension of an epilogue operand is not static");
+      if (llvm::any_of(shape.dims, [](SymExpr dim) { return !dim.known(); }))
+        return unsupported("E0937", "the shape of an epilogue operand is not known");
+      addDims(problem, shape.dims);
+    }
+  return {};
+}
+
+} // namespace
+
+int64_t LinearProblem::panels() const {
+  int64_t sum = 0;
+  for (const LinearSegment &segment : segments)
+    sum += segment.panels();
+  return sum;
+}
+
+int64_t LinearProblem::mostWeights() const {
+  size_t most = 1;
+  for (const LinearSegment &segment : segments)
+    most = std::max(most, segment.linears.size());
+  return int64_t(most);
+}
+
+Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  LinearProblem problem;
+  Block &block = kernel.getBody().front();
+  auto linears = block.getOps<llm::LinearOp>();
+  if (linears.empty())
+    return unsupported("E0938", "a kernel of family linear has no projection");
+  Value input = (*linears.begin()).getInput();
+  for (llm::LinearOp linear : linears)
+    LLMOPT_RETURN_IF_ERROR(checkLinear(linear, input));
+  problem.inputBinding = bindingOf(input);
+  const ValueShape &inputShape = shapes.shapeOf(input);
+  problem.depth = cast<RankedTensorType>(input.getType()).getShape().back();
+  if (ShapedType::isDynamic(problem.depth)) {
+    auto weight = cast<RankedTensorType>((*linears.begin()).getWeight().getType());
+    problem.depth = weight.getDimSize((*linears.begin()).getTransposed() ? 0 : 1);
+  }
+  problem.rows = shapes.symbols().constant(1);
+  for (SymExpr dim : ArrayRef(inputShape.dims).drop_back()) {
+    problem.leading.push_back(dim);
+    problem.rows = shapes.symbols().mul(problem.rows, dim);
+  }
+  if (!problem.rows.known())
+    return unsupported("E0939", "the number of rows of a projection is not known");
+  addDims(problem, {problem.rows});
+  addDims(problem, problem.leading);
+  for (auto [i, value] : llvm::enumerate(block.getTerminator()->getOperands())) {
+    Linears used;
+    llvm::SmallPtrSet<Operation *, 8> seen;
+    if (!collectLinears(value, used, seen) || used.empty())
+      return unsupported("E0940", "a result of a projection kernel is not an elementwise function of a projection");
+    LLMOPT_RETURN_IF_ERROR(addOutput(problem, used, {value, unsigned(block.getNumArguments() + i)}));
+  }
+  LLMOPT_RETURN_IF_ERROR(addOperands(problem, kernel, shapes));
+  return problem;
+}

@@ -1,0 +1,53 @@
+//===- LinearRegion.h - what a "linear" kernel computes ---------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A region of family "linear" is one input, one or more llm.linear on it, and elementwise operations on their results:
+//
+//   one projection        y = act(x W^T + b) + residual      one segment
+//   joined projections    q, k, v = x Wq^T, x Wk^T, x Wv^T   three segments of one kernel: their panels are dealt as one list
+//   a gated pair          y = silu(x Wg^T) * (x Wu^T)        one segment with two weights: their products meet in the epilogue
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_LINEARREGION_H
+#define LLMOPT_CODEGEN_CPU_LINEARREGION_H
+
+#include "codegen/CPU/KernelFamily.h"
+#include "llmopt/dialects/LLM/LLM.h"
+
+namespace llmopt::cpu {
+
+struct LinearOutput {
+  mlir::Value value;
+  unsigned binding = 0;
+};
+
+/// Column panels whose results are computed from the same weights' products.
+struct LinearSegment {
+  llvm::SmallVector<llm::LinearOp, 2> linears;
+  llvm::SmallVector<LinearOutput, 1> outputs;
+  int64_t columns = 0;
+  int64_t panels() const { return (columns + 15) / 16; }
+};
+
+struct LinearProblem {
+  unsigned inputBinding = 0;
+  int64_t depth = 0;                           ///< K
+  llvm::SmallVector<SymExpr, 4> leading;       ///< dimensions of the results before the last
+  SymExpr rows;                                ///< their product, M
+  llvm::SmallVector<LinearSegment, 3> segments;
+  std::vector<SymExpr> dims;                   ///< what every variant reads, in order
+  int64_t panels() const;
+  int64_t mostWeights() const;                 ///< of one segment
+};
+
+/// Understands a region, or says what is not supported.
+Result<LinearProblem> analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &shapes);
+
+/// Binding of a block argument (its operand number).
+inline unsigned bindingOf(mlir::Value argument) { return llvm::cast<mlir::BlockArgument>(argument).getArgNumber(); }
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_LINEARREGION_H

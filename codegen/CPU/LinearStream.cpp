@@ -1,0 +1,112 @@
+//===- LinearStream.cpp - projections of one to four rows -----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Bound by reading the weights. One sequential stream leaves a fifth of the bandwidth unused (prefetchers start anew at each
+// page), so several panels are read side by side. There is no software prefetch: every form of it was slower.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearStream.h"
+
+#include "codegen/CPU/LinearEpilogue.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+PanelFormat cpu::panelFormat(llm::LinearOp linear) {
+  Type element = getElementTypeOrSelf(linear.getWeight().getType());
+  return element.isBF16() ? PanelFormat::BF16Pairs : element.isF16() ? PanelFormat::F16 : PanelFormat::Plain;
+}
+
+int64_t cpu::panelElements(llm::LinearOp linear, int64_t depth) {
+  return 16 * (panelFormat(linear) == PanelFormat::BF16Pairs ? (depth + 1) / 2 * 2 : depth);
+}
+
+TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear) {
+  TileOperands in;
+  in.element = b.f32();
+  in.format = panelFormat(linear);
+  in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
+  return in;
+}
+
+Value cpu::panelAddress(KernelBuilder &b, llm::LinearOp linear, int64_t depth, Value panel) {
+  TileOperands in;
+  in.element = b.f32();
+  in.format = panelFormat(linear);
+  return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, panelElements(linear, depth)), panelElement(b, in));
+}
+
+namespace {
+
+class StreamWriter {
+public:
+  StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows)
+      : b_(b), context_(context), segment_(segment), rows_(rows),
+        epilogue_(b, context.shapes, products(segment), segment.outputs, context.problem.leading,
+                  context.shapes.symbols().constant(segment.columns), context.lanes) {}
+
+  /// Panels [first, first + count) of every weight of the segment.
+  void panels(Value first, int64_t count);
+
+private:
+  static llvm::SmallVector<Value> products(const LinearSegment &segment) {
+    llvm::SmallVector<Value> values;
+    for (llm::LinearOp linear : segment.linears)
+      values.push_back(linear.getResult());
+    return values;
+  }
+
+  KernelBuilder &b_;
+  const LinearContext &context_;
+  const LinearSegment &segment_;
+  int64_t rows_;
+  LinearEpilogue epilogue_;
+};
+
+void StreamWriter::panels(Value first, int64_t count) {
+  int64_t depth = context_.problem.depth, weights = int64_t(segment_.linears.size());
+  TileShape shape{rows_, count * weights, context_.lanes};
+  TileOperands in = tileOperands(b_, context_, segment_.linears.front());
+  in.a = b_.buffer(context_.problem.inputBinding);
+  in.aRow = depth;
+  in.depth = b_.index(depth);
+  in.depthMultiple = depth;
+  for (llm::LinearOp linear : segment_.linears)
+    for (int64_t i = 0; i < count; ++i)
+      in.panels.push_back(panelAddress(b_, linear, depth, b_.add(first, i)));
+  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
+  // To scratch, a matrix of rows x (count * 16) for each weight.
+  int64_t width = count * 16, productStride = rows_ * width;
+  TileShape part{1, count, context_.lanes};
+  for (int64_t row = 0; row < rows_; ++row)
+    for (int64_t weight = 0; weight < weights; ++weight)
+      storeTile(b_, part, ValueRange(tile).slice(size_t(shape.index(row, weight * count, 0)), size_t(part.accumulators())),
+                b_.address(b_.scratch(), b_.index(weight * productStride + row * width), b_.f32()), width);
+  epilogue_.emitTile(b_.index(0), b_.index(rows_), b_.mul(first, 16), width, b_.scratch(), productStride);
+}
+
+} // namespace
+
+int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
+  int64_t base = 0;
+  for (const LinearSegment &segment : context.problem.segments) {
+    StreamWriter writer(b, context, segment, bucket.getRows());
+    // This part's panels of the segment.
+    Value limit = b.index(segment.panels()), zero = b.index(0);
+    Value begin = b.min(b.max(b.sub(b.unitBegin(), b.index(base)), zero), limit);
+    Value end = b.min(b.max(b.sub(b.unitEnd(), b.index(base)), zero), limit);
+    base += segment.panels();
+    int64_t most = std::max<int64_t>(1, bucket.getColumns() / 16 / int64_t(segment.linears.size()));
+    for (int64_t count = int64_t(llvm::bit_floor(uint64_t(most))); count >= 1; count /= 2) {
+      Value last = b.sub(end, b.mod(b.sub(end, begin), b.index(count)));
+      b.forLoop(begin, last, count, [&](Value panel) { writer.panels(panel, count); });
+      begin = last;
+    }
+  }
+  return bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights()) * 4;
+}

@@ -1,0 +1,42 @@
+//===- LinearStream.h - projections of one to four rows ---------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_LINEARSTREAM_H
+#define LLMOPT_CODEGEN_CPU_LINEARSTREAM_H
+
+#include "codegen/CPU/LinearRegion.h"
+#include "codegen/CPU/MatMulTile.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
+
+namespace llmopt::cpu {
+
+/// Facts shared by the variants of one kernel.
+struct LinearContext {
+  const LinearProblem &problem;
+  ShapeAnalysis &shapes;
+  const Target &target;
+  int64_t lanes; ///< f32 in a vector
+};
+
+/// Format of a weight's panels, elements of one panel, and its address at panel `panel`.
+PanelFormat panelFormat(llm::LinearOp linear);
+int64_t panelElements(llm::LinearOp linear, int64_t depth);
+mlir::Value panelAddress(KernelBuilder &b, llm::LinearOp linear, int64_t depth, mlir::Value panel);
+/// What every tile of a linear has in common.
+TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear);
+
+/// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
+/// A work unit is one panel. Returns the scratch bytes needed.
+int64_t emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket);
+
+/// Any number of rows, in blocks; a work unit is one tile of columns of one row block. Returns the scratch bytes needed.
+int64_t emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket);
+/// Number of work units of emitLinearBlocks.
+SymExpr linearBlockUnits(const LinearContext &context, strategy::GemmBucketAttr bucket);
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_LINEARSTREAM_H

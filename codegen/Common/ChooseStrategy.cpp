@@ -1,0 +1,125 @@
+//===- ChooseStrategy.cpp - tiles and blocks from target facts ------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/Common/ChooseStrategy.h"
+
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include <algorithm>
+
+using namespace mlir;
+using namespace llmopt;
+using strategy::GemmBucketAttr;
+
+namespace {
+
+/// Register tile of the GEMM: as many accumulators as the register file holds beside one row of B and a broadcast of A.
+struct Tile {
+  int64_t rows, columns;
+};
+
+Tile gemmTile(const Target &target) {
+  if (target.vectorBits >= 512)
+    return {8, 48}; // few broadcasts per multiplication
+  if (target.vectorBits == 256)
+    return {6, 16};
+  return {3, 16};
+}
+
+/// Columns streamed at once past `rows` rows (0: the GEMM does it): enough accumulators for the latency of the multiply-add,
+/// and up to four streams, which one core needs to use the whole memory bandwidth.
+int64_t streamColumns(const Target &target, int64_t rows) {
+  int64_t vectorsPerPanel = 512 / target.vectorBits;
+  int64_t budget = target.vectorRegisters >= 32 ? 16 : 12;
+  int64_t panels = std::min<int64_t>(4, budget / (rows * vectorsPerPanel));
+  if (panels == 3)
+    panels = 2;
+  return panels * 16;
+}
+
+int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+/// K in equal blocks short enough for a panel block to stay near the core.
+int64_t depthBlock(int64_t depth) {
+  constexpr int64_t kMost = 768;
+  int64_t blocks = std::max<int64_t>(1, (depth + kMost - 1) / kMost);
+  return roundUp((depth + blocks - 1) / blocks, 8);
+}
+
+/// Rows of A one core works on at a time: half the second-level cache.
+int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
+  int64_t rows = target.l2Bytes / 2 / (kBlock * 4);
+  return roundUp(std::clamp<int64_t>(rows, 24, 192), tileRows);
+}
+
+/// Rows whose distance is a multiple of 2 KiB fall into the same few cache sets.
+bool collides(int64_t depth) { return depth % 512 == 0; }
+
+} // namespace
+
+strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target, const GemmFacts &facts) {
+  SmallVector<GemmBucketAttr> buckets;
+  auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock, bool pack) {
+    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, pack));
+  };
+  Tile tile = gemmTile(target);
+  for (int64_t rows = 1; rows <= 4; ++rows)
+    if (int64_t columns = streamColumns(target, rows))
+      if (!facts.rows || *facts.rows == rows)
+        add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
+  // Few rows: the input is small; a panel is read from memory once and then stays in the second-level cache.
+  constexpr int64_t kFew = 24;
+  int64_t kBlock = depthBlock(facts.depth);
+  bool panelFits = facts.depth * 16 * facts.weightBytes <= target.l2Bytes / 2;
+  if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
+    add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
+  if (!facts.rows || *facts.rows > kFew)
+    add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows), collides(facts.depth));
+  // The last bucket has no bound.
+  GemmBucketAttr last = buckets.pop_back_val();
+  add(0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), last.getPackInput());
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits);
+}
+
+strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target) {
+  return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits);
+}
+
+/// The facts of a region around `llm.linear`, or nothing if a shape is not known.
+static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  std::optional<GemmFacts> facts;
+  kernel.getBody().walk([&](llm::LinearOp linear) {
+    auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+    GemmFacts found;
+    found.depth = weight.getDimSize(linear.getTransposed() ? 0 : 1);
+    found.weightBytes = weight.getElementTypeBitWidth() / 8;
+    SymExpr rows = shapes.symbols().constant(1);
+    for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
+      rows = shapes.symbols().mul(rows, dim);
+    if (rows.known() && rows.constant())
+      found.rows = rows.constant();
+    facts = found;
+  });
+  return facts;
+}
+
+Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
+  if (kernel.getStrategyAttr())
+    return {};
+  MLIRContext *context = kernel.getContext();
+  StringRef family = kernel.getFamily();
+  if (family == "linear") {
+    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes))
+      kernel.setStrategyAttr(chooseGemm(context, target, *facts));
+  } else if (family == "matmul") {
+    kernel.setStrategyAttr(chooseGemm(context, target, GemmFacts{.depth = 512, .rows = 512}));
+  } else if (family == "attention" || family == "paged_attention") {
+    kernel.setStrategyAttr(chooseAttention(context, target));
+  } else if (family == "loops" || family == "rows") {
+    kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/4096, target.vectorBits));
+  }
+  return {};
+}

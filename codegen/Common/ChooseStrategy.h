@@ -1,0 +1,39 @@
+//===- ChooseStrategy.h - tiles and blocks from target facts ----*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Phase Strategy: what a kernel's generator will read is decided here from the shapes and the row of the target table, and
+// written down as an attribute, so that it can be printed, tested and overridden. Evidence for the numbers: docs/rationale.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_COMMON_CHOOSESTRATEGY_H
+#define LLMOPT_CODEGEN_COMMON_CHOOSESTRATEGY_H
+
+#include "llmopt/dialects/Exec/Exec.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
+#include "llmopt/lib/Analysis/ShapeAnalysis.h"
+#include "llmopt/lib/Support/Status.h"
+#include "llmopt/lib/Target/Target.h"
+
+#include <optional>
+
+namespace llmopt {
+
+/// What is known about a matrix product with packed weights.
+struct GemmFacts {
+  int64_t depth = 0;           ///< K
+  std::optional<int64_t> rows; ///< M, where it is static
+  int64_t weightBytes = 4;     ///< of one weight
+  int64_t weights = 1;         ///< matrices whose results meet in one epilogue
+};
+
+strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
+strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target);
+
+/// Sets the `strategy` of a kernel that has none; families without choices are left alone.
+Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target);
+
+} // namespace llmopt
+
+#endif // LLMOPT_CODEGEN_COMMON_CHOOSESTRATEGY_H
