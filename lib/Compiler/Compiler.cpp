@@ -198,7 +198,7 @@ Result<CompileReport> Compilation::run() {
   LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Canonical, [&](PassManager &pm) { buildCanonicalPhase(pm, options_, model_.weights); }));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_); }));
-  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, &context_, options_); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, options_); }));
   if (options_.stopAfter < Phase::Strategy) {
     std::string text;
     llvm::raw_string_ostream stream(text);

@@ -6,10 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Compiler/Phases.h"
 
-#include "llmopt/passes/Canonicalize.h"
-#include "llmopt/passes/Fusion.h"
 #include "llmopt/passes/Kernels.h"
-#include "llmopt/passes/WeightTypes.h"
+#include "llmopt/passes/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Transforms/Passes.h"
@@ -22,14 +20,14 @@ using namespace llmopt;
 namespace {
 constexpr std::array<std::string_view, 7> kPhaseNames = {"import", "canonical", "fused", "planned", "strategy", "lowered", "binary"};
 
-Type matrixType(MLIRContext *context, WeightFormat format) {
+std::string matrixType(WeightFormat format) {
   switch (format) {
-  case WeightFormat::Auto: return {};
-  case WeightFormat::F32: return Float32Type::get(context);
-  case WeightFormat::BF16: return BFloat16Type::get(context);
-  case WeightFormat::F16: return Float16Type::get(context);
+  case WeightFormat::Auto: return "";
+  case WeightFormat::F32: return "f32";
+  case WeightFormat::BF16: return "bf16";
+  case WeightFormat::F16: return "f16";
   }
-  return {};
+  return "";
 }
 } // namespace
 
@@ -50,16 +48,16 @@ void llmopt::buildCanonicalPhase(OpPassManager &pm, const CompileOptions &option
 }
 
 void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options) {
-  FuseOptions fuse;
+  FusePassOptions fuse;
   fuse.level = int(options.level);
-  fuse.disabled = options.disabledFusions;
+  fuse.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
   pm.addPass(createFusePass(fuse));
   pm.addPass(createCSEPass());
 }
 
-void llmopt::buildPlannedPhase(OpPassManager &pm, MLIRContext *context, const CompileOptions &options) {
+void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options) {
   // Before cutting: a cast on a weight is part of the operand, not of the kernel.
-  pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass(matrixType(context, options.dtype)));
+  pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype)}));
   pm.addPass(createCSEPass());
   pm.nest<func::FuncOp>().addPass(createCutKernelsPass({.fuse = options.level != OptLevel::O0}));
 }

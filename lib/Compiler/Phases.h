@@ -17,7 +17,7 @@ namespace llmopt {
 /// Phases Canonical, Fused and Planned as pass pipelines over the module.
 void buildCanonicalPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights);
 void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
-void buildPlannedPhase(mlir::OpPassManager &pm, mlir::MLIRContext *context, const CompileOptions &options);
+void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
 
 } // namespace llmopt
 

@@ -15,7 +15,14 @@
 #include "llmopt/lib/Interpreter/Interpreter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/STLExtras.h"
+
+namespace llmopt {
+#define GEN_PASS_DECL_FOLDCONSTANTSPASS
+#define GEN_PASS_DEF_FOLDCONSTANTSPASS
+#include "llmopt/passes/Passes.h.inc"
+} // namespace llmopt
 
 using namespace mlir;
 using namespace llmopt;
@@ -38,12 +45,9 @@ bool isSmall(Value value) {
   return type.getNumElements() <= kMaxFoldedBytes * 8 / int64_t(std::max(bits, 8u));
 }
 
-class FoldConstantsPass : public PassWrapper<FoldConstantsPass, OperationPass<ModuleOp>> {
+class FoldConstantsPass : public llmopt::impl::FoldConstantsPassBase<FoldConstantsPass> {
 public:
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FoldConstantsPass)
   explicit FoldConstantsPass(const WeightStore &weights) : weights_(weights) {}
-  StringRef getArgument() const override { return "llmopt-fold-constants"; }
-  StringRef getDescription() const override { return "Replaces what is known when compiling by constants"; }
 
   void runOnOperation() override {
     Interpreter interpreter(getOperation(), weights_);
@@ -102,12 +106,18 @@ private:
     auto constant = llm::ConstantOp::create(builder, op->getLoc(), value);
     op->getResult(0).replaceAllUsesWith(constant.getResult());
     op->erase();
+    ++numFolded;
   }
 
   const WeightStore &weights_;
 };
 
 } // namespace
+
+std::unique_ptr<Pass> llmopt::createFoldConstantsPass() {
+  static const WeightStore none;
+  return createFoldConstantsPass(none);
+}
 
 std::unique_ptr<Pass> llmopt::createFoldConstantsPass(const WeightStore &weights) {
   return std::make_unique<FoldConstantsPass>(weights);

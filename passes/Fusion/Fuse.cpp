@@ -6,12 +6,17 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Fusion.h"
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
+#include "mlir/Pass/Pass.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/STLExtras.h"
 
-#include <array>
+namespace llmopt {
+#define GEN_PASS_DECL_FUSEPASS
+#define GEN_PASS_DEF_FUSEPASS
+#include "llmopt/passes/Passes.h.inc"
+} // namespace llmopt
 
 using namespace mlir;
 using namespace llmopt;
@@ -33,18 +38,14 @@ constexpr Fusion kFusions[] = {
 #include "passes/Fusion/Patterns.def"
 };
 
-class FusePass : public PassWrapper<FusePass, OperationPass<ModuleOp>> {
+class FusePass : public llmopt::impl::FusePassBase<FusePass> {
 public:
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FusePass)
-  explicit FusePass(FuseOptions options) : options_(std::move(options)) {}
-  FusePass(const FusePass &) = default;
-  StringRef getArgument() const override { return "llmopt-fuse"; }
-  StringRef getDescription() const override { return "Recovers composite operations (passes/Fusion/Patterns.def)"; }
+  using FusePassBase::FusePassBase;
 
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     for (const Fusion &fusion : kFusions)
-      if (fusion.info.level <= options_.level && !llvm::is_contained(options_.disabled, fusion.info.name))
+      if (isWanted(fusion.info))
         fusion.add(patterns);
     GreedyRewriteConfig config;
     config.setUseTopDownTraversal(true);
@@ -53,7 +54,11 @@ public:
   }
 
 private:
-  FuseOptions options_;
+  bool isWanted(const FusionInfo &info) const {
+    if (!only.empty())
+      return llvm::is_contained(only, info.name);
+    return info.level <= level && !llvm::is_contained(disable, info.name);
+  }
 };
 
 } // namespace
@@ -67,5 +72,3 @@ std::span<const FusionInfo> llmopt::allFusions() {
   }();
   return infos;
 }
-
-std::unique_ptr<Pass> llmopt::createFusePass(const FuseOptions &options) { return std::make_unique<FusePass>(options); }

@@ -8,23 +8,36 @@
 //                                                    %y = llm.linear %x, %c
 //
 //===----------------------------------------------------------------------===//
-#include "llmopt/passes/WeightTypes.h"
-
+#include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace llmopt {
+#define GEN_PASS_DECL_CONVERTWEIGHTTYPESPASS
+#define GEN_PASS_DEF_CONVERTWEIGHTTYPESPASS
+#include "llmopt/passes/Passes.h.inc"
+} // namespace llmopt
 
 using namespace mlir;
 using namespace llmopt;
 
 namespace {
 
-class ConvertWeightTypesPass : public PassWrapper<ConvertWeightTypesPass, OperationPass<func::FuncOp>> {
+class ConvertWeightTypesPass : public llmopt::impl::ConvertWeightTypesPassBase<ConvertWeightTypesPass> {
 public:
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ConvertWeightTypesPass)
-  explicit ConvertWeightTypesPass(Type matrixType) : matrixType_(matrixType) {}
-  StringRef getArgument() const override { return "llmopt-convert-weight-types"; }
-  StringRef getDescription() const override { return "Casts weights to the number format they are stored in"; }
+  using ConvertWeightTypesPassBase::ConvertWeightTypesPassBase;
+
+  LogicalResult initialize(MLIRContext *context) override {
+    if (matrixType.empty())
+      return success();
+    std::optional<DType> dtype = parseDType(matrixType);
+    if (!dtype || !isFloat(*dtype))
+      return emitError(UnknownLoc::get(context)) << "matrix-type: '" << matrixType << "' is not a float type";
+    matrixType_ = llm::elementTypeOf(context, *dtype);
+    return success();
+  }
 
   void runOnOperation() override {
     getOperation().walk([&](Operation *op) {
@@ -62,7 +75,3 @@ private:
 };
 
 } // namespace
-
-std::unique_ptr<Pass> llmopt::createConvertWeightTypesPass(Type matrixType) {
-  return std::make_unique<ConvertWeightTypesPass>(matrixType);
-}

@@ -19,6 +19,8 @@ namespace llmopt {
 /// tensors whose elements the shape analysis solved to numbers. Expressions over weights stay: they are evaluated when the artifact
 /// is written.
 std::unique_ptr<mlir::Pass> createFoldConstantsPass(const WeightStore &weights);
+/// For modules that refer to no weights.
+std::unique_ptr<mlir::Pass> createFoldConstantsPass();
 
 } // namespace llmopt
 

@@ -1,0 +1,44 @@
+//===- Passes.td - target-independent passes ---------------*- tablegen -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_PASSES_PASSES_TD
+#define LLMOPT_PASSES_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FoldConstantsPass : Pass<"llmopt-fold-constants", "::mlir::ModuleOp"> {
+  let summary = "Replace what is known when compiling by constants";
+  let description = [{
+    Evaluates operations whose operands are all `llm.constant` with the reference interpreter (results of at most 1 MiB), and replaces integer
+    tensors whose elements the shape analysis solved to numbers. Expressions over `llm.weight` stay: they are evaluated when the artifact is
+    written. An operation that fails to evaluate is left for the run time to report.
+  }];
+  let constructor = "::llmopt::createFoldConstantsPass()";
+  let statistics = [Statistic<"numFolded", "num-folded", "Operations replaced by constants">];
+}
+
+def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {
+  let summary = "Recover composite operations from what exporters write";
+  let description = [{
+    Applies the patterns of `passes/Fusion/Patterns.def` whose level is at most `level` and whose name is not in `disable`; `only` leaves just the
+    named ones.
+  }];
+  let options = [
+    Option<"level", "level", "int", "2", "Patterns of a higher optimization level stay out">,
+    ListOption<"disable", "disable", "std::string", "Names of patterns to leave out">,
+    ListOption<"only", "only", "std::string", "If given: names of the patterns to apply">];
+}
+
+def ConvertWeightTypesPass : Pass<"llmopt-convert-weight-types", "::mlir::func::FuncOp"> {
+  let summary = "Cast weights to the number format they are stored in";
+  let description = [{
+    Casts matrices read by `llm.linear` and `llm.embedding` to `matrix-type` (as stored where empty), and vectors read by composite operations to the
+    element type of their input. The casts are on weights alone, so they cost nothing at run time.
+  }];
+  let options = [Option<"matrixType", "matrix-type", "std::string", "\"\"", "f32, bf16, f16, or empty: as stored">];
+}
+
+#endif // LLMOPT_PASSES_PASSES_TD
