@@ -86,9 +86,10 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
     if (options.progress)
       options.progress(phase, what, done, total);
   };
+  LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   size_t total = 0;
   planned.walk([&](exec::KernelOp kernel) {
-    chooseStrategy(kernel, target);
+    chooseStrategy(kernel, tiles);
     ++total;
   });
   report(Phase::Strategy, target.name, total, total);

@@ -43,6 +43,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
   app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
   app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
   app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence [model's configuration]")->check(CLI::NonNegativeNumber)->group("Input");

@@ -35,6 +35,7 @@ enum class WeightFormat { Auto, F32, BF16, F16 };
 struct CompileOptions {
   OptLevel level = OptLevel::O2;
   std::vector<std::string> targets = {"native"};
+  std::string strategyTarget;           ///< choose tiles as for this target, whatever the code is for; empty: each target's own
   WeightFormat dtype = WeightFormat::Auto;
   std::map<std::string, int64_t> dims;  ///< --dim NAME=V
   int64_t maxSequenceLength = 0;        ///< 0: what the model's configuration says
