@@ -10,7 +10,7 @@
 #include "codegen/Common/ChooseStrategy.h"
 #include "llmopt/codegen/CPU.h"
 
-#include "mlir/IR/Builders.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -77,6 +77,16 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
   return lowered;
 }
 
+Status chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols) {
+  for (auto function : planned.getOps<func::FuncOp>()) {
+    ShapeAnalysis shapes(symbols);
+    shapes.run(function);
+    for (auto kernel : function.getOps<exec::KernelOp>())
+      LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, shapes, target));
+  }
+  return {};
+}
+
 } // namespace
 
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
@@ -87,12 +97,8 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
       options.progress(phase, what, done, total);
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
-  size_t total = 0;
-  planned.walk([&](exec::KernelOp kernel) {
-    chooseStrategy(kernel, tiles);
-    ++total;
-  });
-  report(Phase::Strategy, target.name, total, total);
+  report(Phase::Strategy, target.name, 0, 0);
+  LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols));
   KernelModules modules(planned.getContext());
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
     report(Phase::Lowered, target.name, ++code.kernels, 0);

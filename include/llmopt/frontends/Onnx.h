@@ -25,10 +25,6 @@ struct OnnxOptions {
 Result<ImportedModel> importOnnx(mlir::MLIRContext &context, const std::string &path, const OnnxOptions &options = {});
 
 /// A TensorProto in a file of its own, as ONNX test data has them (input_0.pb).
-struct NamedTensor {
-  std::string name;
-  Tensor tensor;
-};
 Result<NamedTensor> readTensorProto(const std::string &path);
 
 } // namespace llmopt

@@ -53,6 +53,11 @@ private:
   void *data_ = nullptr;
 };
 
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
 } // namespace llmopt
 
 #endif // LLMOPT_LIB_SUPPORT_TENSOR_H
