@@ -33,3 +33,5 @@ LogicalResult KernelOp::verify() {
     return emitOpError("yielded types differ from the result types");
   return success();
 }
+
+void YieldOp::build(OpBuilder &, OperationState &) {}
