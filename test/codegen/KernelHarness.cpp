@@ -1,0 +1,193 @@
+//===- KernelHarness.cpp - compiles one kernel and runs it here -----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "KernelHarness.h"
+
+#include "codegen/Common/ChooseStrategy.h"
+#include "llmopt/codegen/CPU.h"
+#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Parser/Parser.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+using namespace llmopt;
+using namespace llmopt::test;
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+static constexpr size_t kPage = 4096;
+
+Buffer::Buffer(size_t bytes) : bytes_(bytes) {
+  size_t padded = (bytes + 15) / 16 * 16;
+  // One page before (kernels may read 64 bytes before a weight), one after that nobody may touch.
+  mapped_ = (padded + kPage - 1) / kPage * kPage + 2 * kPage;
+  map_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *guard = static_cast<char *>(map_) + mapped_ - kPage;
+  mprotect(guard, kPage, PROT_NONE);
+  data_ = guard - padded;
+}
+Buffer::~Buffer() {
+  if (map_)
+    munmap(map_, mapped_);
+}
+Buffer::Buffer(Buffer &&other) noexcept { *this = std::move(other); }
+Buffer &Buffer::operator=(Buffer &&other) noexcept {
+  std::swap(map_, other.map_);
+  std::swap(data_, other.data_);
+  std::swap(mapped_, other.mapped_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Buffer test::randomFloats(std::mt19937 &random, size_t count) {
+  Buffer buffer(count * 4);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (size_t i = 0; i < count; ++i)
+    buffer.data()[i] = uniform(random);
+  return buffer;
+}
+Buffer test::filled(size_t count, float value) {
+  Buffer buffer(count * 4);
+  std::fill_n(buffer.data(), count, value);
+  return buffer;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+const ScalarFunction *test::scalarFunctions() {
+#define LLMOPT_ONE(name) [](double x, double) { return std::name(x); }
+  static const ScalarFunction table[] = {
+      LLMOPT_ONE(exp),  LLMOPT_ONE(log),   LLMOPT_ONE(sin),   LLMOPT_ONE(cos),   LLMOPT_ONE(tan),
+      LLMOPT_ONE(asin), LLMOPT_ONE(acos),  LLMOPT_ONE(atan),  LLMOPT_ONE(sinh),  LLMOPT_ONE(cosh),
+      LLMOPT_ONE(asinh), LLMOPT_ONE(acosh), LLMOPT_ONE(atanh), LLMOPT_ONE(tanh), LLMOPT_ONE(erf),
+      [](double x, double y) { return std::pow(x, y); }, [](double x, double y) { return std::fmod(x, y); }};
+#undef LLMOPT_ONE
+  return table;
+}
+
+[[noreturn]] static void stop(const std::string &what) {
+  std::fprintf(stderr, "kernel harness: %s\n", what.c_str());
+  std::abort();
+}
+template <typename T>
+static T need(Result<T> result) {
+  if (!result)
+    stop(result.error().str());
+  return result.take();
+}
+
+static void *loadImage(const std::string &image) {
+  char path[] = "/tmp/llmopt-kernel-XXXXXX";
+  int file = mkstemp(path);
+  if (file < 0 || write(file, image.data(), image.size()) != ssize_t(image.size()))
+    stop("cannot write a temporary file");
+  close(file);
+  void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  unlink(path);
+  if (!handle)
+    stop(dlerror());
+  return handle;
+}
+
+std::unique_ptr<CompiledKernel> CompiledKernel::make(const std::string &text, cpu::LowerKernel lower, const Target &target,
+                                                     const Target &strategy) {
+  std::unique_ptr<CompiledKernel> result(new CompiledKernel());
+  result->context_ = std::make_unique<mlir::MLIRContext>(mlir::MLIRContext::Threading::DISABLED);
+  mlir::MLIRContext &context = *result->context_;
+  cpu::registerCodegenDialects(context);
+  context.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, mlir::func::FuncDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  if (!module)
+    stop("cannot parse:\n" + text);
+  auto function = *module->getOps<mlir::func::FuncOp>().begin();
+  ShapeAnalysis shapes(*result->symbols_);
+  shapes.run(function);
+  auto kernel = *function.getOps<exec::KernelOp>().begin();
+  if (Status status = chooseStrategy(kernel, shapes, strategy); !status)
+    stop(status.error().str());
+  mlir::OwningOpRef<mlir::ModuleOp> code = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+  cpu::FamilyContext family{*code, shapes, target, "kernel"};
+  result->lowered_ = need(lower(kernel, family));
+  if (mlir::failed(mlir::verify(*code)))
+    stop("the kernel does not verify");
+  if (Status status = cpu::lowerToLLVM(*code); !status)
+    stop(status.error().str());
+  cpu::CodegenOptions options{.optimizeLoops = result->lowered_.optimizeLoops, .assembly = true};
+  result->assembly_ = need(cpu::emitObject(*code, target, options));
+  options.assembly = false;
+  result->image_ = loadImage(need(cpu::linkImage({need(cpu::emitObject(*code, target, options))})));
+  return result;
+}
+
+CompiledKernel::~CompiledKernel() {
+  if (image_)
+    dlclose(image_);
+}
+
+int64_t CompiledKernel::evaluate(SymExpr expr, const std::map<std::string, int64_t, std::less<>> &symbols) const {
+  std::optional<int64_t> value = symbols_->evaluate(expr, symbols);
+  if (!value)
+    stop("a dimension has no value: " + expr.str());
+  return *value;
+}
+
+const KernelVariant &CompiledKernel::choose(const std::map<std::string, int64_t, std::less<>> &symbols) const {
+  for (const KernelVariant &variant : lowered_.variants)
+    if (variant.limit == 0 || evaluate(lowered_.selector, symbols) <= variant.limit)
+      return variant;
+  stop("no variant fits");
+}
+
+std::string CompiledKernel::variant(const std::map<std::string, int64_t, std::less<>> &symbols) const {
+  return choose(symbols).symbol;
+}
+
+KernelFunction CompiledKernel::function(const std::string &symbol) const {
+  void *address = dlsym(image_, symbol.c_str());
+  if (!address)
+    stop("no function " + symbol);
+  return reinterpret_cast<KernelFunction>(address);
+}
+
+void CompiledKernel::run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols,
+                         unsigned parts, const StepTable *step) const {
+  const KernelVariant &variant = choose(symbols);
+  std::vector<int64_t> dims = {evaluate(variant.units, symbols)};
+  for (SymExpr dim : lowered_.dims)
+    dims.push_back(evaluate(dim, symbols));
+  KernelArgs args{buffers.data(), dims.data(), scalarFunctions()};
+  size_t scratchBytes = variant.scratchBytes.known() ? size_t(evaluate(variant.scratchBytes, symbols)) : 0;
+  for (unsigned part = 0; part < parts; ++part) {
+    Buffer scratch((scratchBytes + 63) / 64 * 64);
+    std::memset(scratch.data<char>(), 0xff, scratch.bytes()); // NaN
+    function(variant.symbol)(&args, step, part, parts, scratch.data<void>());
+  }
+}
+
+std::vector<TargetPair> test::runnableTargets() {
+  std::vector<TargetPair> pairs;
+  for (auto [target, strategy] : {std::pair("x86-64", "x86-64"), std::pair("x86-64-v3", "x86-64-v3"),
+                                  std::pair("x86-64-v4", "x86-64-v4"), std::pair("x86-64-v3", "x86-64-v4")}) {
+    TargetPair pair{need(findTarget(target)), need(findTarget(strategy))};
+    if (missingFeatures(pair.target.features).empty())
+      pairs.push_back(std::move(pair));
+  }
+  return pairs;
+}

@@ -1,0 +1,81 @@
+//===- KernelHarness.h - compiles one kernel and runs it here ---*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// From the text of a function with one exec.kernel to machine code in this process, and buffers that end at a page nobody may
+// touch: a read or write beyond the end stops the test.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_TEST_CODEGEN_KERNELHARNESS_H
+#define LLMOPT_TEST_CODEGEN_KERNELHARNESS_H
+
+#include "codegen/CPU/KernelFamily.h"
+
+#include <memory>
+#include <random>
+
+namespace llmopt::test {
+
+/// Bytes that end (but for padding to 16) at an inaccessible page.
+class Buffer {
+public:
+  explicit Buffer(size_t bytes = 0);
+  ~Buffer();
+  Buffer(Buffer &&other) noexcept;
+  Buffer &operator=(Buffer &&other) noexcept;
+  template <typename T = float>
+  T *data() const { return reinterpret_cast<T *>(data_); }
+  size_t bytes() const { return bytes_; }
+
+private:
+  void *map_ = nullptr, *data_ = nullptr;
+  size_t mapped_ = 0, bytes_ = 0;
+};
+
+/// Random floats in [-1, 1].
+Buffer randomFloats(std::mt19937 &random, size_t count);
+Buffer filled(size_t count, float value);
+
+class CompiledKernel {
+public:
+  /// Lowers the first exec.kernel of `text`. Strategies are chosen for `strategy`, code is made for `target`.
+  static std::unique_ptr<CompiledKernel> make(const std::string &text, cpu::LowerKernel lower, const Target &target,
+                                              const Target &strategy);
+  ~CompiledKernel();
+
+  /// Runs the variant that the plan would choose, its units dealt to `parts` threads one after the other.
+  void run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols, unsigned parts,
+           const StepTable *step = nullptr) const;
+  /// Symbol of the variant that run() would take.
+  std::string variant(const std::map<std::string, int64_t, std::less<>> &symbols) const;
+  /// The function itself, for programs that measure.
+  KernelFunction function(const std::string &symbol) const;
+  const LoweredKernel &lowered() const { return lowered_; }
+  const std::string &assembly() const { return assembly_; }
+  int64_t evaluate(SymExpr expr, const std::map<std::string, int64_t, std::less<>> &symbols) const;
+
+private:
+  CompiledKernel() = default;
+  const KernelVariant &choose(const std::map<std::string, int64_t, std::less<>> &symbols) const;
+  std::unique_ptr<mlir::MLIRContext> context_;
+  std::unique_ptr<SymContext> symbols_ = std::make_unique<SymContext>();
+  LoweredKernel lowered_;
+  std::string assembly_;
+  void *image_ = nullptr;
+};
+
+/// The function table that kernels may call.
+const ScalarFunction *scalarFunctions();
+
+/// Pairs (target, strategy) to test with: each target with its own strategies, and the widest strategies on a narrower machine.
+/// Those this machine cannot run are left out.
+struct TargetPair {
+  Target target, strategy;
+  std::string name() const { return target.name + " with strategies of " + strategy.name; }
+};
+std::vector<TargetPair> runnableTargets();
+
+} // namespace llmopt::test
+
+#endif // LLMOPT_TEST_CODEGEN_KERNELHARNESS_H
