@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Compiler/Compiler.h"
 
+#include "lib/Compiler/GraphDecoder.h"
 #include "lib/Compiler/Phases.h"
 #include "lib/Compiler/TargetCode.h"
 #include "llmopt/codegen/CPU.h"
@@ -83,8 +84,6 @@ private:
   ScopedDiagnosticHandler handler_;
 };
 
-bool hasFile(const std::string &folder, const char *name) { return fs::exists(fs::path(folder) / name); }
-
 Status Compilation::import() {
   std::error_code error;
   auto kind = fs::status(input_, error);
@@ -107,8 +106,10 @@ Status Compilation::import() {
     return {};
   }
   LLMOPT_ASSIGN(model_, importOnnx(context_, input_, {.fixedDims = options_.dims, .externalDataFolder = options_.externalDataFolder}));
+  std::string folder = fs::path(input_).parent_path().empty() ? "." : fs::path(input_).parent_path().string();
+  LLMOPT_RETURN_IF_ERROR(describeGraphDecoder(*model_.module, folder, model_.metadata));
   if (options_.embedTokenizer) {
-    LLMOPT_ASSIGN(tokenizer_, importTokenizer(fs::path(input_).parent_path().empty() ? "." : fs::path(input_).parent_path().string()));
+    LLMOPT_ASSIGN(tokenizer_, importTokenizer(folder));
   }
   return {};
 }
