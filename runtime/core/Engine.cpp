@@ -1,0 +1,118 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/runtime/Engine.h"
+
+#include "runtime/core/EngineState.h"
+
+#include <algorithm>
+
+using namespace llmopt;
+
+std::string TensorSpec::typeName() const {
+  std::string text(dtypeName(dtype));
+  text += '[';
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + shape[i];
+  return text + ']';
+}
+
+Result<Engine> Engine::load(const std::string &path, const EngineOptions &options) {
+  LLMOPT_ASSIGN(std::shared_ptr<EngineState> state, EngineState::load(path, options));
+  return Engine(std::move(state));
+}
+
+const std::string &Engine::path() const { return state_->path; }
+const std::string &Engine::target() const { return state_->target; }
+unsigned Engine::threads() const { return state_->threads; }
+const ModelInfo &Engine::model() const { return state_->info; }
+const Json &Engine::metadata() const { return state_->artifact->model(); }
+bool Engine::hasStep() const { return state_->stepEntry.runner != nullptr; }
+bool Engine::hasEncode() const { return state_->encodeEntry.runner != nullptr; }
+bool Engine::hasGraph() const { return state_->graph != nullptr; }
+
+Result<std::span<const std::byte>> Engine::tokenizerSection() const {
+  std::optional<std::span<const std::byte>> section = state_->artifact->section("tokenizer");
+  if (!section)
+    return unsupported("E1509", "the artifact has no tokenizer; give token ids instead of text", path());
+  LLMOPT_RETURN_IF_ERROR(state_->artifact->verify("tokenizer"));
+  return *section;
+}
+
+static std::vector<TensorSpec> describe(const EntryRunner *runner, std::vector<uint32_t> plan::Entry::*list) {
+  std::vector<TensorSpec> specs;
+  if (!runner)
+    return specs;
+  const plan::Entry &entry = runner->entry();
+  for (uint32_t index : entry.*list) {
+    const plan::Buffer &buffer = entry.buffers[index];
+    TensorSpec &spec = specs.emplace_back(TensorSpec{buffer.name, buffer.dtype, {}});
+    for (plan::ExprId dim : buffer.shape)
+      spec.shape.push_back(describeDim(entry, dim));
+  }
+  return specs;
+}
+
+std::vector<TensorSpec> Engine::inputs() const { return describe(state_->graph.get(), &plan::Entry::inputs); }
+std::vector<TensorSpec> Engine::outputs() const { return describe(state_->graph.get(), &plan::Entry::outputs); }
+
+Result<std::vector<Tensor>> Engine::run(std::span<const Tensor *const> inputs) const { return state_->runGraph(inputs); }
+
+Result<std::vector<NamedTensor>> Engine::run(std::span<const NamedTensor> inputs) const {
+  std::vector<TensorSpec> specs = this->inputs();
+  std::vector<const Tensor *> ordered(specs.size());
+  auto known = [&] {
+    std::string names;
+    for (const TensorSpec &spec : specs)
+      names += (names.empty() ? "" : ", ") + spec.name + " " + spec.typeName();
+    return names;
+  };
+  for (const NamedTensor &input : inputs) {
+    auto it = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec &spec) { return spec.name == input.name; });
+    if (it == specs.end() || ordered[size_t(it - specs.begin())])
+      return usageError("E1503", it == specs.end() ? "the model has no input '" + input.name + "'; it has " + known()
+                                                   : "input '" + input.name + "' is given twice", path());
+    ordered[size_t(it - specs.begin())] = &input.tensor;
+  }
+  for (size_t i = 0; i < specs.size() && hasGraph(); ++i)
+    if (!ordered[i])
+      return usageError("E1503", "input '" + specs[i].name + "' of type " + specs[i].typeName() + " is missing", path());
+  LLMOPT_ASSIGN(std::vector<Tensor> tensors, state_->runGraph(ordered));
+  std::vector<TensorSpec> results = outputs();
+  std::vector<NamedTensor> named;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    named.push_back({results[i].name, std::move(tensors[i])});
+  return named;
+}
+
+Sequence Engine::newSequence() const { return Sequence(state_); }
+
+Status Engine::step(std::span<const SequenceInput> inputs, StepOutput &output) const { return state_->step(inputs, output); }
+Status Engine::encode(std::span<const EncodeInput> inputs, StepOutput *hidden) const { return state_->encode(inputs, hidden); }
+
+uint64_t Engine::cacheBytesInUse() const { return state_->cache->bytesInUse(); }
+uint64_t Engine::cacheBytesPerBlock() const { return state_->cache->bytesPerBlock(0) + state_->cache->bytesPerBlock(1); }
+
+void Engine::setProfiling(bool on) const {
+  cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), 1);
+  for (EntryRunner *runner : {state_->stepEntry.runner.get(), state_->encodeEntry.runner.get(), state_->graph.get()})
+    if (runner)
+      runner->setProfiling(on);
+}
+
+std::vector<StageProfile> Engine::profile() const {
+  std::vector<StageProfile> rows;
+  for (const EntryRunner *runner : {state_->encodeEntry.runner.get(), state_->stepEntry.runner.get(), state_->graph.get()})
+    for (size_t i = 0; runner && i < runner->times().size(); ++i) {
+      const plan::Stage &stage = runner->entry().stages[i];
+      const StageTime &time = runner->times()[i];
+      rows.push_back({runner->entry().name, stage.name, stage.family, stage.variants.front().kernel, time.calls,
+                      double(time.nanoseconds) * 1e-9, double(time.flops), double(time.bytesMoved)});
+    }
+  return rows;
+}
+
+void Engine::pinCallingThread() { cpu::ThreadTeam::pinCaller(); }

@@ -1,0 +1,158 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Loading: which target, which code, which entry points.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/core/EngineState.h"
+
+#include "llmopt/lib/Target/Target.h"
+#include "runtime/cpu/Topology.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <unistd.h>
+
+using namespace llmopt;
+
+EngineState::~EngineState() = default;
+
+static uint64_t physicalMemory() {
+  long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && size > 0 ? uint64_t(pages) * uint64_t(size) : uint64_t(8) << 30;
+}
+
+static std::string join(std::span<const std::string> words) {
+  std::string text;
+  for (const std::string &word : words)
+    text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+Result<std::shared_ptr<EngineState>> EngineState::load(const std::string &path, const EngineOptions &options) {
+  auto state = std::make_shared<EngineState>();
+  state->path = path;
+  state->options = options;
+  state->threads = options.threads ? std::min(options.threads, 1024u) : cpu::defaultThreads();
+  LLMOPT_ASSIGN(state->artifact, Artifact::open(path));
+  LLMOPT_ASSIGN(state->info, readModelInfo(state->artifact->model(), path));
+  LLMOPT_RETURN_IF_ERROR(state->chooseTarget());
+  LLMOPT_RETURN_IF_ERROR(state->readPlan());
+  LLMOPT_ASSIGN(state->code, CodeImage::load(path, *state->artifact->sectionInfo("code/" + state->target)));
+  if (options.verifyWeights && state->artifact->section("weights"))
+    LLMOPT_RETURN_IF_ERROR(state->artifact->verify("weights"));
+  LLMOPT_RETURN_IF_ERROR(state->makeRunners());
+  return state;
+}
+
+/// Position in the target table; later rows need more of the machine and run faster.
+static size_t rank(const std::string &name) {
+  std::span<const Target> rows = allTargets();
+  auto it = std::find_if(rows.begin(), rows.end(), [&](const Target &row) { return row.name == name; });
+  return size_t(it - rows.begin());
+}
+
+/// A sentence for each target that does not run here.
+static std::string whyNot(const TargetRequirement &target) {
+  std::vector<std::string> missing = missingFeatures(target.features);
+  return "target " + target.name + " needs " + join(missing);
+}
+
+Status EngineState::chooseTarget() {
+  if (const char *limit = std::getenv("LLMOPT_CPU"); limit && *limit)
+    if (Result<Target> row = findTarget(limit); !row)
+      return usageError("E0301", "LLMOPT_CPU: " + row.error().message);
+  std::string refusals;
+  const TargetRequirement *best = nullptr;
+  for (const TargetRequirement &candidate : artifact->targets()) {
+    if (!options.target.empty() && candidate.name != options.target)
+      continue;
+    if (!artifact->section("plan/" + candidate.name) || !artifact->section("code/" + candidate.name))
+      return badInput("E0202", "the artifact lists target '" + candidate.name + "' but has no code for it", path);
+    if (!missingFeatures(candidate.features).empty())
+      refusals += (refusals.empty() ? "" : "; ") + whyNot(candidate);
+    else if (!best || rank(candidate.name) > rank(best->name))
+      best = &candidate;
+  }
+  if (best) {
+    target = best->name;
+    return {};
+  }
+  if (refusals.empty())
+    return usageError("E0206", "the artifact has no target '" + options.target + "'", path);
+  Error error = unsupported("E0206", refusals + "; this CPU has " + join(hostFeatures()), path).error();
+  error.notes.push_back("help: compile for this machine with --target=native, or for several targets at once");
+  return error;
+}
+
+Status EngineState::readPlan() {
+  std::string name = "plan/" + target;
+  LLMOPT_RETURN_IF_ERROR(artifact->verify(name));
+  std::span<const std::byte> bytes = *artifact->section(name);
+  std::string context = path + ", section '" + name + "'";
+  LLMOPT_ASSIGN(Json json, Json::parse({reinterpret_cast<const char *>(bytes.data()), bytes.size()}, context));
+  LLMOPT_ASSIGN(plan, plan::fromJson(json, context));
+  return {};
+}
+
+Status EngineState::makeRunners() {
+  LLMOPT_ASSIGN(memory.arena, GrowingMemory::create(physicalMemory(), "the step's working memory"));
+  LLMOPT_ASSIGN(memory.scratch, GrowingMemory::create(physicalMemory() / 4, "the threads' working memory"));
+  LLMOPT_ASSIGN(cache, CachePool::create(plan.states, options.cacheBytes ? options.cacheBytes : physicalMemory() / 2));
+  for (const plan::Entry &entry : plan.entries) {
+    if (entry.name == "step") {
+      LLMOPT_RETURN_IF_ERROR(makeRagged(entry, stepEntry));
+    } else if (entry.name == "encode") {
+      LLMOPT_RETURN_IF_ERROR(makeRagged(entry, encodeEntry));
+    } else if (entry.name == "main") {
+      LLMOPT_ASSIGN(graph, makeRunner(entry));
+    }
+  }
+  if (!stepEntry.runner && !encodeEntry.runner && !graph)
+    return badInput("E0208", "the plan is invalid: it has no entry point this llmopt knows", path);
+  return {};
+}
+
+Result<std::unique_ptr<EntryRunner>> EngineState::makeRunner(const plan::Entry &entry) {
+  std::span<const std::byte> weights = artifact->section("weights").value_or(std::span<const std::byte>());
+  return EntryRunner::create(plan, entry, code, weights, cache->bases(), memory);
+}
+
+static std::optional<StepRole> roleOf(std::string_view name) {
+  if (name == "token_ids")
+    return StepRole::TokenIds;
+  if (name == "positions")
+    return StepRole::Positions;
+  if (name == "logit_rows")
+    return StepRole::LogitRows;
+  if (name == "token_types")
+    return StepRole::TokenTypes;
+  return std::nullopt;
+}
+
+Status EngineState::makeRagged(const plan::Entry &entry, RaggedEntry &ragged) {
+  auto invalid = [&](const std::string &why) { return badInput("E0208", "the plan is invalid: entry '" + entry.name + "' " + why, path); };
+  // Symbols that no input carries have these names.
+  for (const std::string &symbol : entry.symbols)
+    ragged.symbols.push_back(symbol == "rows" ? StepRole::LogitRows : StepRole::TokenIds);
+  for (uint32_t index : entry.inputs) {
+    const plan::Buffer &buffer = entry.buffers[index];
+    std::optional<StepRole> role = roleOf(buffer.name);
+    if (!role || buffer.dtype != DType::I32 || buffer.shape.size() != 1)
+      return invalid("has an unknown input " + buffer.name);
+    ragged.inputs.push_back(*role);
+    if (const plan::Expr &dim = entry.expressions[buffer.shape[0]]; dim.op == plan::Expr::Op::Symbol)
+      ragged.symbols[size_t(dim.value)] = *role;
+  }
+  if (entry.outputs.size() > 1)
+    return invalid("has more than one output");
+  for (uint32_t index : entry.outputs)
+    if (entry.buffers[index].dtype != DType::F32 || entry.buffers[index].shape.size() != 2)
+      return invalid("has an output of type " + describeType(entry, entry.buffers[index]));
+  if (entry.name == "step" && entry.outputs.empty())
+    return invalid("has no logits");
+  LLMOPT_ASSIGN(ragged.runner, makeRunner(entry));
+  return {};
+}
