@@ -14,6 +14,9 @@ namespace llmopt {
 struct HuggingFaceOptions {
   /// Further folders with architecture descriptions (*.json), searched before the built-in ones.
   std::vector<std::string> architectureFolders;
+  /// Positions to compile for, where that changes the model: rope types `longrope` and `dynamic` use other frequencies
+  /// beyond the length the model was trained on. 0: the trained length.
+  int64_t maxPositions = 0;
 };
 
 /// config.json + (sharded) safetensors. One error lists everything unsupported that was found.
