@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Compiler/Phases.h"
 
-#include "llmopt/passes/Kernels.h"
 #include "llmopt/passes/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"

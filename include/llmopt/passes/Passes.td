@@ -41,4 +41,15 @@ def ConvertWeightTypesPass : Pass<"llmopt-convert-weight-types", "::mlir::func::
   let options = [Option<"matrixType", "matrix-type", "std::string", "\"\"", "f32, bf16, f16, or empty: as stored">];
 }
 
+def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {
+  let summary = "Cut a function into exec.kernel operations";
+  let description = [{
+    Phase Planned. Each operation goes to the kernel of its anchor (product, norm, attention, cache write) with the elementwise operations around it, or
+    to a loop nest that computes producers where they are read. Views, expressions over weights, and sizes that the shape analysis solved
+    need no kernel. Composite operations that no family takes as they are (softmax over an inner axis, rope without attention) are decomposed first.
+    With `fuse` off, every operation is a kernel of its own.
+  }];
+  let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">];
+}
+
 #endif // LLMOPT_PASSES_PASSES_TD

@@ -1,0 +1,278 @@
+//===- Clusters.cpp - which operations share a kernel ------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "passes/Kernels/Clusters.h"
+
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::kernels;
+
+namespace {
+
+/// A bound on the code of one loop nest.
+constexpr size_t kMostOps = 48;
+
+bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
+
+/// Operations that are kernels' hearts, and the family that generates them.
+StringRef anchorFamily(Operation *op) {
+  return llvm::TypeSwitch<Operation *, StringRef>(op)
+      .Case<llm::LinearOp>([](auto) { return "linear"; })
+      .Case<llm::MatMulOp>([](auto) { return "matmul"; })
+      .Case<llm::AttentionOp>([](auto) { return "attention"; })
+      .Case<llm::PagedAttentionOp>([](auto) { return "paged_attention"; })
+      .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })
+      .Case<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>([](auto) { return "rows"; })
+      .Default([](Operation *) { return ""; });
+}
+
+/// Loop kernels that stand alone: they walk slices along an axis, or are too heavy to be computed per element of a reader.
+bool standsAlone(Operation *op) {
+  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp>(op);
+}
+
+/// May be computed where it is read, once for each element read.
+bool isPullable(Operation *op) {
+  return isElementwise(op) ||
+         isa<llm::TransposeOp, llm::BroadcastOp, llm::TileOp, llm::SliceOp, llm::ConcatOp, llm::PadOp, llm::GatherOp,
+             llm::GatherElementsOp, llm::GatherNDOp, llm::EmbeddingOp, llm::RangeOp, llm::ShapeOp>(op);
+}
+
+/// Reads each element of `value` at most once, or `value` costs nothing to compute again.
+bool readsOnce(Operation *reader, Value value, ShapeAnalysis &shapes) {
+  if (isElementwise(reader)) {
+    auto dims = shapes.shapeOf(value).dims, result = shapes.shapeOf(reader->getResult(0)).dims;
+    if (dims.size() != result.size())
+      return false;
+    return llvm::all_of(llvm::zip(dims, result), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
+  }
+  if (isa<llm::TransposeOp, llm::ConcatOp>(reader))
+    return true;
+  if (isa<llm::SliceOp, llm::PadOp, llm::ReduceOp>(reader))
+    return reader->getOperand(0) == value;
+  return false;
+}
+
+} // namespace
+
+bool kernels::isWeightExpression(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()) || op->getNumResults() != 1)
+    return false;
+  return isa<llm::WeightOp, llm::ConstantOp>(op) ||
+         (op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression));
+}
+
+bool kernels::isView(Operation *op) { return isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp>(op); }
+
+bool kernels::isSolved(Value value, ShapeAnalysis &shapes) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || !type.getElementType().isSignlessInteger() || !value.getDefiningOp())
+    return false;
+  const ValueShape &shape = shapes.shapeOf(value);
+  return shape.elements && llvm::all_of(*shape.elements, [](SymExpr element) { return element.known(); });
+}
+
+/// Uses that ask for sizes, whose kernels ask the analysis instead of memory.
+static bool isSizeUse(OpOperand &use) {
+  unsigned index = use.getOperandNumber();
+  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
+      .Case<llm::ReshapeOp, llm::BroadcastOp, llm::TileOp, llm::TopKOp>([&](auto) { return index == 1; })
+      .Case<llm::PadOp>([&](auto) { return index == 1; })
+      .Case<llm::SliceOp>([&](auto) { return index == 1 || index == 2; })
+      .Case<llm::RangeOp>([&](auto) { return true; })
+      .Default([](Operation *) { return false; });
+}
+
+static bool onlySizes(Operation *op, ShapeAnalysis &shapes) {
+  if (op->getNumResults() != 1 || !isSolved(op->getResult(0), shapes))
+    return false;
+  return llvm::all_of(op->getUses(), [&](OpOperand &use) {
+    if (isSizeUse(use))
+      return true;
+    Operation *user = use.getOwner();
+    return isa_and_nonnull<llm::LLMDialect>(user->getDialect()) && user->getNumResults() == 1 && onlySizes(user, shapes);
+  });
+}
+
+bool kernels::isOutside(Operation *op, ShapeAnalysis &shapes) {
+  if (op->getNumResults() != 1 || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()))
+    return false;
+  return isWeightExpression(op->getResult(0)) || isView(op) || onlySizes(op, shapes);
+}
+
+Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse)
+    : function_(function), shapes_(shapes), fuse_(fuse) {
+  for (Operation &op : function.getBody().front())
+    if (!op.hasTrait<OpTrait::IsTerminator>() && !isOutside(&op, shapes))
+      order_.push_back(&op);
+  startAnchors();
+  if (fuse_) {
+    joinGatedPairs();
+    joinProjections();
+  }
+  clusterLoops();
+  for (Cluster &cluster : clusters_)
+    llvm::sort(cluster.ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+}
+
+int Clusters::of(Operation *op) const {
+  auto it = clusterOf_.find(op);
+  return it == clusterOf_.end() ? -1 : it->second;
+}
+
+int Clusters::add(Operation *op, StringRef family) {
+  clusters_.push_back({family, {}});
+  put(op, int(clusters_.size()) - 1);
+  return int(clusters_.size()) - 1;
+}
+
+void Clusters::put(Operation *op, int cluster) {
+  clusterOf_[op] = cluster;
+  clusters_[size_t(cluster)].ops.push_back(op);
+}
+
+void Clusters::merge(int from, int into) {
+  for (Operation *op : clusters_[size_t(from)].ops)
+    put(op, into);
+  clusters_[size_t(from)].ops.clear();
+}
+
+bool Clusters::sameShape(Value a, Value b) {
+  auto left = shapes_.shapeOf(a).dims, right = shapes_.shapeOf(b).dims;
+  return left.size() == right.size() &&
+         llvm::all_of(llvm::zip(left, right), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
+}
+
+Operation *Clusters::onlyUser(Value value) const { return value.hasOneUse() ? *value.getUsers().begin() : nullptr; }
+
+void Clusters::startAnchors() {
+  for (Operation *op : order_) {
+    StringRef family = anchorFamily(op);
+    if (family.empty())
+      continue;
+    int cluster = add(op, family);
+    if (auto attention = dyn_cast<llm::PagedAttentionOp>(op))
+      absorbRope(cluster, attention.getQuery());
+    if (auto append = dyn_cast<llm::CacheAppendOp>(op))
+      absorbRope(cluster, append.getKey());
+  }
+  if (!fuse_)
+    return;
+  // Products before norms: a residual sum belongs to the product that feeds it.
+  for (StringRef family : {"linear", "matmul", "rows"})
+    for (size_t i = 0; i < clusters_.size(); ++i) {
+      if (clusters_[i].family != family)
+        continue;
+      Operation *anchor = clusters_[i].ops.front();
+      if (family == "rows")
+        absorbNormPrologue(int(i));
+      // A norm whose prologue is read elsewhere gives two results; what it reads may then depend on itself.
+      growEpilogue(int(i), anchor->getResult(0), /*onlyWeights=*/clusters_[i].ops.size() > 1);
+    }
+}
+
+void Clusters::absorbRope(int cluster, Value rotated) {
+  auto rope = rotated.getDefiningOp<llm::RopeOp>();
+  if (rope && onlyUser(rotated) && of(rope) < 0)
+    put(rope, cluster);
+}
+
+void Clusters::absorbNormPrologue(int cluster) {
+  Operation *norm = clusters_[size_t(cluster)].ops.front();
+  Operation *producer = norm->getOperand(0).getDefiningOp();
+  if (!producer || of(producer) >= 0 || !isElementwise(producer) || isOutside(producer, shapes_) || producer->getBlock() != norm->getBlock())
+    return;
+  if (norm->getOperand(0).getType() != producer->getOperand(0).getType())
+    return;
+  for (Value operand : producer->getOperands())
+    if (!sameShape(operand, producer->getResult(0)) && !isWeightExpression(operand))
+      return;
+  put(producer, cluster);
+}
+
+// Follows the only user of `value` while it computes element by element on the same shape.
+void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
+  while (Operation *user = onlyUser(value)) {
+    if (of(user) >= 0 || !isElementwise(user) || isOutside(user, shapes_) || user->getNumResults() != 1)
+      return;
+    Value result = user->getResult(0);
+    if (!sameShape(result, value) || clusters_[size_t(cluster)].ops.size() >= kMostOps)
+      return;
+    if (onlyWeights && !llvm::all_of(user->getOperands(), [&](Value v) { return v == value || isWeightExpression(v); }))
+      return;
+    put(user, cluster);
+    value = result;
+  }
+}
+
+// Two products of one input that meet in an elementwise operation: silu(x Wg) * (x Wu).
+void Clusters::joinGatedPairs() {
+  for (size_t i = 0; i < clusters_.size(); ++i) {
+    Cluster &cluster = clusters_[i];
+    auto linear = cluster.ops.empty() ? llm::LinearOp() : dyn_cast<llm::LinearOp>(cluster.ops.front());
+    if (!linear)
+      continue;
+    for (Operation *op : llvm::to_vector(cluster.ops))
+      for (Value operand : op->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        int other = producer ? of(producer) : -1;
+        if (other < 0 || other == int(i) || !onlyUser(operand))
+          continue;
+        auto second = dyn_cast<llm::LinearOp>(clusters_[size_t(other)].ops.front());
+        if (second && clusters_[size_t(other)].ops.back() == producer && second.getInput() == linear.getInput() &&
+            second.getTransposed() == linear.getTransposed() && second.getWeight().getType() == linear.getWeight().getType())
+          merge(other, int(i));
+      }
+  }
+}
+
+// Products of one input without an epilogue: queries, keys and values.
+void Clusters::joinProjections() {
+  llvm::DenseMap<std::pair<Value, Type>, int> first;
+  for (size_t i = 0; i < clusters_.size(); ++i) {
+    auto linear = clusters_[i].ops.size() == 1 ? dyn_cast<llm::LinearOp>(clusters_[i].ops.front()) : llm::LinearOp();
+    if (!linear)
+      continue;
+    Type weightElement = cast<RankedTensorType>(linear.getWeight().getType()).getElementType();
+    auto [it, isNew] = first.try_emplace({linear.getInput(), weightElement}, int(i));
+    auto leader = isNew ? linear : cast<llm::LinearOp>(clusters_[size_t(it->second)].ops.front());
+    if (!isNew && leader.getTransposed() == linear.getTransposed() && leader->getBlock() == linear->getBlock())
+      merge(int(i), it->second);
+  }
+}
+
+// From the last operation to the first: whoever reads is placed before whoever is read.
+void Clusters::clusterLoops() {
+  for (Operation *op : llvm::reverse(order_)) {
+    if (of(op) >= 0)
+      continue;
+    int target = -1;
+    Operation *user = nullptr;
+    if (fuse_ && op->getNumResults() == 1 && isPullable(op)) {
+      for (Operation *next : op->getUsers()) {
+        if (user && user != next) {
+          user = nullptr;
+          break;
+        }
+        user = next;
+      }
+      int reader = user ? of(user) : -1;
+      if (reader >= 0 && clusters_[size_t(reader)].family == "loops" && !standsAlone(user) &&
+          clusters_[size_t(reader)].ops.size() < kMostOps &&
+          (readsOnce(user, op->getResult(0), shapes_) || (isa<llm::TransposeOp, llm::SliceOp, llm::BroadcastOp>(op) && isPullable(user))))
+        target = reader;
+    }
+    if (target >= 0)
+      put(op, target);
+    else
+      add(op, "loops");
+  }
+}

@@ -1,0 +1,68 @@
+//===- Clusters.h - which operations share a kernel ------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The decision of phase Planned, apart from carrying it out. Every operation of a function is either outside of all kernels (it
+// costs nothing at run time), or in exactly one cluster, which becomes one kernel.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_PASSES_KERNELS_CLUSTERS_H
+#define LLMOPT_PASSES_KERNELS_CLUSTERS_H
+
+#include "llmopt/lib/Analysis/ShapeAnalysis.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace llmopt::kernels {
+
+/// Depends on weights and constants alone: evaluated when the artifact is written.
+bool isWeightExpression(mlir::Value value);
+/// The same elements in the same order under another shape: two names for one buffer.
+bool isView(mlir::Operation *op);
+/// An integer tensor whose elements the analysis solved to expressions in the function's symbols.
+bool isSolved(mlir::Value value, ShapeAnalysis &shapes);
+/// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.
+bool isOutside(mlir::Operation *op, ShapeAnalysis &shapes);
+
+struct Cluster {
+  llvm::StringRef family;
+  llvm::SmallVector<mlir::Operation *> ops; ///< in block order
+};
+
+class Clusters {
+public:
+  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader).
+  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse);
+
+  llvm::ArrayRef<Cluster> all() const { return clusters_; }
+  /// The cluster of an operation; -1 for operations outside.
+  int of(mlir::Operation *op) const;
+
+private:
+  void startAnchors();
+  void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
+  void joinGatedPairs();
+  void joinProjections();
+  void absorbNormPrologue(int cluster);
+  void absorbRope(int cluster, mlir::Value rotated);
+  void clusterLoops();
+  int add(mlir::Operation *op, llvm::StringRef family);
+  void put(mlir::Operation *op, int cluster);
+  void merge(int from, int into);
+  bool sameShape(mlir::Value a, mlir::Value b);
+  mlir::Operation *onlyUser(mlir::Value value) const;
+
+  mlir::func::FuncOp function_;
+  ShapeAnalysis &shapes_;
+  bool fuse_;
+  llvm::SmallVector<mlir::Operation *> order_;
+  llvm::DenseMap<mlir::Operation *, int> clusterOf_;
+  llvm::SmallVector<Cluster> clusters_;
+};
+
+} // namespace llmopt::kernels
+
+#endif // LLMOPT_PASSES_KERNELS_CLUSTERS_H
