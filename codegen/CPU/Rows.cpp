@@ -1,0 +1,280 @@
+//===- Rows.cpp - the family of normalizations ----------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The region holds one norm or softmax over the last axis, what its input is computed from (a residual sum, an embedding) and
+// what its result goes into, element by element. A work unit is a few rows. Each row is passed over two or three times, the
+// first time computing the input into scratch memory unless it lies in memory already; every yielded value is stored in the
+// last pass. A softmax along another axis runs down its columns, a vector of columns at a time.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/Rows.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/LoopsReduce.h"
+#include "codegen/CPU/MathApproximation.h"
+#include "codegen/CPU/MathApproximationNumber.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+class RowCode {
+public:
+  RowCode(ElementEmitter &e, exec::KernelOp kernel, Operation *norm)
+      : e(e), s(e.scopes), b(e.b), kernel(kernel), norm(norm), input(norm->getOperand(0)), type(registerType(e.elementType(input))) {}
+
+  /// Elements of scratch memory for one row.
+  bool needsScratch() { return isa<llm::SoftmaxOp>(norm) || !inMemory(); }
+
+  /// One row over the last axis; `outer` are the other coordinates.
+  void row(const ElementEmitter::Coordinates &outer) {
+    outer_ = outer;
+    width = e.dims(input).back();
+    size = s.scalar(s.dim(width));
+    if (isa<llm::SoftmaxOp>(norm))
+      return softmaxRow();
+    if (auto rms = dyn_cast<llm::RMSNormOp>(norm))
+      return rmsRow(rms);
+    layerRow(cast<llm::LayerNormOp>(norm));
+  }
+
+  /// All elements along `axis` at the other coordinates of `at`, of which some may be lanes.
+  void column(ElementEmitter::Coordinates at, size_t axis) {
+    SymExpr length = e.dims(input)[axis];
+    Index end = s.dim(length);
+    bool lanes = !e.uniform(at);
+    auto overAxis = [&](Value start, function_ref<Value(Value, Value)> step) {
+      return s.loop(b.index(0), s.scalar(end), 1, 1, start, [&](Index i, ValueRange carried) {
+        at[axis] = i;
+        return KernelBuilder::Values{step(carried[0], e.matchLanes(e.element(input, at), lanes))};
+      })[0];
+    };
+    Accumulator maximum{e, llm::ReduceKind::max, e.elementType(input)};
+    Value most = overAxis(maximum.initial(lanes), [&](Value m, Value x) { return maximum.combine(m, x); });
+    Value sum = overAxis(e.zero(e.elementType(input), lanes), [&](Value total, Value x) { return b.fadd(total, exponential(x, most)); });
+    Value factor = b.fdiv(e.zero(e.elementType(input), lanes, 1), sum);
+    s.loop(b.index(0), s.scalar(end), 1, 1, [&](Index i) {
+      at[axis] = i;
+      e.override(norm->getResult(0), [&](ElementEmitter::At) {
+        return b.fmul(exponential(e.matchLanes(e.element(input, at), lanes), most), factor);
+      });
+      storeResults(at);
+    });
+  }
+
+private:
+  ElementEmitter &e;
+  LoopScopes &s;
+  KernelBuilder &b;
+  exec::KernelOp kernel;
+  Operation *norm;
+  Value input;
+  Type type; ///< register type of the input
+  SymExpr width;
+  Value size;
+  ElementEmitter::Coordinates outer_;
+
+  /// Whether the input lies in memory as it is: then it is read again instead of kept.
+  bool inMemory() { return bool(e.leafBase(peelViews(input))); }
+
+  ElementEmitter::Coordinates at(Index column) {
+    ElementEmitter::Coordinates coordinates(outer_);
+    coordinates.push_back(column);
+    return coordinates;
+  }
+
+  Value exponential(Value x, Value most) { return emitMath(b, ScalarFunctionId::Exp, b.fsub(x, most)); }
+  Value lanesLike(Value scalar, Value like) { return e.matchLanes(scalar, isa<VectorType>(like.getType())); }
+
+  //===--- passes over a row ------------------------------------------------===//
+
+  void keep(Index column, Value value) { b.store(e.matchLanes(value, !column.uniform()), b.scratch(), s.scalar(column)); }
+  Value kept(Index column) {
+    Type wanted = column.uniform() ? type : Type(b.vec(s.lanes, type));
+    return b.load(wanted, b.scratch(), s.scalar(column));
+  }
+
+  /// The first pass: reduces term(x) over the row, keeping x.
+  Value firstPass(llm::ReduceKind kind, function_ref<Value(Value)> term) {
+    Accumulator accumulator{e, kind, type};
+    bool keeps = !inMemory();
+    Value result = accumulator.overRange(size, [&](Index i) {
+      Value x = e.matchLanes(e.element(input, at(i)), !i.uniform());
+      if (keeps)
+        keep(i, x);
+      return term(x);
+    });
+    if (keeps) // whoever asks for the input from now on gets what was kept
+      e.override(input, [&](ElementEmitter::At coordinates) { return kept(coordinates.back()); });
+    return result;
+  }
+
+  Value laterPass(llm::ReduceKind kind, function_ref<Value(Index, Value)> term) {
+    Accumulator accumulator{e, kind, type};
+    return accumulator.overRange(size, [&](Index i) { return term(i, e.matchLanes(e.element(input, at(i)), !i.uniform())); });
+  }
+
+  void lastPass(function_ref<Value(Index, Value)> result) {
+    forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) {
+      e.override(norm->getResult(0), [&](ElementEmitter::At coordinates) {
+        const Index &column = coordinates.back();
+        bool softmax = isa<llm::SoftmaxOp>(norm);
+        return result(column, softmax ? kept(column) : e.matchLanes(e.element(input, coordinates), !column.uniform()));
+      });
+      storeResults(at(i));
+    });
+  }
+
+  void storeResults(ArrayRef<Index> coordinates) {
+    SmallVector<Value> values;
+    Operation *yield = kernel.getBody().front().getTerminator();
+    bool lanes = !e.uniform(coordinates);
+    for (Value value : yield->getOperands())
+      values.push_back(e.matchLanes(e.element(peelViews(value), coordinates), lanes));
+    Index offset = s.linearize(e.dims(input), coordinates);
+    for (auto [i, value] : llvm::enumerate(values))
+      storeElements(b, e.elementType(yield->getOperand(unsigned(i))), value, b.buffer(unsigned(kernel.getInputs().size() + i)),
+                    s.scalar(offset));
+  }
+
+  //===--- the three operations ---------------------------------------------===//
+
+  Value meanOf(Value sum) { return b.fdiv(sum, e.number(s.dim(width), type)); }
+  Value inverseRoot(Value mean, llvm::APFloat epsilon) {
+    Number variance(b, mean);
+    return (variance.of(1.0) / (variance + epsilon.convertToDouble()).sqrt()).v;
+  }
+  /// Element of a vector [D] that may have another float type.
+  Value parameter(Value vector, Index column) {
+    Value value = e.matchLanes(e.element(vector, {column}), !column.uniform());
+    Type wanted = withElement(value.getType(), type);
+    if (value.getType() == wanted)
+      return value;
+    if (type.isF64())
+      return arith::ExtFOp::create(b.ops(), b.loc(), wanted, value);
+    return arith::TruncFOp::create(b.ops(), b.loc(), wanted, value);
+  }
+
+  void rmsRow(llm::RMSNormOp rms) {
+    Value squares = firstPass(llm::ReduceKind::sum, [&](Value x) { return b.fmul(x, x); });
+    Value factor = inverseRoot(meanOf(squares), rms.getEpsilon());
+    double offset = rms.getOffset().convertToDouble();
+    lastPass([&](Index column, Value x) {
+      Value y = b.fmul(x, lanesLike(factor, x));
+      if (!rms.getScale())
+        return y;
+      Number scale(b, parameter(rms.getScale(), column));
+      return b.fmul(y, offset == 0 ? scale.v : (scale + offset).v);
+    });
+  }
+
+  void layerRow(llm::LayerNormOp layer) {
+    Value mean = meanOf(firstPass(llm::ReduceKind::sum, [&](Value x) { return x; }));
+    Value squares = laterPass(llm::ReduceKind::sum, [&](Index, Value x) {
+      Value d = b.fsub(x, lanesLike(mean, x));
+      return b.fmul(d, d);
+    });
+    Value factor = inverseRoot(meanOf(squares), layer.getEpsilon());
+    lastPass([&](Index column, Value x) {
+      Value y = b.fmul(b.fsub(x, lanesLike(mean, x)), lanesLike(factor, x));
+      if (layer.getScale())
+        y = b.fmul(y, parameter(layer.getScale(), column));
+      return layer.getBias() ? b.fadd(y, parameter(layer.getBias(), column)) : y;
+    });
+  }
+
+  void softmaxRow() {
+    Value most = firstPass(llm::ReduceKind::max, [&](Value x) { return x; });
+    Value sum = laterPass(llm::ReduceKind::sum, [&](Index i, Value x) {
+      Value power = exponential(x, lanesLike(most, x));
+      keep(i, power); // in the input's place, which nobody needs any more
+      return power;
+    });
+    Value factor = b.fdiv(b.constant(type, 1.0), sum);
+    lastPass([&](Index, Value power) { return b.fmul(power, lanesLike(factor, power)); });
+  }
+};
+
+Operation *findNorm(exec::KernelOp kernel) {
+  for (Operation &op : kernel.getBody().front())
+    if (isa<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>(op))
+      return &op;
+  return nullptr;
+}
+
+/// Why the region does not fit this family; empty if it does.
+std::string misfit(exec::KernelOp kernel, Operation *norm, ShapeAnalysis &shapes) {
+  if (!norm)
+    return "there is no normalization in the kernel";
+  const ValueShape &shape = shapes.shapeOf(norm->getResult(0));
+  for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
+    if (!llvm::equal(shapes.shapeOf(peelViews(yielded)).dims, shape.dims))
+      return "a result has another shape than the normalization";
+  // The kept input of a softmax makes room for the powers.
+  if (isa<llm::SoftmaxOp>(norm) && llvm::count_if(norm->getOperand(0).getUsers(), [](Operation *) { return true; }) > 1 &&
+      norm->getOperand(0).getDefiningOp())
+    return "the input of a softmax is computed in the kernel and used twice";
+  return "";
+}
+
+} // namespace
+
+Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &context) {
+  Operation *norm = findNorm(kernel);
+  if (std::string why = misfit(kernel, norm, context.shapes); !why.empty())
+    return unsupported("E0913", why, context.symbol);
+  SymContext &symbols = context.shapes.symbols();
+  LoopsChoice choice = chooseLoops(kernel, context.target);
+  KernelBuilder b(context.module, context.symbol, symbols);
+  ElementEmitter e(b, kernel, context, choice.lanes);
+  LoopScopes &s = e.scopes;
+  RowCode code(e, kernel, norm);
+
+  ElementEmitter::Dims dims(e.dims(norm->getResult(0)));
+  size_t axis = dims.size() - 1;
+  if (auto softmax = dyn_cast<llm::SoftmaxOp>(norm))
+    axis = size_t(softmax.getAxis());
+  bool alongRows = axis + 1 == dims.size();
+  SymExpr one = symbols.constant(1), unit = symbols.constant(choice.unitElements);
+  // Rows: all dimensions but the last; and but the axis, where that is another one.
+  ElementEmitter::Dims rowDims(dims);
+  rowDims.pop_back();
+  if (!alongRows)
+    rowDims[axis] = one;
+  SymExpr rows = e.product(rowDims), width = dims.back();
+  SymExpr perUnit = alongRows ? symbols.max(one, symbols.floorDiv(unit, symbols.max(one, width))) : one;
+  SymExpr units = symbols.ceilDiv(rows, perUnit);
+  if (alongRows && width.isConstant(0))
+    units = symbols.constant(0);
+  auto outerOf = [&](Index row) { return e.regroup(ArrayRef<SymExpr>(rows), ArrayRef<Index>(row), rowDims); };
+  s.loop(b.unitBegin(), b.unitEnd(), 1, 1, [&](Index part) {
+    if (!alongRows) {
+      ElementEmitter::Coordinates outer = outerOf(part);
+      forColumns(e, s.constant(0), s.dim(width), width, [&](Index column) {
+        ElementEmitter::Coordinates at(outer);
+        at.push_back(column);
+        code.column(at, axis);
+      });
+      return;
+    }
+    Index first = s.mul(part, s.dim(perUnit)), end = s.min(s.add(first, s.dim(perUnit)), s.dim(rows));
+    s.loop(s.scalar(first), s.scalar(end), 1, 1, [&](Index row) { code.row(outerOf(row)); });
+  });
+  if (!e.status())
+    return e.status();
+  if (s.sawUnknown || !units.known())
+    return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
+  b.finish();
+  LoweredKernel lowered;
+  SymExpr scratch;
+  if (alongRows && code.needsScratch())
+    scratch = symbols.mul(width, symbols.constant(e.elementType(norm->getResult(0)).isF64() ? 8 : 4));
+  lowered.variants.push_back({context.symbol, 0, units, scratch});
+  lowered.dims.assign(b.dims().begin(), b.dims().end());
+  addCosts(kernel, context.shapes, lowered);
+  return lowered;
+}
