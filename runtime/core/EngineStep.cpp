@@ -42,6 +42,13 @@ void StepOutput::resize(size_t rows, size_t width, size_t bytes) {
     memory_ = Tensor(DType::U8, {int64_t(std::max(bytes, 2 * memory_.bytes()))});
 }
 
+void StepOutput::assign(Tensor values, size_t rows) {
+  rows_ = rows;
+  width_ = rows ? size_t(values.elements()) / rows : 0;
+  memory_ = std::move(values);
+  firstRow_ = {0};
+}
+
 Status EngineState::checkTokens(std::span<const int32_t> tokens, int64_t past) const {
   if (tokens.empty())
     return usageError("E1505", "a sequence of the step has no tokens");

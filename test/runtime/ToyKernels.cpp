@@ -130,3 +130,36 @@ KERNEL(toy_logits) {
     for (int64_t v = 0; v < vocabulary; ++v)
       logits[r * vocabulary + v] = modulo((y[rows[r]] + 1) * float(v + 3), 97);
 }
+
+/// One row of a padded batch: past and this step's tokens become the present; channel 0 of a cache entry is the first
+/// layer's input, channel 1 the second's. Padding is skipped as if it were not there.
+KERNEL(toy_graph) {
+  const int64_t *ids = buffer<const int64_t>(args, 0), *mask = buffer<const int64_t>(args, 1), *positions = buffer<const int64_t>(args, 2);
+  const float *weight = buffer<const float>(args, 3), *past = buffer<const float>(args, 4);
+  float *present = buffer<float>(args, 5), *logits = buffer<float>(args, 6);
+  int64_t count = args->dims[1], before = args->dims[2], vocabulary = args->dims[3], total = before + count;
+  Range range = share(args, part, parts);
+  for (int64_t row = range.begin; row < range.end; ++row) {
+    float *now = present + row * total * 2;
+    for (int64_t i = 0; i < before * 2; ++i)
+      now[i] = past[row * before * 2 + i];
+    for (int64_t p = before; p < total; ++p) {
+      int64_t t = row * count + p - before;
+      float x = weight[ids[t]] + float(positions[t] % 7);
+      for (int layer = 0; layer < 2; ++layer) {
+        now[p * 2 + layer] = x;
+        float sum = 0;
+        uint32_t order = 0;
+        for (int64_t j = 0; j <= p; ++j) {
+          if (!mask[row * total + j])
+            continue;
+          float key = now[j * 2 + layer];
+          sum = modulo(sum + float(order++ % 5 + 1) * key + modulo(key * key, 101), 1009);
+        }
+        x += sum;
+      }
+      for (int64_t v = 0; v < vocabulary; ++v)
+        logits[t * vocabulary + v] = modulo((x + 1) * float(v + 3), 97);
+    }
+  }
+}

@@ -37,7 +37,7 @@ public:
   ExprId op(Expr::Op op, ExprId lhs, ExprId rhs) { return add({.op = op, .lhs = lhs, .rhs = rhs}); }
   /// Rounded up to whole cache lines, as the compiler does.
   ExprId bytesOf(ExprId elements) {
-    return op(Expr::Op::Mul, op(Expr::Op::CeilDiv, elements, constant(16)), constant(64));
+    return op(Expr::Op::Mul, op(Expr::Op::CeilDiv, elements, constant(16)), constant(128)); // up to 8 bytes each
   }
 
   uint32_t buffer(const std::string &name, BufferKind kind, DType dtype, std::vector<ExprId> shape, uint32_t index = 0) {
@@ -190,6 +190,26 @@ std::string toy::decoder() {
 std::string toy::encoderDecoder() {
   static std::string path = write("encoder-decoder.llmopt", decoderPlan(true), decoderMetadata(true));
   return path;
+}
+
+std::string toy::graphDecoder() {
+  EntryBuilder b("main");
+  ExprId batch = b.symbol("batch"), sequence = b.symbol("sequence"), before = b.symbol("past");
+  ExprId one = b.constant(1), two = b.constant(2), vocabulary = b.constant(kVocabulary), total = b.op(Expr::Op::Add, before, sequence);
+  uint32_t ids = b.buffer("input_ids", BufferKind::Input, DType::I64, {batch, sequence});
+  uint32_t past = b.buffer("past.0", BufferKind::Input, DType::F32, {batch, one, before, two});
+  uint32_t mask = b.buffer("attention_mask", BufferKind::Input, DType::I64, {batch, total});
+  uint32_t positions = b.buffer("position_ids", BufferKind::Input, DType::I64, {batch, sequence});
+  uint32_t weight = b.buffer("embedding", BufferKind::Weight, DType::F32, {vocabulary}, 0);
+  uint32_t logits = b.buffer("logits", BufferKind::Output, DType::F32, {batch, sequence, vocabulary});
+  uint32_t present = b.buffer("present.0", BufferKind::Output, DType::F32, {batch, one, total, two});
+  b.stage("toy_graph", batch, {ids, mask, positions, weight, past, present, logits}, {sequence, before, vocabulary});
+  Plan plan;
+  plan.weights = decoderPlan().weights;
+  plan.entries.push_back(b.take());
+  Json model;
+  model.set("kind", "graph").set("eos_token_id", 51).set("max_positions", kContext);
+  return write("graph-decoder.llmopt", plan, std::move(model));
 }
 
 static float attend(std::span<const float> x) {

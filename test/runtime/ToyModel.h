@@ -42,6 +42,9 @@ Json decoderMetadata(bool encoder = false);
 std::string decoder();        ///< path of the artifact, written once
 std::string encoderDecoder(); ///< likewise
 
+/// The decoder as an ONNX graph: pasts in, presents out, padded.
+std::string graphDecoder();
+
 /// Logits of the last token, computed from the whole sequence.
 std::vector<float> reference(std::span<const int32_t> tokens, std::span<const int32_t> encoderTokens = {});
 /// Greedy continuation by `reference`.

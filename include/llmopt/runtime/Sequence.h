@@ -69,6 +69,9 @@ public:
   /// First row of the step's input `input`; the rows of one input follow each other.
   size_t firstRow(size_t input) const { return firstRow_[input]; }
 
+  /// Takes over rows that were computed elsewhere; the tensor is f32 with `rows` times the width elements.
+  void assign(Tensor values, size_t rows);
+
 private:
   friend class Engine;
   friend struct EngineState;

@@ -1,0 +1,56 @@
+//===- Sampler.h - from logits to the next token ----------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The order is fixed: repetition penalty, temperature, top-k, top-p, min-p, then one draw. Random numbers are
+// Philox4x32-10 (Salmon et al., SC 2011) keyed by the seed and counted by (stream, token), so a token depends on nothing
+// but the seed, its stream and its place: not on the batch, not on other sequences.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_RUNTIME_SAMPLER_H
+#define LLMOPT_RUNTIME_SAMPLER_H
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace llmopt {
+
+struct SamplingOptions {
+  double temperature = 0;       ///< 0: greedy; equal logits go to the lowest id
+  int64_t topK = 0;             ///< keep the k most probable; 0: all
+  double topP = 1;              ///< keep the most probable until their sum reaches this
+  double minP = 0;              ///< keep what has at least this share of the most probable
+  double repetitionPenalty = 1; ///< of tokens seen: positive logits divided by it, others multiplied (arXiv:1909.05858)
+  uint64_t seed = 0;
+};
+
+class Sampler {
+public:
+  explicit Sampler(const SamplingOptions &options, uint64_t stream = 0) : options_(options), stream_(stream) {}
+  /// The next token; `seen` are prompt and answer so far. Nothing if no logit is a number.
+  std::optional<int32_t> sample(std::span<const float> logits, std::span<const int32_t> seen);
+
+private:
+  std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> seen);
+  void keepTopK();
+  void keepTopP();
+  SamplingOptions options_;
+  uint64_t stream_, drawn_ = 0;
+  std::vector<float> logits_;                           ///< with penalties
+  std::vector<std::pair<double, int32_t>> candidates_;  ///< logit, later probability, and id; best first
+};
+
+/// Position and value of the greatest logit, lowest id first. Nothing if none is a number.
+std::optional<int32_t> argmax(std::span<const float> logits);
+
+/// Four words of the counter-based generator.
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+} // namespace llmopt
+
+#endif // LLMOPT_RUNTIME_SAMPLER_H
