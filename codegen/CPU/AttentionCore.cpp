@@ -1,0 +1,251 @@
+//===- AttentionCore.cpp - online softmax over blocks of keys -------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/AttentionCore.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <cfloat>
+#include <cmath>
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+static constexpr int64_t kKeys = AttentionShape::kKeys;
+
+AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits,
+                                         bool manyRegisters) {
+  AttentionShape shape;
+  shape.keySize = keySize;
+  shape.valueSize = valueSize;
+  shape.maxRows = maxRows;
+  shape.lanes = vectorBits / 32;
+  shape.accumulators = manyRegisters ? 24 : 12;
+  shape.tileRows = std::min<int64_t>(6, shape.accumulators / (16 / shape.lanes));
+  return shape;
+}
+
+static int64_t outputElements(const AttentionShape &shape) { return shape.maxRows * shape.valuePanels() * 16; }
+static int64_t roundUp(int64_t value) { return (value + 15) / 16 * 16; }
+
+AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Value scratch)
+    : b_(b), shape_(shape), scratch_(scratch), type_(b.vec(shape.lanes, b.f32())) {
+  output_ = roundUp(shape.maxRows * shape.keySize);
+  maximum_ = output_ + outputElements(shape);
+  sum_ = maximum_ + roundUp(shape.maxRows);
+  scores_ = sum_ + shape.maxRows * 16;
+  bounds_ = scores_ + shape.tileRows * kKeys; // two i64 a row
+}
+
+int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
+  return roundUp(shape.maxRows * shape.keySize) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
+         shape.tileRows * kKeys + shape.maxRows * 4;
+}
+
+Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
+  return b_.address(scratch_, b_.add(b_.mul(row, rowElements), offset), b_.f32());
+}
+Value AttentionCore::query(Value row) { return part(0, row, shape_.keySize); }
+
+// 2^x for x <= 0 (or NaN, which stays): as KernelBuilder::exp2 without the upper clamp.
+Value AttentionCore::exp2(Value x) {
+  Type type = x.getType(), ints = isa<VectorType>(type) ? Type(b_.vec(shape_.lanes, b_.i32())) : b_.i32();
+  OpBuilder &ops = b_.ops();
+  Value least = b_.constant(type, -126.0), shifter = b_.constant(type, 0x1.8p23);
+  Value below = arith::CmpFOp::create(ops, b_.loc(), arith::CmpFPredicate::OLT, x, least);
+  Value clamped = b_.select(below, least, x);
+  Value shifted = b_.fadd(clamped, shifter);
+  Value rest = b_.fsub(clamped, b_.fsub(shifted, shifter));
+  constexpr double kCoefficients[] = {1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3,
+                                      5.5504108664821580e-2, 2.4022650695910072e-1, 6.9314718055994531e-1, 1.0};
+  Value p = b_.constant(type, kCoefficients[0]);
+  for (int i = 1; i < 7; ++i)
+    p = b_.fma(p, rest, b_.constant(type, kCoefficients[i]));
+  Value exponent = arith::ShLIOp::create(ops, b_.loc(), arith::BitcastOp::create(ops, b_.loc(), ints, shifted),
+                                         b_.constantInt(ints, 23));
+  Value bits = arith::AddIOp::create(ops, b_.loc(), arith::BitcastOp::create(ops, b_.loc(), ints, p), exponent);
+  return arith::BitcastOp::create(ops, b_.loc(), type, bits);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+void AttentionCore::startRow(Value row, Value low, Value high, Value sink) {
+  Value zero = b_.constant(type_, 0);
+  int64_t width = shape_.valuePanels() * 16;
+  Value output = part(output_, row, width), sums = part(sum_, row, 16), bounds = part(bounds_, row, 4);
+  b_.forLoop(b_.index(0), b_.index(width), shape_.lanes, [&](Value i) { b_.store(zero, output, i); });
+  b_.forLoop(b_.index(0), b_.index(16), shape_.lanes, [&](Value i) { b_.store(zero, sums, i); });
+  // A sink is a key with weight 2^(sink - m) and no value: it counts as one at its own maximum.
+  if (sink)
+    b_.store(b_.constant(b_.f32(), 1), sums, b_.index(0));
+  b_.store(sink ? sink : b_.constant(b_.f32(), -FLT_MAX), part(maximum_, row, 1), b_.index(0));
+  b_.store(low, bounds, b_.index(0));
+  b_.store(high, bounds, b_.index(1));
+}
+
+void AttentionCore::finishRow(Value row, Value to) {
+  Value sums = b_.load(type_, part(sum_, row, 16), b_.index(0));
+  Value sum = b_.reduceAdd(sums), zero = b_.constant(b_.f32(), 0);
+  Value seen = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, sum, zero);
+  Value inverse = b_.select(seen, b_.fdiv(b_.constant(b_.f32(), 1), sum), zero);
+  Value factor = b_.splat(inverse, type_), output = part(output_, row, shape_.valuePanels() * 16);
+  int64_t whole = shape_.valueSize / shape_.lanes * shape_.lanes;
+  b_.forLoop(b_.index(0), b_.index(whole), shape_.lanes,
+             [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), to, i); });
+  if (whole < shape_.valueSize)
+    b_.storePart(b_.fmul(b_.load(type_, output, b_.index(whole)), factor), to, b_.index(whole),
+                 b_.index(shape_.valueSize - whole));
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks
+//===----------------------------------------------------------------------===//
+
+/// Panels side by side: as many as the accumulators allow, at most four.
+int64_t AttentionCore::panelsAtOnce(int64_t rows) const {
+  int64_t most = shape_.accumulators / (rows * (16 / shape_.lanes));
+  return int64_t(llvm::bit_floor(uint64_t(std::clamp<int64_t>(most, 1, 4))));
+}
+
+void AttentionCore::forHeight(const RowTile &tile, function_ref<void(int64_t)> body) {
+  if (tile.staticRows)
+    return body(tile.staticRows);
+  switchRows(b_, tile.rows, shape_.tileRows, body);
+}
+
+void AttentionCore::block(Value rows, const KeyBlock &keys) {
+  auto constant = rows.getDefiningOp<arith::ConstantIntOp>();
+  if (!constant) {
+    RowTiles tiles(b_, rows, shape_.tileRows);
+    b_.forLoop(b_.index(0), tiles.tiles, 1,
+               [&](Value tile) { rowTile({tiles.firstRow(tile), tiles.rowCount(tile)}, keys); });
+    return;
+  }
+  int64_t count = constant.value(), tiles = (count + shape_.tileRows - 1) / shape_.tileRows;
+  for (int64_t tile = 0, first = 0; tile < tiles; ++tile) {
+    int64_t height = count / tiles + (tile < count % tiles ? 1 : 0);
+    rowTile({b_.index(first), b_.index(height), height}, keys);
+    first += height;
+  }
+}
+
+void AttentionCore::rowTile(const RowTile &tile, const KeyBlock &keys) {
+  forHeight(tile, [&](int64_t rows) { scores(tile.first, rows, keys); });
+  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { softmaxRow(b_.add(tile.first, i), part(scores_, i, kKeys), keys); });
+  forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
+}
+
+// Whole panels: what lies behind the last key is computed and then masked.
+void AttentionCore::scores(Value first, int64_t rows, const KeyBlock &keys) {
+  TileShape shape{rows, panelsAtOnce(rows), shape_.lanes};
+  b_.forLoop(b_.index(0), keys.count, shape.columns(), [&](Value key) {
+    TileOperands in;
+    in.element = b_.f32();
+    in.a = query(first);
+    in.aRow = shape_.keySize;
+    in.depth = b_.index(shape_.keySize);
+    in.depthMultiple = shape_.keySize;
+    for (int64_t panel = 0; panel < shape.panels; ++panel)
+      in.panels.push_back(b_.address(keys.keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), b_.f32()));
+    KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
+    storeTile(b_, shape, tile, b_.address(scratch_, b_.add(key, scores_), b_.f32()), kKeys);
+  });
+}
+
+void AttentionCore::weightedValues(Value first, int64_t rows, const KeyBlock &keys) {
+  int64_t width = shape_.valuePanels() * 16, begin = 0;
+  for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
+    int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
+    TileShape shape{rows, count, shape_.lanes};
+    auto body = [&](Value panel) {
+      TileOperands in;
+      in.element = b_.f32();
+      in.a = part(scores_, b_.index(0), kKeys);
+      in.aRow = kKeys;
+      in.depth = keys.count;
+      for (int64_t i = 0; i < count; ++i)
+        in.panels.push_back(b_.address(keys.values, b_.mul(b_.add(panel, i), kKeys * 16), b_.f32()));
+      Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
+      storeTile(b_, shape, emitTileLoop(b_, shape, in, loadTile(b_, shape, b_.f32(), output, width)), output, width);
+    };
+    if (begin < end)
+      b_.forLoop(b_.index(begin), b_.index(end), count, body);
+    begin = end;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Softmax
+//===----------------------------------------------------------------------===//
+
+Value AttentionCore::maskScores(Value scores, Value key, Value low, Value high) {
+  OpBuilder &ops = b_.ops();
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  SmallVector<int32_t> steps;
+  for (int32_t i = 0; i < shape_.lanes; ++i)
+    steps.push_back(i);
+  Value iota = arith::ConstantOp::create(ops, b_.loc(), ints, DenseElementsAttr::get(ints, ArrayRef(steps)));
+  auto relative = [&](Value bound) { // of the bound to this vector's first key
+    return b_.splat(arith::TruncIOp::create(ops, b_.loc(), b_.i32(), b_.sub(bound, key)), ints);
+  };
+  Value afterLow = arith::CmpIOp::create(ops, b_.loc(), arith::CmpIPredicate::sge, iota, relative(low));
+  Value beforeHigh = arith::CmpIOp::create(ops, b_.loc(), arith::CmpIPredicate::slt, iota, relative(high));
+  Value visible = arith::AndIOp::create(ops, b_.loc(), afterLow, beforeHigh);
+  return b_.select(visible, scores, b_.constant(type_, -INFINITY));
+}
+
+// Two versions: most blocks are visible as a whole to most rows, and need no masks.
+void AttentionCore::softmaxRow(Value row, Value scores, const KeyBlock &keys) {
+  Value bounds = part(bounds_, row, 4);
+  Value low = b_.load(b_.i64(), bounds, b_.index(0)), high = b_.load(b_.i64(), bounds, b_.index(1));
+  Value padded = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
+  Value cut = b_.select(b_.less(keys.key, low), b_.index(1), b_.select(b_.less(high, b_.add(keys.key, padded)), b_.index(1), b_.index(0)));
+  b_.ifThen(
+      b_.equal(cut, b_.index(0)), [&] { softmaxPasses(row, scores, keys, {}, {}); },
+      [&] { softmaxPasses(row, scores, keys, low, high); });
+}
+
+void AttentionCore::softmaxPasses(Value row, Value scores, const KeyBlock &keys, Value low, Value high) {
+  Value end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16), least = b_.constant(type_, -FLT_MAX);
+  bool masked = bool(low) || bool(adjust);
+  Values context = loadRow ? loadRow(row) : Values{};
+  Values maxima = b_.forLoop(b_.index(0), end, shape_.lanes, ValueRange{least}, [&](Value i, ValueRange most) {
+    Value s = b_.load(type_, scores, i), key = b_.add(keys.key, i);
+    if (adjust)
+      s = adjust(s, context, key, b_.sub(keys.count, i));
+    if (low)
+      s = maskScores(s, key, low, high);
+    if (masked)
+      b_.store(s, scores, i);
+    return Values{b_.fmax(s, most[0])};
+  });
+  Value maximumAt = part(maximum_, row, 1);
+  Value before = b_.load(b_.f32(), maximumAt, b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
+  Value maximum = b_.splat(after, type_);
+  Values sums = b_.forLoop(b_.index(0), end, shape_.lanes, ValueRange{b_.constant(type_, 0)}, [&](Value i, ValueRange sum) {
+    Value s = b_.load(type_, scores, i), p = exp2(b_.fsub(s, maximum));
+    if (masked) {
+      Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
+      p = b_.select(hidden, b_.constant(type_, 0), p);
+    }
+    b_.store(p, scores, i);
+    return Values{b_.fadd(sum[0], p)};
+  });
+  Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
+  Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
+  b_.ifThen(changed, [&] {
+    Value factor = exp2(b_.splat(b_.fsub(before, after), type_));
+    b_.store(after, maximumAt, b_.index(0));
+    b_.store(b_.fmul(b_.load(type_, sumsAt, b_.index(0)), factor), sumsAt, b_.index(0));
+    b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes,
+               [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), output, i); });
+  });
+  b_.store(b_.fadd(b_.load(type_, sumsAt, b_.index(0)), sums[0]), sumsAt, b_.index(0));
+}

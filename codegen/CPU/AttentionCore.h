@@ -1,0 +1,91 @@
+//===- AttentionCore.h - online softmax over blocks of keys -----*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rows are (token, head) pairs that share one key-value head. For each block of at most 64 keys:
+//
+//   S = Q K^T             register tiles, into a buffer of one row tile
+//   m' = max(m, max S)     per row; l and O are rescaled by 2^(m - m') where m changed
+//   P = 2^(S - m')         in place; l += sum P
+//   O += P V               register tiles
+//
+// at the end O / l. Scores are kept in base 2 (queries come multiplied by log2 e). A key that a row may not see scores minus
+// infinity and weighs exactly zero, so a row's result does not depend on the rows beside it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
+#define LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
+
+#include "codegen/CPU/MatMulTile.h"
+
+namespace llmopt::cpu {
+
+inline constexpr double kLog2E = 1.4426950408889634;
+
+struct AttentionShape {
+  static constexpr int64_t kKeys = 64; ///< of one block
+  int64_t keySize = 0, valueSize = 0;
+  int64_t maxRows = 0; ///< processed together
+  int64_t lanes = 8;
+  int64_t accumulators = 12; ///< of one register tile
+  int64_t tileRows = 6;
+  int64_t valuePanels() const { return (valueSize + 15) / 16; }
+  static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
+};
+
+/// One block of keys [key, key + count): panels of 16 keys [key / 16][keySize][16] and of 16 value features
+/// [feature / 16][kKeys][16].
+struct KeyBlock {
+  mlir::Value keys, values; ///< addresses
+  mlir::Value key, count;
+};
+
+class AttentionCore {
+public:
+  using Values = KernelBuilder::Values;
+
+  /// `scratch`: room for scratchElements() floats.
+  AttentionCore(KernelBuilder &b, const AttentionShape &shape, mlir::Value scratch);
+  static int64_t scratchElements(const AttentionShape &shape);
+
+  /// Changes scores of one row at keys [key, key + lanes) of which `count` exist: bias, mask, cap. `row` is what `loadRow` gave.
+  std::function<mlir::Value(mlir::Value scores, mlir::ValueRange row, mlir::Value key, mlir::Value count)> adjust;
+  std::function<Values(mlir::Value row)> loadRow;
+
+  /// Where the caller puts the query of a row (keySize floats, scaled).
+  mlir::Value query(mlir::Value row);
+  /// Prepares a row that sees keys [low, high). `sink` (base 2, may be null): a score without a value.
+  void startRow(mlir::Value row, mlir::Value low, mlir::Value high, mlir::Value sink = {});
+  /// Takes one block into account, for rows [0, rows).
+  void block(mlir::Value rows, const KeyBlock &keys);
+  /// Writes a row's result (valueSize floats).
+  void finishRow(mlir::Value row, mlir::Value to);
+
+private:
+  struct RowTile {
+    mlir::Value first, rows;
+    int64_t staticRows = 0; ///< known height, or 0
+  };
+  void rowTile(const RowTile &tile, const KeyBlock &keys);
+  void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
+  int64_t panelsAtOnce(int64_t rows) const;
+  void scores(mlir::Value first, int64_t rows, const KeyBlock &keys);
+  void weightedValues(mlir::Value first, int64_t rows, const KeyBlock &keys);
+  void softmaxRow(mlir::Value row, mlir::Value scores, const KeyBlock &keys);
+  void softmaxPasses(mlir::Value row, mlir::Value scores, const KeyBlock &keys, mlir::Value low, mlir::Value high);
+  mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
+  mlir::Value exp2(mlir::Value x);
+  mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
+
+  KernelBuilder &b_;
+  AttentionShape shape_;
+  mlir::Value scratch_;
+  mlir::VectorType type_;
+  /// Element offsets in scratch: queries, sums, maxima, partial row sums, scores, bounds of visible keys.
+  int64_t output_, maximum_, sum_, scores_, bounds_;
+};
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H

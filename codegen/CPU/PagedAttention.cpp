@@ -1,0 +1,76 @@
+//===- PagedAttention.cpp - family "paged_attention" ----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A work unit is a tile of tokens of the step (one token where the step has few) with one key-value head. A tile may touch
+// several sequences; each run of tokens of one sequence is a problem of its own. Queries may be rotated on the way (llm.rope in
+// the region).
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/PagedAttentionWriter.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+/// Steps of at most this many tokens are dealt out token by token.
+constexpr int64_t kFewTokens = 16;
+
+Status checkPaged(llm::PagedAttentionOp op, const HeadsSource &queries) {
+  if (!queries.argument)
+    return unsupported("E0955", "a paged attention kernel computes more than rotary positions and changes of shape");
+  for (Value heads : {Value(op.getQuery()), Value(op.getResult())}) {
+    auto type = cast<RankedTensorType>(heads.getType());
+    if (!type.getElementType().isF32() || type.isDynamicDim(1) || type.isDynamicDim(2))
+      return unsupported("E0956", "paged attention kernels take f32 heads of static number and size");
+  }
+  for (Value operand : {Value(op.getSlopes()), Value(op.getBias()), Value(op.getSinks())})
+    if (operand && (!isa<BlockArgument>(operand) || !getElementTypeOrSelf(operand.getType()).isF32()))
+      return unsupported("E0957", "slopes, bias and sinks of a paged attention kernel must be f32 operands");
+  return {};
+}
+
+} // namespace
+
+namespace llmopt::cpu {
+
+Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &family) {
+  auto attentions = kernel.getBody().getOps<llm::PagedAttentionOp>();
+  Block &block = kernel.getBody().front();
+  if (!llvm::hasSingleElement(attentions) || kernel.getNumResults() != 1 ||
+      throughViewsTo(block.getTerminator()->getOperand(0)) != (*attentions.begin()).getOperation())
+    return unsupported("E0958", "a paged attention kernel has one result, that of the attention");
+  llm::PagedAttentionOp op = *attentions.begin();
+  HeadsSource queries = traceHeads(op.getQuery());
+  LLMOPT_RETURN_IF_ERROR(checkPaged(op, queries));
+  SymContext &symbols = family.shapes.symbols();
+  SymExpr tokens = family.shapes.shapeOf(op.getQuery()).dims.front();
+  if (!tokens.known())
+    return unsupported("E0953", "the number of tokens of a step is not known");
+
+  LoweredKernel result;
+  result.selector = tokens;
+  result.dims = tokens.constant() ? std::vector<SymExpr>{} : std::vector<SymExpr>{tokens};
+  result.states.push_back(int64_t(op.getState()));
+  PagedProblem problem(op, queries, kernel.getNumOperands());
+  for (bool few : {true, false}) {
+    problem.tileTokens = few ? 1 : std::max<int64_t>(1, 48 / problem.group());
+    KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few ? kFewTokens : 0, {}, {}};
+    SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
+    variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));
+    KernelBuilder b(family.module, variant.symbol, symbols);
+    variant.scratchBytes = symbols.constant(emitPagedAttention(b, problem, family.target, b.dim(tokens)));
+    b.finish();
+    result.variants.push_back(variant);
+  }
+  // What the cache adds depends on the lengths of the sequences, which are no symbols.
+  int64_t floats = problem.heads * (problem.layout.keySize + problem.layout.valueSize);
+  result.flops = symbols.mul(tokens, symbols.constant(2 * floats));
+  result.bytesMoved = symbols.mul(tokens, symbols.constant(4 * floats));
+  return result;
+}
+
+} // namespace llmopt::cpu

@@ -1,0 +1,224 @@
+//===- PagedAttentionWriter.cpp - attention over the cache ----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/PagedAttentionWriter.h"
+
+#include "codegen/CPU/MathApproximation.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+PagedProblem::PagedProblem(llm::PagedAttentionOp op, const HeadsSource &queries, unsigned firstFree)
+    : op(op), queries(queries), output(firstFree), state(firstFree + 1) {
+  auto query = cast<RankedTensorType>(op.getQuery().getType()), result = cast<RankedTensorType>(op.getResult().getType());
+  heads = query.getDimSize(1);
+  kvHeads = int64_t(op.getKvHeads());
+  layout = {kvHeads, query.getDimSize(2), result.getDimSize(2), DType::F32};
+}
+
+Operation *cpu::throughViewsTo(Value value) {
+  Operation *op = value.getDefiningOp();
+  while (op && isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp>(op))
+    op = op->getOperand(0).getDefiningOp();
+  return op;
+}
+
+namespace {
+
+using Values = KernelBuilder::Values;
+
+class PagedWriter {
+public:
+  PagedWriter(KernelBuilder &b, const PagedProblem &problem, const Target &target);
+  void unit(Value unit, Value tokens);
+  int64_t scratchBytes() const { return (AttentionCore::scratchElements(shape_) + tableElements_ + facts_) * 4; }
+
+private:
+  /// Tokens [first, first + count) of one sequence with key-value head `head`.
+  void run(Value first, Value count, Value head);
+  void startToken(const SequenceFields &sequence, Value first, Value token, Value head);
+  void setRules();
+  Value softcap(Value scores);
+  Value biasAt(Value head, Value distance);
+  Value rowFact(Value row) { return b_.address(factsAt_, b_.mul(row, 2), b_.i64()); }
+  float optional(APFloat value) { return value.convertToFloat(); }
+
+  KernelBuilder &b_;
+  const PagedProblem &problem_;
+  llm::PagedAttentionOp op_;
+  AttentionShape shape_;
+  int64_t tableElements_, facts_;
+  Value factsAt_; ///< two i64 a row: position and head
+  AttentionCore core_;
+  HeadCopier copier_;
+  StepReader step_;
+};
+
+Value buffer(KernelBuilder &b, Value argument) { return b.buffer(cast<BlockArgument>(argument).getArgNumber()); }
+
+AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
+  return AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
+                                   target.vectorBits, target.vectorRegisters >= 32);
+}
+
+PagedWriter::PagedWriter(KernelBuilder &b, const PagedProblem &problem, const Target &target)
+    : b_(b), problem_(problem), op_(problem.op), shape_(shapeOf(problem, target)),
+      tableElements_(HeadCopier::tableElements(problem.queries, shape_.lanes)), facts_(4 * shape_.maxRows),
+      factsAt_(b.scratch()),
+      core_(b, shape_, b.address(b.scratch(), b.index((facts_ + tableElements_ + 15) / 16 * 16), b.f32())),
+      copier_(b, problem.queries, shape_.keySize, shape_.lanes, b.address(b.scratch(), b.index(facts_), b.f32())),
+      step_(b, op_.getGroup()) {
+  facts_ += 16; // the core's part begins at a multiple of 16 elements
+  setRules();
+}
+
+//===----------------------------------------------------------------------===//
+// Scores
+//===----------------------------------------------------------------------===//
+
+Value PagedWriter::softcap(Value scores) {
+  double cap = op_.getSoftcap().convertToDouble();
+  Value bounded = emitMath(b_, ScalarFunctionId::Tanh, scores);
+  return b_.fmul(bounded, b_.constant(scores.getType(), cap * kLog2E));
+}
+
+/// bias[head, clamp(distance) ...] for `lanes` consecutive distances, in base 2.
+Value PagedWriter::biasAt(Value head, Value distance) {
+  int64_t width = cast<RankedTensorType>(op_.getBias().getType()).getDimSize(1), reach = (width - 1) / 2, lanes = shape_.lanes;
+  Value row = b_.mul(head, width), place = b_.add(distance, reach), base = buffer(b_, op_.getBias());
+  VectorType type = b_.vec(lanes, b_.f32());
+  Value inside = b_.equal(b_.min(b_.max(place, b_.index(0)), b_.index(width - lanes)), place);
+  Values bias = b_.ifThen(
+      inside, TypeRange{type}, [&] { return Values{b_.load(type, base, b_.add(row, place))}; },
+      [&] {
+        Value gathered = b_.constant(type, 0);
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          Value clamped = b_.min(b_.max(b_.add(place, lane), b_.index(0)), b_.index(width - 1));
+          Value one = b_.load(b_.f32(), base, b_.add(row, clamped));
+          gathered = vector::InsertOp::create(b_.ops(), b_.loc(), one, gathered, ArrayRef<int64_t>{lane});
+        }
+        return Values{gathered};
+      });
+  return b_.fmul(bias[0], b_.constant(type, kLog2E));
+}
+
+void PagedWriter::setRules() {
+  bool cap = op_.getSoftcap().convertToDouble() > 0;
+  if (!cap && !op_.getSlopes() && !op_.getBias())
+    return;
+  core_.loadRow = [this](Value row) {
+    Value fact = rowFact(row);
+    return Values{b_.load(b_.i64(), fact, b_.index(0)), b_.load(b_.i64(), fact, b_.index(1))};
+  };
+  core_.adjust = [this, cap](Value scores, ValueRange row, Value key, Value) {
+    VectorType type = b_.vec(shape_.lanes, b_.f32());
+    Value distance = b_.sub(key, row[0]);
+    if (cap)
+      scores = softcap(scores);
+    if (op_.getSlopes()) {
+      SmallVector<float> steps;
+      for (int64_t i = 0; i < shape_.lanes; ++i)
+        steps.push_back(float(i));
+      Value iota = arith::ConstantOp::create(b_.ops(), b_.loc(), type, DenseElementsAttr::get(type, ArrayRef(steps)));
+      Value slope = b_.fmul(b_.load(b_.f32(), buffer(b_, op_.getSlopes()), row[1]), b_.constant(b_.f32(), kLog2E));
+      Value first = arith::SIToFPOp::create(b_.ops(), b_.loc(), b_.f32(), distance);
+      scores = b_.fma(b_.splat(slope, type), b_.fadd(b_.splat(first, type), iota), scores);
+    }
+    if (op_.getBias())
+      scores = b_.fadd(scores, biasAt(row[1], distance));
+    return scores;
+  };
+}
+
+//===----------------------------------------------------------------------===//
+// Tokens
+//===----------------------------------------------------------------------===//
+
+/// Queries of one token's heads, and what its rows may see.
+void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value token, Value head) {
+  double cap = op_.getSoftcap().convertToDouble(), scale = op_.getScale().convertToDouble();
+  scale = cap > 0 ? scale / cap : scale * kLog2E;
+  Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
+  Value high = op_.getCausal() ? b_.min(b_.add(position, 1), sequence.length) : sequence.length, low = b_.index(0);
+  if (int64_t window = int64_t(op_.getWindow()); window > 0)
+    low = b_.max(b_.add(position, 1 - window), low);
+  copier_.startToken(token);
+  b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {
+    Value row = b_.add(b_.mul(b_.sub(token, first), problem_.group()), i), queryHead = b_.add(b_.mul(head, problem_.group()), i);
+    Value from = b_.mul(b_.add(b_.mul(token, problem_.heads), queryHead), shape_.keySize);
+    copier_.copy(b_.address(buffer(b_, problem_.queries.argument), from, b_.f32()), core_.query(row), scale);
+    Value fact = rowFact(row), sink;
+    b_.store(position, fact, b_.index(0));
+    b_.store(queryHead, fact, b_.index(1));
+    if (op_.getSinks())
+      sink = b_.fmul(b_.load(b_.f32(), buffer(b_, op_.getSinks()), queryHead), b_.constant(b_.f32(), kLog2E));
+    core_.startRow(row, low, high, sink);
+  });
+}
+
+void PagedWriter::run(Value first, Value count, Value head) {
+  SequenceFields sequence = step_.fields(step_.sequenceOf(first));
+  Value last = b_.add(first, count);
+  b_.forLoop(first, last, 1, [&](Value token) { startToken(sequence, first, token, head); });
+  // Keys that any of the tokens may see.
+  Value firstPosition = b_.sub(b_.add(sequence.past, first), sequence.first), low = b_.index(0), high = sequence.length;
+  if (op_.getCausal())
+    high = b_.min(b_.add(firstPosition, count), high);
+  if (int64_t window = int64_t(op_.getWindow()); window > 0)
+    low = b_.max(b_.add(firstPosition, 1 - window), low);
+  constexpr int64_t kKeys = kCacheBlockTokens;
+  static_assert(kKeys == AttentionShape::kKeys, "a block of the cache is a block of the softmax");
+  const CacheLayout &layout = problem_.layout;
+  Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state);
+  b_.forLoop(b_.floorDiv(low, kKeys), b_.floorDiv(b_.add(high, kKeys - 1), kKeys), 1, [&](Value index) {
+    Value offset = b_.add(b_.mul(step_.block(sequence, index), layout.block()), b_.mul(head, layout.head()));
+    KeyBlock keys;
+    keys.keys = b_.address(pool, offset, b_.f32());
+    keys.values = b_.address(keys.keys, b_.index(layout.keysOfHead()), b_.f32());
+    keys.key = b_.mul(index, kKeys);
+    keys.count = b_.min(b_.sub(high, keys.key), b_.index(kKeys));
+    core_.block(rows, keys);
+  });
+  b_.forLoop(first, last, 1, [&](Value token) {
+    b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {
+      Value row = b_.add(b_.mul(b_.sub(token, first), problem_.group()), i);
+      Value to = b_.add(b_.add(b_.mul(token, problem_.heads), b_.mul(head, problem_.group())), i);
+      core_.finishRow(row, b_.address(b_.buffer(problem_.output), b_.mul(to, shape_.valueSize), b_.f32()));
+    });
+  });
+}
+
+void PagedWriter::unit(Value unit, Value tokens) {
+  Value head = b_.mod(unit, problem_.kvHeads), tile = b_.floorDiv(unit, problem_.kvHeads);
+  if (problem_.tileTokens == 1)
+    return run(tile, b_.index(1), head);
+  Value begin = b_.mul(tile, problem_.tileTokens), end = b_.min(b_.add(begin, problem_.tileTokens), tokens);
+  // At each token that begins a run: count the run's tokens in this tile.
+  b_.forLoop(begin, end, 1, [&](Value token) {
+    Value sequence = step_.sequenceOf(token), before = step_.sequenceOf(b_.max(b_.add(token, -1), begin));
+    Value isFirst = b_.equal(token, begin);
+    Value starts = b_.select(isFirst, b_.index(1), b_.select(b_.equal(sequence, before), b_.index(0), b_.index(1)));
+    b_.ifThen(b_.equal(starts, b_.index(1)), [&] {
+      Values count = b_.forLoop(token, end, 1, ValueRange{b_.index(0)}, [&](Value other, ValueRange sum) {
+        Value same = b_.equal(step_.sequenceOf(other), sequence);
+        return Values{b_.add(sum[0], b_.select(same, b_.index(1), b_.index(0)))};
+      });
+      run(token, count[0], head);
+    });
+  });
+}
+
+} // namespace
+
+int64_t cpu::emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, const Target &target, Value tokens) {
+  PagedWriter writer(b, problem, target);
+  b.forEachUnit([&](Value unit) { writer.unit(unit, tokens); });
+  return writer.scratchBytes();
+}

@@ -1,0 +1,38 @@
+//===- PagedAttentionWriter.h - attention over the cache --------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_PAGEDATTENTIONWRITER_H
+#define LLMOPT_CODEGEN_CPU_PAGEDATTENTIONWRITER_H
+
+#include "codegen/CPU/AttentionCore.h"
+#include "codegen/CPU/AttentionRope.h"
+#include "codegen/CPU/KernelFamily.h"
+#include "codegen/Common/CacheLayout.h"
+
+namespace llmopt::cpu {
+
+struct PagedProblem {
+  /// `firstFree`: the number of operands; the result and the state are bound after them.
+  PagedProblem(llm::PagedAttentionOp op, const HeadsSource &queries, unsigned firstFree);
+  int64_t group() const { return heads / kvHeads; }
+
+  llm::PagedAttentionOp op;
+  HeadsSource queries;
+  unsigned output, state;
+  int64_t heads, kvHeads;
+  CacheLayout layout;
+  int64_t tileTokens = 1;
+};
+
+/// Writes the kernel; returns the scratch bytes it needs.
+int64_t emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, const Target &target, mlir::Value tokens);
+
+/// The operation behind changes of shape.
+mlir::Operation *throughViewsTo(mlir::Value value);
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_PAGEDATTENTIONWRITER_H

@@ -1,0 +1,226 @@
+//===- AttentionPagedTest.cpp - cache and ragged attention against plain loops -===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "KernelHarness.h"
+#include "codegen/Common/CacheLayout.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace llmopt::cpu {
+Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &context);
+Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &context);
+} // namespace llmopt::cpu
+
+using namespace llmopt;
+using namespace llmopt::test;
+
+namespace {
+
+std::string str(int64_t value) { return std::to_string(value); }
+
+/// One attention layer and the ways it may differ.
+struct Layer {
+  int64_t heads = 4, kvHeads = 2, keySize = 64, valueSize = 64;
+  bool causal = true, slopes = false, sinks = false, interleaved = false;
+  int64_t window = 0, biasReach = 0, ropePairs = 0;
+  double softcap = 0;
+  double scale() const { return 1 / std::sqrt(double(keySize)); }
+  int64_t biasWidth() const { return 2 * biasReach - 1; }
+
+  std::string ropeText(const std::string &input, const std::string &result, const std::string &type) const {
+    return "    " + result + " = llm.rope " + input + ", %p, %fr {scale = 1.1 : f32" + (interleaved ? ", interleaved" : "") +
+           "} : " + type + ", tensor<?xi64>, tensor<" + str(ropePairs) + "xf32> -> " + type + "\n";
+  }
+  std::string appendText() const;
+  std::string attentionText() const;
+};
+
+std::string Layer::appendText() const {
+  std::string k = "tensor<?x" + str(kvHeads) + "x" + str(keySize) + "xf32>", v = "tensor<?x" + str(kvHeads) + "x" + str(valueSize) + "xf32>";
+  std::string rope = "tensor<?xi64>, tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>", key = ropePairs ? "%rk" : "%a";
+  return "func.func @f(%k: " + k + " {llm.dims = [\"tokens\", " + str(kvHeads) + ", " + str(keySize) + "]}, %v: " + v +
+         " {llm.dims = [\"tokens\", " + str(kvHeads) + ", " + str(valueSize) + "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: tensor<" +
+         str(std::max<int64_t>(ropePairs, 1)) + "xf32>) {\n  exec.kernel \"cache_append\"(%k, %v, %p, %fr) : (" + k + ", " + v + ", " + rope +
+         ") -> () {\n  ^bb0(%a: " + k + ", %b: " + v + ", %p: tensor<?xi64>, %fr: tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>):\n" +
+         (ropePairs ? ropeText("%a", "%rk", k) : "") + "    llm.cache_append " + key + ", %b {state = 0} : " + k + ", " + v +
+         "\n    exec.yield\n  }\n  return\n}\n";
+}
+
+std::string Layer::attentionText() const {
+  std::string q = "tensor<?x" + str(heads) + "x" + str(keySize) + "xf32>", y = "tensor<?x" + str(heads) + "x" + str(valueSize) + "xf32>";
+  std::string f = "tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>", h = "tensor<" + str(heads) + "xf32>";
+  std::string bias = "tensor<" + str(heads) + "x" + str(std::max<int64_t>(biasWidth(), 1)) + "xf32>";
+  std::string types = q + ", tensor<?xi64>, " + f + ", " + h + ", " + bias + ", " + h;
+  std::string attributes = "{state = 0, kv_heads = " + str(kvHeads) + ", scale = " + std::to_string(scale()) + " : f32, window = " +
+                           str(window) + ", softcap = " + std::to_string(softcap) + " : f32" + (causal ? ", causal" : "") + "}";
+  return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + str(heads) + ", " + str(keySize) +
+         "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: " + f + ", %sl: " + h + ", %bi: " + bias + ", %si: " + h + ") -> " + y +
+         " {\n  %r = exec.kernel \"paged_attention\"(%q, %p, %fr, %sl, %bi, %si) : (" + types + ") -> " + y + " {\n  ^bb0(%a: " + q +
+         ", %p: tensor<?xi64>, %fr: " + f + ", %sl: " + h + ", %bi: " + bias + ", %si: " + h + "):\n" +
+         (ropePairs ? ropeText("%a", "%rq", q) : "") + "    %y = llm.paged_attention " + (ropePairs ? "%rq" : "%a") +
+         (slopes ? " slopes %sl : " + h : "") + (biasReach ? " bias %bi : " + bias : "") + (sinks ? " sinks %si : " + h : "") + " " +
+         attributes + " : " + q + " -> " + y + "\n    exec.yield %y : " + y + "\n  }\n  return %r : " + y + "\n}\n";
+}
+
+/// A sequence as the reference sees it: rotated keys and values of all its tokens.
+struct Sequence {
+  std::vector<std::vector<double>> keys, values; ///< by token, all heads
+  std::vector<int32_t> blocks;
+};
+
+std::vector<double> rotated(const Layer &layer, const float *head, const float *frequencies, int64_t position) {
+  std::vector<double> result(head, head + layer.keySize);
+  for (int64_t i = 0; i < layer.ropePairs; ++i) {
+    int64_t first = layer.interleaved ? 2 * i : i, second = layer.interleaved ? 2 * i + 1 : i + layer.ropePairs;
+    double angle = double(float(position) * frequencies[i]), c = 1.1f * std::cos(angle), s = 1.1f * std::sin(angle);
+    result[size_t(first)] = head[first] * c - head[second] * s;
+    result[size_t(second)] = head[second] * c + head[first] * s;
+  }
+  return result;
+}
+
+class Model {
+public:
+  Model(const Layer &layer, const TargetPair &pair)
+      : layer_(layer), append_(CompiledKernel::make(layer.appendText(), cpu::lowerCacheAppend, pair.target, pair.strategy)),
+        attention_(CompiledKernel::make(layer.attentionText(), cpu::lowerPagedAttention, pair.target, pair.strategy)),
+        pool_(size_t(kBlocks * cacheBlockBytes(layer.kvHeads, layer.keySize, layer.valueSize, DType::F32))),
+        frequencies_(randomFloats(random_, size_t(std::max<int64_t>(layer.ropePairs, 1)))), slopes_(randomFloats(random_, size_t(layer.heads))),
+        bias_(randomFloats(random_, size_t(layer.heads * std::max<int64_t>(layer.biasWidth(), 1)))), sinks_(randomFloats(random_, size_t(layer.heads))) {
+    std::fill_n(pool_.data<uint32_t>(), pool_.bytes() / 4, 0x7fc00000u); // NaN
+  }
+
+  /// Runs a step of `counts[i]` tokens of sequence i and checks all results.
+  void step(const std::vector<uint32_t> &counts, unsigned parts);
+
+private:
+  void check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length);
+  static constexpr int64_t kBlocks = 40;
+  Layer layer_;
+  std::mt19937 random_{3};
+  std::unique_ptr<CompiledKernel> append_, attention_;
+  Buffer pool_, frequencies_, slopes_, bias_, sinks_;
+  std::vector<Sequence> sequences_;
+  int32_t nextBlock_ = 0;
+};
+
+void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
+  sequences_.resize(counts.size());
+  std::vector<SequenceRow> rows;
+  std::vector<uint32_t> tokenSequence;
+  std::vector<int32_t> blocks;
+  std::vector<int64_t> positionList;
+  for (size_t s = 0; s < counts.size(); ++s) {
+    Sequence &sequence = sequences_[s];
+    uint32_t past = uint32_t(sequence.keys.size());
+    rows.push_back({uint32_t(tokenSequence.size()), counts[s], past, past + counts[s], uint32_t(blocks.size()), 0});
+    while (int64_t(sequence.blocks.size()) * 64 < past + counts[s])
+      sequence.blocks.push_back((nextBlock_++ * 7) % int32_t(kBlocks)); // scattered
+    blocks.insert(blocks.end(), sequence.blocks.begin(), sequence.blocks.end());
+    for (uint32_t i = 0; i < counts[s]; ++i) {
+      tokenSequence.push_back(uint32_t(s));
+      positionList.push_back(past + i);
+    }
+  }
+  size_t tokens = tokenSequence.size();
+  StepTable table{uint32_t(tokens), uint32_t(counts.size()), {rows.data(), nullptr}, {blocks.data(), nullptr}, tokenSequence.data()};
+  Buffer keys = randomFloats(random_, tokens * size_t(layer_.kvHeads * layer_.keySize));
+  Buffer values = randomFloats(random_, tokens * size_t(layer_.kvHeads * layer_.valueSize));
+  Buffer queries = randomFloats(random_, tokens * size_t(layer_.heads * layer_.keySize));
+  Buffer result = filled(tokens * size_t(layer_.heads * layer_.valueSize), NAN), positions(tokens * 8);
+  std::copy(positionList.begin(), positionList.end(), positions.data<int64_t>());
+  std::map<std::string, int64_t, std::less<>> symbols = {{"tokens", int64_t(tokens)}};
+  append_->run({keys.data(), values.data(), positions.data(), frequencies_.data(), pool_.data()}, symbols, parts, &table);
+  attention_->run({queries.data(), positions.data(), frequencies_.data(), slopes_.data(), bias_.data(), sinks_.data(), result.data(), pool_.data()},
+                  symbols, parts, &table);
+  for (size_t t = 0; t < tokens; ++t) {
+    Sequence &sequence = sequences_[tokenSequence[t]];
+    std::vector<double> key;
+    for (int64_t head = 0; head < layer_.kvHeads; ++head) {
+      auto one = rotated(layer_, keys.data() + (int64_t(t) * layer_.kvHeads + head) * layer_.keySize, frequencies_.data(), positionList[t]);
+      key.insert(key.end(), one.begin(), one.end());
+    }
+    sequence.keys.push_back(key);
+    const float *value = values.data() + int64_t(t) * layer_.kvHeads * layer_.valueSize;
+    sequence.values.emplace_back(value, value + layer_.kvHeads * layer_.valueSize);
+  }
+  for (size_t t = 0; t < tokens; ++t) {
+    SCOPED_TRACE("token " + str(int64_t(t)) + " of " + str(int64_t(tokens)) + ", " + attention_->variant(symbols));
+    check(sequences_[tokenSequence[t]], queries.data() + int64_t(t) * layer_.heads * layer_.keySize,
+          result.data() + int64_t(t) * layer_.heads * layer_.valueSize, positionList[t], int64_t(sequences_[tokenSequence[t]].keys.size()));
+    if (testing::Test::HasFailure())
+      return;
+  }
+}
+
+void Model::check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length) {
+  for (int64_t head = 0; head < layer_.heads; ++head) {
+    int64_t kvHead = head / (layer_.heads / layer_.kvHeads);
+    auto q = rotated(layer_, query + head * layer_.keySize, frequencies_.data(), position);
+    std::vector<double> output(size_t(layer_.valueSize)), weights(size_t(length), 0);
+    double sum = layer_.sinks ? std::exp(double(sinks_.data()[head])) : 0;
+    for (int64_t j = 0; j < length; ++j) {
+      if ((layer_.causal && j > position) || (layer_.window > 0 && j <= position - layer_.window))
+        continue;
+      double score = 0;
+      for (int64_t i = 0; i < layer_.keySize; ++i)
+        score += q[size_t(i)] * sequence.keys[size_t(j)][size_t(kvHead * layer_.keySize + i)];
+      score *= layer_.scale();
+      if (layer_.softcap > 0)
+        score = layer_.softcap * std::tanh(score / layer_.softcap);
+      if (layer_.slopes)
+        score += slopes_.data()[head] * double(j - position);
+      if (layer_.biasReach) {
+        int64_t distance = std::clamp(j - position, 1 - layer_.biasReach, layer_.biasReach - 1);
+        score += bias_.data()[head * layer_.biasWidth() + distance + layer_.biasReach - 1];
+      }
+      sum += weights[size_t(j)] = std::exp(score);
+    }
+    for (int64_t e = 0; e < layer_.valueSize; ++e) {
+      double expected = 0;
+      for (int64_t j = 0; j < length; ++j)
+        expected += weights[size_t(j)] * sequence.values[size_t(j)][size_t(kvHead * layer_.valueSize + e)];
+      ASSERT_NEAR(result[head * layer_.valueSize + e], sum > 0 ? expected / sum : 0, 2e-5) << "head " << head << " feature " << e;
+    }
+  }
+}
+
+/// Prefill of three sequences, a mixed step, single tokens, a batch of many.
+void checkLayer(const Layer &layer) {
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    Model model(layer, pair);
+    model.step({5, 70, 1}, 2);
+    model.step({1, 1, 1}, 3);
+    model.step({3, 0, 130}, 1);
+    model.step({0, 1, 0}, 1);
+    model.step({1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 2);
+    if (testing::Test::HasFailure())
+      return;
+  }
+}
+
+} // namespace
+
+TEST(PagedAttention, GroupedHeads) { checkLayer({}); }
+TEST(PagedAttention, OneHeadEach) { checkLayer({.heads = 2, .kvHeads = 2, .keySize = 80, .valueSize = 80}); }
+TEST(PagedAttention, ManyHeadsInAGroup) { checkLayer({.heads = 7, .kvHeads = 1, .keySize = 128, .valueSize = 128}); }
+TEST(PagedAttention, SmallAndOddSizes) {
+  checkLayer({.heads = 2, .kvHeads = 1, .keySize = 8, .valueSize = 8});
+  checkLayer({.heads = 3, .kvHeads = 1, .keySize = 17, .valueSize = 5});
+}
+TEST(PagedAttention, NotCausal) { checkLayer({.causal = false}); }
+TEST(PagedAttention, Window) { checkLayer({.window = 20}); }
+TEST(PagedAttention, Softcap) { checkLayer({.softcap = 2.5}); }
+TEST(PagedAttention, Slopes) { checkLayer({.slopes = true}); }
+TEST(PagedAttention, Bias) { checkLayer({.biasReach = 40}); }
+TEST(PagedAttention, NarrowBias) { checkLayer({.biasReach = 3}); }
+TEST(PagedAttention, Sinks) { checkLayer({.sinks = true}); }
+TEST(PagedAttention, Rope) { checkLayer({.ropePairs = 32}); }
+TEST(PagedAttention, PartialRope) { checkLayer({.keySize = 40, .valueSize = 40, .ropePairs = 5}); }
+TEST(PagedAttention, InterleavedRope) { checkLayer({.interleaved = true, .ropePairs = 20}); }
