@@ -89,6 +89,11 @@ std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes) {
   return text;
 }
 
+/// Sizes that the shape analysis solved: kernels get them as integers, not as tensors.
+bool isSolved(const ValueShape &shape) {
+  return shape.elements && llvm::all_of(*shape.elements, [](SymExpr element) { return element.known(); });
+}
+
 class EntryBuilder {
 public:
   EntryBuilder(func::FuncOp function, plan::Plan &plan, SymContext &symbols, WeightTable &weights,
@@ -109,6 +114,9 @@ private:
   uint32_t addBuffer(Value value, std::string name, plan::BufferKind kind);
   Status addResults();
   void placeBarriers();
+  /// A view of a buffer of this entry (not of a weight).
+  bool isNamedView(Operation *op) { return llm::isView(op) && buffers_.count(op->getOperand(0)); }
+  bool isEvaluated(Value value) { return llm::isWeightExpression(value) || isSolved(shapes_.shapeOf(value)); }
 
   func::FuncOp function_;
   plan::Plan &plan_;
@@ -206,7 +214,7 @@ Result<uint32_t> EntryBuilder::operandBuffer(exec::KernelOp kernel, unsigned ope
   Value value = kernel.getInputs()[operand];
   if (auto it = buffers_.find(value); it != buffers_.end())
     return it->second;
-  if (!WeightTable::isWeightExpression(value))
+  if (!llm::isWeightExpression(value))
     return internalError("E0911", "a kernel operand is neither an input, a kernel's result nor a weight", locationName(kernel.getLoc()));
   auto layout = code.weightLayouts.find(operand);
   LLMOPT_ASSIGN(uint32_t row, weights_.add(value, layout == code.weightLayouts.end() ? WeightLayout{} : layout->second));
@@ -269,6 +277,9 @@ Status EntryBuilder::addResults() {
       return internalError("E0912", "result " + std::to_string(i) + " of '" + function_.getName().str() +
                                         "' is not written by a kernel of its own");
     plan::Buffer &buffer = entry_.buffers[it->second];
+    buffer.shape.clear(); // the result may be a view of what the kernel wrote
+    for (SymExpr dim : shapes_.shapeOf(value).dims)
+      buffer.shape.push_back(expressions_.add(dim));
     auto name = function_.getResultAttrOfType<StringAttr>(unsigned(i), "llm.name");
     buffer.name = name ? name.str() : "output_" + std::to_string(i);
     buffer.kind = plan::BufferKind::Output;
@@ -318,7 +329,9 @@ Result<plan::Entry> EntryBuilder::build() {
   for (Operation &op : function_.getBody().front()) {
     if (auto kernel = dyn_cast<exec::KernelOp>(op))
       LLMOPT_RETURN_IF_ERROR(addKernel(kernel));
-    else if (!isa<func::ReturnOp>(op) && !WeightTable::isWeightExpression(op.getResult(0)))
+    else if (isNamedView(&op))
+      buffers_[op.getResult(0)] = buffers_.lookup(op.getOperand(0));
+    else if (!isa<func::ReturnOp>(op) && !isEvaluated(op.getResult(0)))
       return internalError("E0913", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", locationName(op.getLoc()));
   }
   LLMOPT_RETURN_IF_ERROR(addResults());

@@ -73,15 +73,6 @@ bool isPlainFloat(DType type) { return type == DType::F32 || type == DType::BF16
 
 } // namespace
 
-bool WeightTable::isWeightExpression(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || op->getDialect() == nullptr || op->getDialect()->getNamespace() != "llm" || op->getNumResults() != 1)
-    return false;
-  if (isa<llm::WeightOp, llm::ConstantOp>(op))
-    return true;
-  return op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression);
-}
-
 Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
   std::string key = layout.name + (layout.outputsFirst ? ":" : "^T:") + expressionKey(value);
   if (auto it = byKey_.find(key); it != byKey_.end())

@@ -24,8 +24,6 @@ class WeightTable {
 public:
   explicit WeightTable(const WeightStore &store) : store_(store) {}
 
-  /// True for values that depend on weights and constants alone.
-  static bool isWeightExpression(mlir::Value value);
   /// Index into plan::Plan::weights. `value` must live until write().
   Result<uint32_t> add(mlir::Value value, const WeightLayout &layout);
   /// The rows for the plan, offsets included.

@@ -36,3 +36,12 @@ Operation *LLMDialect::materializeConstant(OpBuilder &builder, Attribute value, 
   auto elements = dyn_cast<ElementsAttr>(value);
   return elements && elements.getType() == type ? ConstantOp::create(builder, loc, elements) : nullptr;
 }
+
+bool llmopt::llm::isWeightExpression(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || !isa_and_nonnull<LLMDialect>(op->getDialect()) || op->getNumResults() != 1)
+    return false;
+  return isa<WeightOp, ConstantOp>(op) || (op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression));
+}
+
+bool llmopt::llm::isView(Operation *op) { return isa<ReshapeOp, ExpandDimsOp, SqueezeOp, FlattenOp>(op); }

@@ -17,14 +17,6 @@ using namespace llmopt::fusion;
 
 namespace {
 
-bool isWeightExpression(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()) || op->getNumResults() != 1)
-    return false;
-  return isa<llm::WeightOp, llm::ConstantOp>(op) ||
-         (op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression));
-}
-
 struct ToLinear : OpRewritePattern<llm::MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
@@ -33,7 +25,7 @@ struct ToLinear : OpRewritePattern<llm::MatMulOp> {
       return rewriter.notifyMatchFailure(root, "operands are not f32");
     if (weight.getRank() != 2 || !weight.hasStaticShape() || input.getRank() < 2)
       return rewriter.notifyMatchFailure(root, "right operand is not a matrix of known size");
-    if (!isWeightExpression(root.getRhs()) || isWeightExpression(root.getLhs()))
+    if (!llm::isWeightExpression(root.getRhs()) || llm::isWeightExpression(root.getLhs()))
       return rewriter.notifyMatchFailure(root, "right operand is not a weight");
     rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), root.getLhs(), root.getRhs(), Value(), /*transposed=*/true);
     return success();
@@ -51,7 +43,7 @@ struct JoinBias : OpRewritePattern<llm::AddOp> {
     }
     if (!linear || linear.getBias() || !linear->hasOneUse())
       return rewriter.notifyMatchFailure(root, "not the only use of a linear without bias");
-    if (!isRowVector(bias, linear.getResult()) || !isWeightExpression(bias) || linear.getType() != root.getType())
+    if (!isRowVector(bias, linear.getResult()) || !llm::isWeightExpression(bias) || linear.getType() != root.getType())
       return rewriter.notifyMatchFailure(root, "the other operand is not a vector of the linear's outputs");
     rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), linear.getInput(), linear.getWeight(), bias, linear.getTransposed());
     return success();

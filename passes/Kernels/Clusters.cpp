@@ -13,6 +13,8 @@
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::kernels;
+using llm::isView;
+using llm::isWeightExpression;
 
 namespace {
 
@@ -61,16 +63,6 @@ bool readsOnce(Operation *reader, Value value, ShapeAnalysis &shapes) {
 }
 
 } // namespace
-
-bool kernels::isWeightExpression(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()) || op->getNumResults() != 1)
-    return false;
-  return isa<llm::WeightOp, llm::ConstantOp>(op) ||
-         (op->getNumOperands() > 0 && llvm::all_of(op->getOperands(), isWeightExpression));
-}
-
-bool kernels::isView(Operation *op) { return isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp>(op); }
 
 bool kernels::isSolved(Value value, ShapeAnalysis &shapes) {
   auto type = dyn_cast<RankedTensorType>(value.getType());

@@ -18,10 +18,6 @@
 
 namespace llmopt::kernels {
 
-/// Depends on weights and constants alone: evaluated when the artifact is written.
-bool isWeightExpression(mlir::Value value);
-/// The same elements in the same order under another shape: two names for one buffer.
-bool isView(mlir::Operation *op);
 /// An integer tensor whose elements the analysis solved to expressions in the function's symbols.
 bool isSolved(mlir::Value value, ShapeAnalysis &shapes);
 /// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.

@@ -28,6 +28,8 @@ namespace llmopt {
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::kernels;
+using llm::isView;
+using llm::isWeightExpression;
 
 namespace {
 

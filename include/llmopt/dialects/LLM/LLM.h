@@ -18,12 +18,24 @@
 
 namespace llmopt::llm {
 
+namespace detail {
+mlir::LogicalResult verifyElementwise(mlir::Operation *op);
+}
+
 /// Marks operations that compute each result element from the operand elements at the same index.
 template <typename ConcreteType>
-class Elementwise : public mlir::OpTrait::TraitBase<ConcreteType, Elementwise> {};
+class Elementwise : public mlir::OpTrait::TraitBase<ConcreteType, Elementwise> {
+public:
+  static mlir::LogicalResult verifyTrait(mlir::Operation *op) { return detail::verifyElementwise(op); }
+};
 
 /// Key of the function argument attribute that names dimensions: `{llm.dims = ["batch", "seq", 64]}`.
 inline constexpr llvm::StringLiteral kDimsAttr = "llm.dims";
+
+/// True for values that depend on weights and constants alone: they are evaluated when the artifact is written.
+bool isWeightExpression(mlir::Value value);
+/// The same elements in the same order under another shape (reshape, expand_dims, squeeze, flatten): another name for one buffer.
+bool isView(mlir::Operation *op);
 
 } // namespace llmopt::llm
 
