@@ -1,18 +1,106 @@
-//===- LLMDecompose.cpp - composite operations in smaller ones ------------===//
+//===- LLMDecompose.cpp - products and normalizations in smaller operations
 //
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/LLM/Decompose.h"
+
+#include "OpEmitter.h"
 
 using namespace mlir;
 using namespace llmopt::llm;
 
-FailureOr<SmallVector<Value>> LinearOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> EmbeddingOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> LayerNormOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> RMSNormOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> SoftmaxOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> RopeOp::decompose(OpBuilder &) { return failure(); }
-FailureOr<SmallVector<Value>> AttentionOp::decompose(OpBuilder &) { return failure(); }
+using Decomposed = FailureOr<SmallVector<Value>>;
+
+static Decomposed one(Value value) { return SmallVector<Value>{value}; }
+
+// cast(x) W^T + b
+Decomposed LinearOp::decompose(OpBuilder &builder) {
+  OpEmitter emit(builder, getLoc());
+  Type type = OpEmitter::computeType(getInput());
+  Value weight = emit.cast(getWeight(), type), x = emit.cast(getInput(), type);
+  if (!getTransposed())
+    weight = emit.transpose(weight, {1, 0});
+  // A single row needs the dimension that a matrix product has.
+  bool vector = rankOf(x) == 1;
+  Value product = emit.matmul(vector ? emit.expandDims(x, 0) : x, weight);
+  if (vector)
+    product = SqueezeOp::create(builder, getLoc(), RankedTensorType::get(dimsOf(product).back(), type), product,
+                                ArrayRef<int64_t>{0});
+  if (getBias())
+    product = emit.binary<AddOp>(product, emit.cast(getBias(), type));
+  return one(emit.cast(product, elementOf(getResult())));
+}
+
+Decomposed EmbeddingOp::decompose(OpBuilder &builder) {
+  OpEmitter emit(builder, getLoc());
+  auto type = RankedTensorType::get(dimsOf(getResult()), elementOf(getTable()));
+  Value rows = GatherOp::create(builder, getLoc(), type, getTable(), getIds(), 0);
+  return one(emit.cast(rows, elementOf(getResult())));
+}
+
+// d = x - mean(x); d * rsqrt(mean(d * d) + epsilon) * scale + bias
+Decomposed LayerNormOp::decompose(OpBuilder &builder) {
+  OpEmitter emit(builder, getLoc());
+  Type type = OpEmitter::computeType(getInput());
+  Value x = emit.cast(getInput(), type);
+  int64_t last = rankOf(x) - 1;
+  Value centered = emit.binary<SubOp>(x, emit.reduce(ReduceKind::mean, x, last));
+  Value variance = emit.reduce(ReduceKind::mean, emit.binary<MulOp>(centered, centered), last);
+  Value deviation = emit.binary<AddOp>(variance, emit.scalar(type, getEpsilon().convertToFloat()));
+  Value result = emit.binary<MulOp>(centered, emit.unary<RsqrtOp>(deviation));
+  if (getScale())
+    result = emit.binary<MulOp>(result, emit.cast(getScale(), type));
+  if (getBias())
+    result = emit.binary<AddOp>(result, emit.cast(getBias(), type));
+  return one(emit.cast(result, elementOf(getResult())));
+}
+
+// x * rsqrt(mean(x * x) + epsilon) * (scale + offset)
+Decomposed RMSNormOp::decompose(OpBuilder &builder) {
+  OpEmitter emit(builder, getLoc());
+  Type type = OpEmitter::computeType(getInput());
+  Value x = emit.cast(getInput(), type);
+  Value square = emit.reduce(ReduceKind::mean, emit.binary<MulOp>(x, x), rankOf(x) - 1);
+  Value deviation = emit.binary<AddOp>(square, emit.scalar(type, getEpsilon().convertToFloat()));
+  Value result = emit.binary<MulOp>(x, emit.unary<RsqrtOp>(deviation));
+  if (getScale()) {
+    Value scale = emit.cast(getScale(), type);
+    if (!getOffset().isZero())
+      scale = emit.binary<AddOp>(scale, emit.scalar(type, getOffset().convertToFloat()));
+    result = emit.binary<MulOp>(result, scale);
+  }
+  return one(emit.cast(result, elementOf(getResult())));
+}
+
+// e = exp(x - max(x)); e / sum(e)
+Decomposed SoftmaxOp::decompose(OpBuilder &builder) {
+  OpEmitter emit(builder, getLoc());
+  int64_t axis = int64_t(getAxis());
+  Value x = emit.cast(getInput(), OpEmitter::computeType(getInput()));
+  Value shifted = emit.binary<SubOp>(x, emit.reduce(ReduceKind::max, x, axis));
+  Value exponentials = emit.unary<ExpOp>(shifted);
+  Value result = emit.binary<DivOp>(exponentials, emit.reduce(ReduceKind::sum, exponentials, axis));
+  return one(emit.cast(result, elementOf(getResult())));
+}
+
+LogicalResult llmopt::llm::decomposeAll(Operation *root) {
+  SmallVector<Operation *> composites;
+  root->walk([&](Decomposable op) { composites.push_back(op); });
+  OpBuilder builder(root->getContext());
+  for (Operation *op : composites) {
+    builder.setInsertionPoint(op);
+    Decomposed values = cast<Decomposable>(op).decompose(builder);
+    if (failed(values))
+      return op->emitError("cannot be decomposed");
+    for (auto [result, value] : llvm::zip(op->getResults(), *values)) {
+      // Inferred dimensions may be fewer or more than the declared ones; both describe the same tensor.
+      if (value.getType() != result.getType())
+        value.setType(result.getType());
+      result.replaceAllUsesWith(value);
+    }
+    op->erase();
+  }
+  return success();
+}

@@ -21,8 +21,8 @@ class LLM_UnaryOp<string mnemonic, string formula, Type type = LLM_FloatTensor>
   let assemblyFormat = "$input attr-dict `:` type($result)";
 }
 
-def LLM_NegOp : LLM_UnaryOp<"neg", "-x", LLM_Tensor>;
-def LLM_AbsOp : LLM_UnaryOp<"abs", "|x|", LLM_Tensor>;
+def LLM_NegOp : LLM_UnaryOp<"neg", "-x", LLM_Tensor> { let hasFolder = 1; }
+def LLM_AbsOp : LLM_UnaryOp<"abs", "|x|", LLM_Tensor> { let hasFolder = 1; }
 def LLM_SignOp : LLM_UnaryOp<"sign", "-1, 0 or 1; NaN stays NaN", LLM_Tensor>;
 def LLM_ExpOp : LLM_UnaryOp<"exp", "e to the power of x">;
 def LLM_LogOp : LLM_UnaryOp<"log", "natural logarithm">;
@@ -46,10 +46,10 @@ def LLM_FloorOp : LLM_UnaryOp<"floor", "largest integer <= x">;
 def LLM_CeilOp : LLM_UnaryOp<"ceil", "smallest integer >= x">;
 def LLM_RoundOp : LLM_UnaryOp<"round", "nearest integer, halves to even">;
 def LLM_SigmoidOp : LLM_UnaryOp<"sigmoid", "1 / (1 + exp(-x))">;
-def LLM_ReluOp : LLM_UnaryOp<"relu", "max(x, 0)", LLM_Tensor>;
+def LLM_ReluOp : LLM_UnaryOp<"relu", "max(x, 0)", LLM_Tensor> { let hasFolder = 1; }
 def LLM_SiluOp : LLM_UnaryOp<"silu", "x * sigmoid(x)">;
 def LLM_SoftplusOp : LLM_UnaryOp<"softplus", "log(1 + exp(x))">;
-def LLM_NotOp : LLM_UnaryOp<"not", "logical not of i1, bitwise not of integers", LLM_Tensor>;
+def LLM_NotOp : LLM_UnaryOp<"not", "logical not of i1, bitwise not of integers", LLM_Tensor> { let hasFolder = 1; }
 
 def LLM_GeluOp : LLM_PureOp<"gelu", [LLM_Elementwise, SameOperandsAndResultType]> {
   let summary = "x * Phi(x), exact (erf) or by the tanh approximation";
@@ -92,15 +92,15 @@ class LLM_BinaryOp<string mnemonic, string formula, list<Trait> traits = []>
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)";
 }
 
-def LLM_AddOp : LLM_BinaryOp<"add", "x + y", [Commutative]>;
-def LLM_SubOp : LLM_BinaryOp<"sub", "x - y">;
-def LLM_MulOp : LLM_BinaryOp<"mul", "x * y", [Commutative]>;
-def LLM_DivOp : LLM_BinaryOp<"div", "x / y; integers truncate towards zero">;
-def LLM_PowOp : LLM_BinaryOp<"pow", "x to the power of y; y may have its own element type">;
-def LLM_MinOp : LLM_BinaryOp<"min", "the smaller; NaN if one is NaN", [Commutative]>;
-def LLM_MaxOp : LLM_BinaryOp<"max", "the larger; NaN if one is NaN", [Commutative]>;
-def LLM_AndOp : LLM_BinaryOp<"and", "logical and of i1, bitwise and of integers", [Commutative]>;
-def LLM_OrOp : LLM_BinaryOp<"or", "logical or of i1, bitwise or of integers", [Commutative]>;
+def LLM_AddOp : LLM_BinaryOp<"add", "x + y", [Commutative]> { let hasFolder = 1; }
+def LLM_SubOp : LLM_BinaryOp<"sub", "x - y"> { let hasFolder = 1; }
+def LLM_MulOp : LLM_BinaryOp<"mul", "x * y", [Commutative]> { let hasFolder = 1; }
+def LLM_DivOp : LLM_BinaryOp<"div", "x / y; integers truncate towards zero"> { let hasFolder = 1; }
+def LLM_PowOp : LLM_BinaryOp<"pow", "x to the power of y; y may have its own element type"> { let hasFolder = 1; }
+def LLM_MinOp : LLM_BinaryOp<"min", "the smaller; NaN if one is NaN", [Commutative]> { let hasFolder = 1; }
+def LLM_MaxOp : LLM_BinaryOp<"max", "the larger; NaN if one is NaN", [Commutative]> { let hasFolder = 1; }
+def LLM_AndOp : LLM_BinaryOp<"and", "logical and of i1, bitwise and of integers", [Commutative]> { let hasFolder = 1; }
+def LLM_OrOp : LLM_BinaryOp<"or", "logical or of i1, bitwise or of integers", [Commutative]> { let hasFolder = 1; }
 def LLM_XorOp : LLM_BinaryOp<"xor", "exclusive or of i1, bitwise exclusive or of integers", [Commutative]>;
 def LLM_ShlOp : LLM_BinaryOp<"shl", "x shifted left by y bits">;
 def LLM_ShrOp : LLM_BinaryOp<"shr", "x shifted right by y bits, unsigned">;
@@ -134,6 +134,7 @@ def LLM_SelectOp : LLM_PureOp<"select", [LLM_Elementwise]> {
   let assemblyFormat = [{
     $condition `,` $lhs `,` $rhs attr-dict `:` type($condition) `,` type($lhs) `,` type($rhs) `->` type($result)
   }];
+  let hasFolder = 1;
 }
 
 #endif // LLMOPT_DIALECTS_LLM_LLMELEMENTWISEOPS_TD

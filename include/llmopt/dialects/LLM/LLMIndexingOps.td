@@ -17,6 +17,7 @@ def LLM_GatherOp : LLM_PureOp<"gather"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexTensor:$indices, I64Attr:$axis);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $indices attr-dict `:` type($input) `,` type($indices) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def LLM_GatherElementsOp : LLM_PureOp<"gather_elements"> {
@@ -24,6 +25,7 @@ def LLM_GatherElementsOp : LLM_PureOp<"gather_elements"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexTensor:$indices, I64Attr:$axis);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $indices attr-dict `:` type($input) `,` type($indices) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def LLM_GatherNDOp : LLM_PureOp<"gather_nd"> {
@@ -31,6 +33,7 @@ def LLM_GatherNDOp : LLM_PureOp<"gather_nd"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexTensor:$indices, I64Attr:$batch_dims);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $indices attr-dict `:` type($input) `,` type($indices) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def LLM_ScatterReduction : I32EnumAttr<"ScatterReduction", "how an update meets the old element", [
@@ -49,6 +52,7 @@ def LLM_ScatterElementsOp : LLM_PureOp<"scatter_elements"> {
   let assemblyFormat = [{
     $reduction $input `,` $indices `,` $updates attr-dict `:` type($input) `,` type($indices) `,` type($updates) `->` type($result)
   }];
+  let hasVerifier = 1;
 }
 
 def LLM_ScatterNDOp : LLM_PureOp<"scatter_nd"> {
@@ -58,6 +62,7 @@ def LLM_ScatterNDOp : LLM_PureOp<"scatter_nd"> {
   let assemblyFormat = [{
     $reduction $input `,` $indices `,` $updates attr-dict `:` type($input) `,` type($indices) `,` type($updates) `->` type($result)
   }];
+  let hasVerifier = 1;
 }
 
 def LLM_CumSumOp : LLM_PureOp<"cumsum"> {
@@ -65,6 +70,7 @@ def LLM_CumSumOp : LLM_PureOp<"cumsum"> {
   let arguments = (ins LLM_Tensor:$input, I64Attr:$axis, UnitAttr:$exclusive, UnitAttr:$reverse);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def LLM_TopKOp : LLM_PureOp<"topk"> {
@@ -72,6 +78,7 @@ def LLM_TopKOp : LLM_PureOp<"topk"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexVector:$k, I64Attr:$axis, BoolAttr:$largest);
   let results = (outs LLM_Tensor:$values, RankedTensorOf<[I64]>:$indices);
   let assemblyFormat = "$input `,` $k attr-dict `:` type($input) `,` type($k) `->` type($values) `,` type($indices)";
+  let hasVerifier = 1;
 }
 
 #endif // LLMOPT_DIALECTS_LLM_LLMINDEXINGOPS_TD

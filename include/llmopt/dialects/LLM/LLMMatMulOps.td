@@ -18,6 +18,7 @@ def LLM_MatMulOp : LLM_PureOp<"matmul"> {
   let arguments = (ins LLM_Tensor:$lhs, LLM_Tensor:$rhs);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def LLM_LinearOp : LLM_PureOp<"linear", [DeclareOpInterfaceMethods<LLM_Decomposable>]> {
@@ -51,6 +52,7 @@ def LLM_ConvOp : LLM_PureOp<"conv"> {
   let assemblyFormat = [{
     $input `,` $weight (`,` $bias^)? attr-dict `:` type($input) `,` type($weight) (`,` type($bias)^)? `->` type($result)
   }];
+  let hasVerifier = 1;
 }
 
 #endif // LLMOPT_DIALECTS_LLM_LLMMATMULOPS_TD

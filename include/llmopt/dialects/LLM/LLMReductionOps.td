@@ -26,6 +26,8 @@ def LLM_ReduceOp : LLM_PureOp<"reduce"> {
   let arguments = (ins LLM_ReduceKindAttr:$kind, LLM_Tensor:$input, DenseI64ArrayAttr:$axes, UnitAttr:$keepdims);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$kind $input `axes` `=` $axes attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_ArgReduceOp : LLM_PureOp<"arg_reduce"> {
@@ -34,6 +36,7 @@ def LLM_ArgReduceOp : LLM_PureOp<"arg_reduce"> {
   let arguments = (ins LLM_ReduceKindAttr:$kind, LLM_Tensor:$input, I64Attr:$axis, UnitAttr:$keepdims, UnitAttr:$last);
   let results = (outs RankedTensorOf<[I64]>:$result);
   let assemblyFormat = "$kind $input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 #endif // LLMOPT_DIALECTS_LLM_LLMREDUCTIONOPS_TD

@@ -18,6 +18,7 @@ def LLM_ShapeOp : LLM_PureOp<"shape"> {
   let arguments = (ins LLM_Tensor:$input);
   let results = (outs 1DTensorOf<[I64]>:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
 }
 
 def LLM_ReshapeOp : LLM_PureOp<"reshape"> {
@@ -30,6 +31,7 @@ def LLM_ReshapeOp : LLM_PureOp<"reshape"> {
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $shape attr-dict `:` type($input) `,` type($shape) `->` type($result)";
   let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_ExpandDimsOp : LLM_PureOp<"expand_dims"> {
@@ -37,6 +39,8 @@ def LLM_ExpandDimsOp : LLM_PureOp<"expand_dims"> {
   let arguments = (ins LLM_Tensor:$input, DenseI64ArrayAttr:$axes);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `axes` `=` $axes attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_SqueezeOp : LLM_PureOp<"squeeze"> {
@@ -44,6 +48,8 @@ def LLM_SqueezeOp : LLM_PureOp<"squeeze"> {
   let arguments = (ins LLM_Tensor:$input, DenseI64ArrayAttr:$axes);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `axes` `=` $axes attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_FlattenOp : LLM_PureOp<"flatten"> {
@@ -51,6 +57,8 @@ def LLM_FlattenOp : LLM_PureOp<"flatten"> {
   let arguments = (ins LLM_Tensor:$input, I64Attr:$axis);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_TransposeOp : LLM_PureOp<"transpose"> {
@@ -59,6 +67,7 @@ def LLM_TransposeOp : LLM_PureOp<"transpose"> {
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `permutation` `=` $permutation attr-dict `:` type($input) `->` type($result)";
   let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_BroadcastOp : LLM_PureOp<"broadcast"> {
@@ -66,6 +75,8 @@ def LLM_BroadcastOp : LLM_PureOp<"broadcast"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexVector:$shape);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $shape attr-dict `:` type($input) `,` type($shape) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_TileOp : LLM_PureOp<"tile"> {
@@ -73,6 +84,8 @@ def LLM_TileOp : LLM_PureOp<"tile"> {
   let arguments = (ins LLM_Tensor:$input, LLM_IndexVector:$repeats);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input `,` $repeats attr-dict `:` type($input) `,` type($repeats) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_SliceOp : LLM_PureOp<"slice"> {
@@ -88,6 +101,8 @@ def LLM_SliceOp : LLM_PureOp<"slice"> {
     $input `,` $starts `,` $ends `axes` `=` $axes `steps` `=` $steps attr-dict
     `:` type($input) `,` type($starts) `,` type($ends) `->` type($result)
   }];
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_ConcatOp : LLM_PureOp<"concat"> {
@@ -95,6 +110,8 @@ def LLM_ConcatOp : LLM_PureOp<"concat"> {
   let arguments = (ins Variadic<LLM_Tensor>:$inputs, I64Attr:$axis);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$inputs attr-dict `:` type($inputs) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_PadMode : I32EnumAttr<"PadMode", "padding", [
@@ -114,6 +131,8 @@ def LLM_PadOp : LLM_PureOp<"pad"> {
   let arguments = (ins LLM_PadModeAttr:$mode, LLM_Tensor:$input, LLM_IndexVector:$pads, LLM_Tensor:$value);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$mode $input `,` $pads `,` $value attr-dict `:` type($input) `,` type($pads) `,` type($value) `->` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def LLM_RangeOp : LLM_PureOp<"range"> {
@@ -121,6 +140,7 @@ def LLM_RangeOp : LLM_PureOp<"range"> {
   let arguments = (ins LLM_Tensor:$start, LLM_Tensor:$limit, LLM_Tensor:$delta);
   let results = (outs 1DTensorOf<[LLM_Element]>:$result);
   let assemblyFormat = "$start `,` $limit `,` $delta attr-dict `:` type($start) `,` type($limit) `,` type($delta) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 #endif // LLMOPT_DIALECTS_LLM_LLMSHAPEOPS_TD
