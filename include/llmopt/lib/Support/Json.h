@@ -79,6 +79,43 @@ private:
   std::variant<std::monostate, bool, int64_t, double, std::string, Array, Object> value_;
 };
 
+/// Takes a document as it is read, for files whose tree would be many times their size. An error ends the reading.
+/// Strings are scalars too.
+class JsonHandler {
+public:
+  virtual ~JsonHandler() = default;
+  virtual Status scalar(Json value) = 0;
+  virtual Status key(std::string name) = 0;
+  virtual Status beginObject() = 0;
+  virtual Status endObject() = 0;
+  virtual Status beginArray() = 0;
+  virtual Status endArray() = 0;
+};
+
+/// As Json::parse, except that finding duplicate keys is the handler's business.
+Status parseJson(std::string_view text, std::string_view context, JsonHandler &handler);
+
+/// The handler that makes the tree. E0112 duplicate key, E0115 more values than memory should go to.
+class JsonTreeBuilder : public JsonHandler {
+public:
+  explicit JsonTreeBuilder(std::string_view context) : context_(context) {}
+  Status scalar(Json value) override;
+  Status key(std::string name) override;
+  Status beginObject() override;
+  Status endObject() override;
+  Status beginArray() override;
+  Status endArray() override;
+  Json take() { return std::move(root_); }
+
+private:
+  Status close();
+  std::string context_;
+  Json root_;
+  std::vector<Json> open_;        ///< by value, so that no address has to stay valid
+  std::vector<std::string> keys_; ///< of members whose value is not complete yet
+  size_t values_ = 0;
+};
+
 } // namespace llmopt
 
 #endif // LLMOPT_LIB_SUPPORT_JSON_H
