@@ -7,9 +7,7 @@
 #include "TensorReader.h"
 
 #include "ModelFile.h"
-#include "llmopt/frontends/Onnx.h"
 #include "llmopt/lib/Support/CheckedMath.h"
-#include "llmopt/lib/Support/Utf8.h"
 #include "onnx.pb.h"
 
 #include <cstring>
@@ -140,19 +138,3 @@ Result<StoredWeight> readTensor(const TensorProto &tensor, const std::shared_ptr
 }
 
 } // namespace llmopt::onnx
-
-namespace llmopt {
-
-Result<NamedTensor> readTensorProto(const std::string &path) {
-  LLMOPT_ASSIGN(MappedFile file, MappedFile::open(path));
-  auto proto = std::make_shared<onnx::TensorProto>();
-  if (file.bytes().size() > INT32_MAX || !proto->ParseFromArray(file.bytes().data(), int(file.bytes().size())))
-    return badInput(onnx::kBadFile, "not a TensorProto", path);
-  LLMOPT_ASSIGN(StoredWeight stored, onnx::readTensor(*proto, proto, nullptr, path));
-  NamedTensor result{replaceInvalidUtf8(proto->name()), Tensor(stored.dtype, stored.shape)};
-  if (!stored.bytes.empty())
-    std::memcpy(result.tensor.data(), stored.bytes.data(), stored.bytes.size());
-  return result;
-}
-
-} // namespace llmopt

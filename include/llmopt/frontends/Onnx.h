@@ -8,7 +8,6 @@
 #define LLMOPT_FRONTENDS_ONNX_H
 
 #include "llmopt/frontends/ImportedModel.h"
-#include "llmopt/lib/Support/Tensor.h"
 
 #include <map>
 
@@ -23,9 +22,6 @@ struct OnnxOptions {
 
 /// An ONNX file of opset 7 to 25. One error lists every unsupported node found.
 Result<ImportedModel> importOnnx(mlir::MLIRContext &context, const std::string &path, const OnnxOptions &options = {});
-
-/// A TensorProto in a file of its own, as ONNX test data has them (input_0.pb).
-Result<NamedTensor> readTensorProto(const std::string &path);
 
 } // namespace llmopt
 
