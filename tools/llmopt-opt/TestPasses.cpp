@@ -1,0 +1,179 @@
+//===- TestPasses.cpp - passes that exist for tests -----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "TestPasses.h"
+
+#include "llmopt/dialects/LLM/Decompose.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
+#include "llmopt/lib/Analysis/ShapeAnalysis.h"
+#include "llmopt/lib/Interpreter/Interpreter.h"
+#include "llmopt/lib/Support/Hash.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/Pass.h"
+
+#include "llvm/Support/Format.h"
+
+#include <cmath>
+#include <random>
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+struct DecomposePass : PassWrapper<DecomposePass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(DecomposePass)
+  StringRef getArgument() const override { return "llmopt-decompose"; }
+  StringRef getDescription() const override { return "Take every composite operation apart"; }
+  void runOnOperation() override {
+    if (failed(llm::decomposeAll(getOperation())))
+      signalPassFailure();
+  }
+};
+
+/// Prints the symbolic shapes of what a function returns as remarks on the return.
+struct PrintShapesPass : PassWrapper<PrintShapesPass, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintShapesPass)
+  StringRef getArgument() const override { return "llmopt-print-shapes"; }
+  StringRef getDescription() const override { return "Show the symbolic shapes of function results as remarks"; }
+  void runOnOperation() override {
+    SymContext symbols;
+    ShapeAnalysis analysis(symbols);
+    analysis.run(getOperation());
+    for (Value value : getOperation().front().getTerminator()->getOperands()) {
+      std::string text;
+      for (SymExpr dim : analysis.shapeOf(value).dims)
+        text += (text.empty() ? "" : ", ") + dim.str();
+      emitRemark(value.getLoc()) << "[" << text << "]";
+    }
+  }
+};
+
+/// Runs functions, and compares what they return with what they should.
+///
+///   func.func @f(%x: tensor<2xf32>) -> tensor<2xf32>
+///       attributes {llm.inputs = [dense<[1.0, 2.0]> : tensor<2xf32>],
+///                   llm.expected = [dense<[2.0, 4.0]> : tensor<2xf32>], llm.tolerance = 1.0e-6 : f64}
+///
+/// Without `llm.expected` the results are printed, as comments, so that the output can be read again. Weights get random
+/// numbers that depend on their names alone.
+struct InterpretPass : PassWrapper<InterpretPass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(InterpretPass)
+  StringRef getArgument() const override { return "llmopt-interpret"; }
+  StringRef getDescription() const override { return "Run functions that have llm.inputs or need none; check llm.expected"; }
+
+  void runOnOperation() override {
+    WeightStore weights = inventedWeights();
+    Interpreter interpreter(getOperation(), weights);
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      auto inputs = function->getAttrOfType<ArrayAttr>("llm.inputs");
+      if (function.isDeclaration() || (!inputs && function.getNumArguments() > 0))
+        continue;
+      if (failed(runFunction(function, inputs, interpreter)))
+        return signalPassFailure();
+    }
+  }
+
+private:
+  static Tensor tensorOf(ElementsAttr elements) {
+    // By way of the interpreter's own reading of constants.
+    MLIRContext *context = elements.getContext();
+    OpBuilder builder(context);
+    OwningOpRef<ModuleOp> module = ModuleOp::create(builder, UnknownLoc::get(context));
+    builder.setInsertionPointToStart(module->getBody());
+    Value constant = llm::ConstantOp::create(builder, UnknownLoc::get(context), elements);
+    WeightStore none;
+    Result<Tensor> tensor = Interpreter(*module, none).evaluate(constant);
+    return tensor ? tensor.take() : Tensor();
+  }
+
+  WeightStore inventedWeights() {
+    WeightStore weights;
+    getOperation().walk([&](llm::WeightOp op) {
+      auto type = cast<RankedTensorType>(op.getType());
+      std::optional<DType> dtype = llm::dtypeOf(type.getElementType());
+      if (!type.hasStaticShape() || !dtype || weights.find(op.getName()))
+        return;
+      auto tensor = std::make_shared<Tensor>(*dtype, std::vector<int64_t>(type.getShape()));
+      std::mt19937_64 random(hashString(op.getName()));
+      std::normal_distribution<float> normal(0, 0.5f);
+      for (int64_t i = 0; i < tensor->elements(); ++i)
+        storeNumber(*tensor, i, normal(random));
+      std::span<const std::byte> bytes(static_cast<const std::byte *>(tensor->data()), tensor->bytes());
+      weights.add(op.getName().str(), {*dtype, tensor->shape(), bytes, tensor});
+    });
+    return weights;
+  }
+
+  static void storeNumber(Tensor &tensor, int64_t i, float number) {
+    switch (tensor.dtype()) {
+    case DType::F32:
+      tensor.as<float>()[i] = number;
+      break;
+    case DType::F64:
+      tensor.as<double>()[i] = number;
+      break;
+    case DType::F16:
+      tensor.as<uint16_t>()[i] = floatToF16(number);
+      break;
+    case DType::BF16:
+      tensor.as<uint16_t>()[i] = floatToBf16(number);
+      break;
+    default: // integer weights stay zero
+      break;
+    }
+  }
+
+  LogicalResult runFunction(func::FuncOp function, ArrayAttr inputs, Interpreter &interpreter) {
+    std::vector<Tensor> arguments;
+    for (Attribute input : inputs ? inputs.getValue() : ArrayRef<Attribute>())
+      if (auto elements = dyn_cast<ElementsAttr>(input))
+        arguments.push_back(tensorOf(elements));
+    Result<std::vector<Tensor>> results = interpreter.run(function.getName(), std::move(arguments));
+    if (!results)
+      return function.emitError(results.error().str());
+    auto expected = function->getAttrOfType<ArrayAttr>("llm.expected");
+    if (expected && expected.size() != results->size())
+      return function.emitError("llm.expected has another number of entries than there are results");
+    for (auto [i, result] : llvm::enumerate(*results)) {
+      if (!expected)
+        print(function, i, result);
+      else if (failed(check(function, i, result, tensorOf(cast<ElementsAttr>(expected[i])))))
+        return failure();
+    }
+    return success();
+  }
+
+  static void print(func::FuncOp function, size_t number, const Tensor &result) {
+    llvm::outs() << "// @" << function.getName() << "#" << number << ": " << result.typeName() << " =";
+    for (int64_t i = 0; i < result.elements(); ++i)
+      llvm::outs() << " " << llvm::format("%.6g", result.at(i));
+    llvm::outs() << "\n";
+  }
+
+  static LogicalResult check(func::FuncOp function, size_t number, const Tensor &result, const Tensor &expected) {
+    auto given = function->getAttrOfType<FloatAttr>("llm.tolerance");
+    double tolerance = given ? given.getValueAsDouble() : 0;
+    if (result.shape() != expected.shape() || result.dtype() != expected.dtype())
+      return function.emitError() << "result " << number << " is " << result.typeName() << ", expected " << expected.typeName();
+    for (int64_t i = 0; i < result.elements(); ++i) {
+      double got = result.at(i), want = expected.at(i);
+      bool same = got == want || (std::isnan(got) && std::isnan(want)) || std::abs(got - want) <= tolerance;
+      if (!same)
+        return function.emitError() << "result " << number << ", element " << i << " is " << got << ", expected " << want;
+    }
+    return success();
+  }
+};
+
+} // namespace
+
+void llmopt::registerTestPasses() {
+  PassRegistration<DecomposePass>();
+  PassRegistration<InterpretPass>();
+  PassRegistration<PrintShapesPass>();
+}
