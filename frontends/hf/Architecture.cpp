@@ -266,6 +266,9 @@ Result<Architecture> Architecture::fromJson(const Json &json, const std::string 
   fields.absorb(readBlocks(fields.object("blocks"), result));
   fields.absorb(readFunctions(fields.object("functions"), result));
   LLMOPT_RETURN_IF_ERROR(fields.finish());
+  // Read for every model, whether or not a formula of the description says so.
+  for (const char *key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"})
+    result.mentionedKeys.emplace_back(key);
   // Outside of `values`, the name of a value no longer means the config's key.
   std::erase_if(result.mentionedKeys, [&](const std::string &key) { return result.values.contains(firstPart(key)); });
   result.mentionedKeys.insert(result.mentionedKeys.end(), keysOfValues.begin(), keysOfValues.end());

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# Random models of every architecture, written by transformers: llmopt's logits and greedy ids against the library's.
+#
+#   hf_architectures.py --interpret build/test/bin/hf_interpret [--architectures FOLDER] [name ...]
+#
+# Exit status 77 where torch or transformers is missing (ctest: skipped).
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+try:
+    import numpy as np
+    import torch
+    import transformers
+except ImportError as error:
+    print(f"skipped: {error}")
+    sys.exit(77)
+transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hf_models
+
+TOLERANCE = 1e-4
+GREEDY = 12
+
+
+class Interpreter:
+    """The reference interpreter, by test/frontends/hf_interpret.cpp."""
+
+    def __init__(self, program, architectures):
+        self.program, self.architectures = program, architectures
+
+    def run(self, folder, options, ids, encoder_ids=None, chunk=0, greedy=0):
+        out = os.path.join(folder, "llmopt.npy")
+        joined = ";".join(",".join(map(str, sequence)) for sequence in ids)
+        command = [self.program, folder, "--ids=" + joined, "--out=" + out, f"--chunk={chunk}", f"--greedy={greedy}"]
+        if options.get("data_file"):
+            command.append("--architectures=" + self.architectures)
+        if encoder_ids:
+            command.append("--encoder-ids=" + ",".join(map(str, encoder_ids)))
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{' '.join(command)}\nexit status {done.returncode}: {done.stderr}")
+        return np.load(out), [int(word) for word in done.stdout.split()], done.stderr
+
+
+def library_greedy(model, ids, encoder_ids):
+    """Without a cache, so that nothing but the model itself is compared."""
+    ids = list(ids)
+    for _ in range(GREEDY):
+        ids.append(int(library_output(model, ids, encoder_ids)[-1].argmax()))
+    return ids[-GREEDY:]
+
+
+def library_output(model, ids, encoder_ids):
+    with torch.no_grad():
+        if encoder_ids is not None:
+            return model(input_ids=torch.tensor([encoder_ids]), decoder_input_ids=torch.tensor([ids])).logits[0].numpy()
+        result = model(input_ids=torch.tensor([ids]))
+        if hasattr(result, "last_hidden_state"):
+            return result.last_hidden_state[0].numpy()
+        if model.config.model_type in ("bert", "roberta", "distilbert"):
+            return model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+        return result.logits[0].numpy()
+
+
+def compare(what, got, want):
+    difference = float(np.abs(got - want).max())
+    if got.shape != want.shape or not difference <= TOLERANCE:
+        raise AssertionError(f"{what}: shapes {got.shape} and {want.shape}, largest difference {difference:.3g}")
+    return difference
+
+
+def check(entry, runner, folder, seed):
+    model = hf_models.write(entry, folder, seed)
+    random = np.random.default_rng(seed)
+    vocabulary = model.config.vocab_size
+    ids, other = (random.integers(3, vocabulary, count).tolist() for count in (23, 9))
+    encoder_ids = random.integers(3, vocabulary, 17).tolist() if model.config.is_encoder_decoder else None
+    want = library_output(model, ids, encoder_ids)
+    is_encoder = entry["model"].__name__.endswith("Model") or "MaskedLM" in entry["model"].__name__
+    greedy = 0 if is_encoder else GREEDY
+    got, got_ids, warnings = runner.run(folder, entry["options"], [ids], encoder_ids, greedy=greedy)
+    difference = compare("whole", got, want)
+    if greedy and got_ids != library_greedy(model, ids, encoder_ids):
+        raise AssertionError(f"greedy ids {got_ids} differ from {library_greedy(model, ids, encoder_ids)}")
+    if encoder_ids is None:
+        both = np.concatenate([want, library_output(model, other, None)])
+        difference = max(difference, compare("two sequences", runner.run(folder, entry["options"], [ids, other])[0], both))
+    if greedy:
+        difference = max(difference, compare("chunked", runner.run(folder, entry["options"], [ids], encoder_ids, chunk=5)[0], want))
+    return difference, float(np.abs(want).max()), warnings.strip()
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--interpret", required=True)
+    parser.add_argument("--architectures", default=os.path.join(here, "..", "frontends", "hf_architectures"))
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--keep", help="folder for the models; a temporary one by default")
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    runner = Interpreter(arguments.interpret, arguments.architectures)
+    failures = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        for entry in hf_models.CASES:
+            if arguments.names and entry["name"] not in arguments.names:
+                continue
+            folder = os.path.join(arguments.keep or temporary, entry["name"])
+            start = time.time()
+            try:
+                difference, size, warnings = check(entry, runner, folder, arguments.seed)
+                print(f"ok    {entry['name']:28} largest difference {difference:.1e} of {size:.2f}, {time.time() - start:.1f} s {warnings}", flush=True)
+            except AssertionError as error:
+                failures += 1
+                print(f"FAIL  {entry['name']:28} {error}", flush=True)
+    print(f"{failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

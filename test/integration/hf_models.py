@@ -1,0 +1,143 @@
+# Tiny random models of every architecture, written by transformers, for hf_architectures.py.
+#
+# A case is (name, config class, model class, config keys, options). Sizes are small, and one of them is odd: heads that are no power of two,
+# widths that are no multiple of 8. Options: `data_file` for architectures that llmopt has only as a test's description,
+# `v4` to rewrite config.json as transformers 4 wrote it, `dtype` and `shards` for how weights are stored.
+
+import json
+import os
+
+import torch
+import transformers as tf
+
+ODD = dict(hidden_size=42, intermediate_size=53, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=3, vocab_size=59)
+GQA = dict(hidden_size=48, intermediate_size=56, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, vocab_size=67)
+IDS = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=64)
+
+LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
+LINEAR = dict(rope_type="linear", rope_theta=10000.0, factor=3.0)
+DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0)
+
+
+def longrope(pairs):
+    return dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + 0.1 * i for i in range(pairs)],
+                long_factor=[2.0 + i for i in range(pairs)], original_max_position_embeddings=48)
+
+
+def case(name, config, model, keys, **options):
+    return dict(name=name, config=config, model=model, keys=keys, options=options)
+
+
+def decoder(name, prefix, keys, **options):
+    model = prefix.removesuffix("Text") + "ForCausalLM"
+    return case(name, getattr(tf, prefix + "Config"), getattr(tf, model), {**IDS, **keys}, **options)
+
+
+GPT2 = dict(n_embd=36, n_layer=2, n_head=3, vocab_size=61, n_positions=64, bos_token_id=1, eos_token_id=2)
+BERT = dict(hidden_size=36, intermediate_size=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61, max_position_embeddings=40)
+T5 = dict(d_model=33, d_kv=7, d_ff=45, num_layers=2, num_decoder_layers=3, num_heads=3, vocab_size=61, relative_attention_num_buckets=8,
+          relative_attention_max_distance=12, decoder_start_token_id=0)
+
+OWN = [
+    decoder("llama", "Llama", GQA),
+    decoder("llama-odd-v4", "Llama", {**ODD, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}, v4=True),
+    decoder("llama-llama3-bf16-shards", "Llama", {**GQA, "rope_parameters": LLAMA3, "head_dim": 10}, dtype=torch.bfloat16, shards="20KB"),
+    decoder("llama-yarn-f16", "Llama", {**GQA, "rope_parameters": YARN}, dtype=torch.float16),
+    decoder("llama-linear-v4", "Llama", {**GQA, "rope_parameters": LINEAR}, v4=True),
+    decoder("llama-dynamic", "Llama", {**GQA, "rope_parameters": DYNAMIC}),
+    decoder("mistral-window", "Mistral", {**GQA, "sliding_window": 7, "head_dim": 12}),
+    decoder("mistral-odd", "Mistral", {**ODD, "sliding_window": None}),
+    decoder("qwen2", "Qwen2", ODD),
+    decoder("qwen2-window", "Qwen2", {**GQA, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1}),
+    decoder("qwen3", "Qwen3", {**GQA, "head_dim": 14, "attention_bias": True, "tie_word_embeddings": True}),
+    decoder("qwen3-odd", "Qwen3", {**ODD, "head_dim": 10}),
+    decoder("phi3", "Phi3", {**GQA, "sliding_window": 9}),
+    decoder("phi3-longrope", "Phi3", {**ODD, "rope_parameters": longrope(7), "original_max_position_embeddings": 48, "max_position_embeddings": 96}),
+    decoder("phi3-partial-v4", "Phi3", {**GQA, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}, v4=True),
+    decoder("gemma2", "Gemma2", {**GQA, "head_dim": 10, "sliding_window": 6, "query_pre_attn_scalar": 24, "attn_logit_softcapping": 3.0,
+                                 "final_logit_softcapping": 5.0}),
+    decoder("gemma2-odd", "Gemma2", {**ODD, "head_dim": 14, "sliding_window": 100}),
+    case("gpt2", tf.GPT2Config, tf.GPT2LMHeadModel, GPT2),
+    case("gpt2-odd", tf.GPT2Config, tf.GPT2LMHeadModel, {**GPT2, "n_embd": 35, "n_head": 5, "n_inner": 51, "scale_attn_by_inverse_layer_idx": True,
+                                                         "activation_function": "relu"}),
+    case("bert", tf.BertConfig, tf.BertModel, BERT),
+    case("bert-masked-lm", tf.BertConfig, tf.BertForMaskedLM, {**BERT, "hidden_size": 35, "num_attention_heads": 5}),
+    case("roberta", tf.RobertaConfig, tf.RobertaModel, {**BERT, "type_vocab_size": 1}),
+    case("roberta-types", tf.RobertaConfig, tf.RobertaModel, {**BERT, "type_vocab_size": 2}),
+    case("distilbert", tf.DistilBertConfig, tf.DistilBertModel, dict(dim=36, hidden_dim=50, n_layers=2, n_heads=3, vocab_size=61, max_position_embeddings=40)),
+    case("t5", tf.T5Config, tf.T5ForConditionalGeneration, T5),
+    case("t5-gated-bf16", tf.T5Config, tf.T5ForConditionalGeneration, {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+         dtype=torch.bfloat16),
+]
+
+BY_DATA_FILE = [
+    decoder("olmo2", "Olmo2", GQA),
+    decoder("stablelm", "StableLm", {**GQA, "use_qkv_bias": True, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}),
+    decoder("stablelm-parallel", "StableLm", {**GQA, "qk_layernorm": True, "use_parallel_residual": True}),
+    decoder("granite", "Granite", {**GQA, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.3, "logits_scaling": 2.0}),
+    decoder("cohere", "Cohere", GQA),
+    decoder("cohere-norms", "Cohere", {**GQA, "use_qk_norm": True, "logit_scale": 0.5}),
+    decoder("gpt_neox", "GPTNeoX", {**{k: v for k, v in GQA.items() if k != "num_key_value_heads"},
+                                    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}),
+    decoder("gpt_neox-serial", "GPTNeoX", {**{k: v for k, v in ODD.items() if k != "num_key_value_heads"}, "use_parallel_residual": False,
+                                           "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.3}}),
+    decoder("smollm3", "SmolLM3", {**GQA, "num_hidden_layers": 4, "no_rope_layer_interval": 2}),
+    case("bloom", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=36, n_layer=2, n_head=6, vocab_size=61)),
+    case("bloom-residual", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=32, n_layer=2, n_head=4, vocab_size=61, apply_residual_connection_post_layernorm=True)),
+    decoder("starcoder2", "Starcoder2", {**GQA, "sliding_window": 8}),
+    case("gptj", tf.GPTJConfig, tf.GPTJForCausalLM, dict(n_embd=36, n_layer=2, n_head=3, rotary_dim=8, vocab_size=61, n_positions=64, bos_token_id=1, eos_token_id=2)),
+    decoder("phi", "Phi", {**GQA, "qk_layernorm": True}),
+    decoder("glm", "Glm", {**GQA, "head_dim": 12}),
+    decoder("nemotron", "Nemotron", {**GQA, "head_dim": 8}),
+    decoder("gemma3_text", "Gemma3Text", {**GQA, "num_hidden_layers": 3, "head_dim": 10, "sliding_window": 6, "query_pre_attn_scalar": 24,
+                                          "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    decoder("exaone4", "Exaone4", {**GQA, "num_hidden_layers": 3, "sliding_window": 6, "sliding_window_pattern": 2}),
+    case("opt", tf.OPTConfig, tf.OPTForCausalLM, dict(hidden_size=36, ffn_dim=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61,
+                                                      word_embed_proj_dim=36, max_position_embeddings=64)),
+    case("opt-narrow", tf.OPTConfig, tf.OPTForCausalLM, dict(hidden_size=36, ffn_dim=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61,
+                                                             word_embed_proj_dim=20, do_layer_norm_before=False, max_position_embeddings=64)),
+]
+for entry in BY_DATA_FILE:
+    entry["options"]["data_file"] = True
+CASES = OWN + BY_DATA_FILE
+
+
+def randomize(model, seed):
+    """Weights large enough that every feature shows in the logits; the library's own initialization leaves biases 0 and norms 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.dim() >= 2 and "norm" not in name.lower():
+            parameter.data = noise * (1.5 / parameter.shape[-1] ** 0.5)
+        else:
+            parameter.data = parameter.data + 0.3 * noise
+
+
+def as_transformers_4(folder):
+    """config.json in the older spelling: rope_theta and rope_scaling for rope_parameters, torch_dtype for dtype."""
+    path = os.path.join(folder, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.41.2"
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    kind = rope.pop("rope_type")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+    config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
+    with open(path, "w") as file:
+        json.dump(config, file, indent=2)
+
+
+def write(entry, folder, seed):
+    """Writes the case's folder; returns the model as the library loads it back, in f32."""
+    options = entry["options"]
+    torch.manual_seed(seed)
+    model = entry["model"](entry["config"](**entry["keys"])).eval()
+    randomize(model, seed)
+    model.to(options.get("dtype", torch.float32)).save_pretrained(folder, max_shard_size=options.get("shards", "5GB"))
+    if options.get("v4"):
+        as_transformers_4(folder)
+    return entry["model"].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
