@@ -39,6 +39,10 @@ Lane::Lane(const LaneContext &context, std::span<const int32_t> prompt, uint64_t
     : context_(context), sampler_(context.options.sampling, stream), stops_(context.options.stop), tokens_(prompt.begin(), prompt.end()) {
   if (context.tokenizer)
     decoder_.emplace(context.tokenizer);
+  // The decoder sees the prompt too: whether a space belongs before the answer depends on it.
+  if (decoder_ && context.promptIsText)
+    for (int32_t id : prompt)
+      (void)decoder_->push(id);
   result_.promptTokens = prompt.size();
   if (context.options.maxTokens == 0)
     finish(StopReason::MaxTokens);

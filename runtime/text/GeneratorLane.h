@@ -34,6 +34,7 @@ struct LaneContext {
   const std::vector<int32_t> &endIds;
   std::shared_ptr<const Tokenizer> tokenizer; ///< may be null
   size_t contextLength = 0;                   ///< 0: no limit
+  bool promptIsText = true;                   ///< the answer goes on from it (decoders)
   const TokenCallback &onToken;
 };
 

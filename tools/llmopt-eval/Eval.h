@@ -1,0 +1,42 @@
+//===- Eval.h - llmopt-eval's subcommands -----------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_TOOLS_LLMOPT_EVAL_EVAL_H
+#define LLMOPT_TOOLS_LLMOPT_EVAL_EVAL_H
+
+#include "llmopt/runtime/Generator.h"
+#include "tools/common/Cli.h"
+
+#include <optional>
+
+namespace llmopt::tools {
+
+struct GenerateCommand {
+  LoadFlags load;
+  std::string cases;
+  size_t batch = 8, show = 3;
+  std::optional<size_t> limit;
+  Status run() const;
+};
+
+struct LogitsCommand {
+  LoadFlags load;
+  std::string ids, output, mask, tokenTypes, decoderIds;
+  size_t batch = 8;
+  Status run() const;
+};
+
+struct PerplexityCommand {
+  LoadFlags load;
+  std::string text;
+  size_t context = 0, stride = 0;
+  bool json = false;
+  Status run() const;
+};
+
+} // namespace llmopt::tools
+
+#endif // LLMOPT_TOOLS_LLMOPT_EVAL_EVAL_H

@@ -1,0 +1,57 @@
+//===- llmopt-eval.cpp - measures what a compiled model says --------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Eval.h"
+
+using namespace llmopt;
+using namespace llmopt::tools;
+
+static constexpr const char *kExamples = R"(
+EXAMPLES:
+  llmopt-eval generate model.llmopt --cases greedy.tsv --batch 16
+  llmopt-eval logits model.llmopt --ids ids.npy --mask mask.npy -o logits.npy
+  llmopt-eval logits t5.llmopt --ids source.npy --decoder-ids target.npy -o logits.npy
+  llmopt-eval perplexity model.llmopt --text heldout.txt
+
+Each subcommand has its own --help.
+)";
+
+int main(int argc, char **argv) {
+  CLI::App app("Compares a compiled model with what is known about it.", "llmopt-eval");
+  app.require_subcommand(1);
+  app.footer(kExamples);
+
+  GenerateCommand generate;
+  CLI::App *command = app.add_subcommand("generate", "Greedy answers against a list of known ones; exit status 5 unless all are equal");
+  generate.load.add(*command);
+  command->add_option("--cases", generate.cases, "Lines of PROMPT IDS<TAB>ANSWER IDS; more columns and lines with # are ignored")->required();
+  command->add_option("--batch", generate.batch, "Sequences in a step at most")->check(CLI::Range(1, 4096))->capture_default_str();
+  command->add_option("--limit", generate.limit, "Look at the first cases only");
+  command->add_option("--show", generate.show, "Differing cases to print on stderr")->capture_default_str();
+
+  LogitsCommand logits;
+  CLI::App *logitsCommand = app.add_subcommand("logits", "Logits of all positions, or an encoder's last hidden state");
+  logits.load.add(*logitsCommand);
+  logitsCommand->add_option("--ids", logits.ids, "Token ids, .npy of shape [length] or [batch, length]")->required();
+  logitsCommand->add_option("--mask", logits.mask, "0 where --ids is padding, of the same shape; padding gives zeros");
+  logitsCommand->add_option("--token-types", logits.tokenTypes, "Segment of each token, of the same shape (encoders)");
+  logitsCommand->add_option("--decoder-ids", logits.decoderIds, "Encoder-decoders: what the decoder is fed; --ids go to the encoder");
+  logitsCommand->add_option("--batch", logits.batch, "Sequences in a step at most")->check(CLI::Range(1, 4096))->capture_default_str();
+  logitsCommand->add_option("-o,--output", logits.output, "Result, .npy of type f32")->required();
+
+  PerplexityCommand perplexity;
+  CLI::App *perplexityCommand = app.add_subcommand("perplexity", "How well the model predicts a text");
+  perplexity.load.add(*perplexityCommand);
+  perplexityCommand->add_option("--text", perplexity.text, "UTF-8 text")->required();
+  perplexityCommand->add_option("--context", perplexity.context, "Tokens the model sees at most; 0: its own context")->capture_default_str();
+  perplexityCommand->add_option("--stride", perplexity.stride, "Tokens counted in each further window; 0: half the context")->capture_default_str();
+  perplexityCommand->add_flag("--json", perplexity.json, "Print JSON");
+
+  return runProgram(app, argc, argv, [&] {
+    Engine::pinCallingThread();
+    return command->parsed() ? generate.run() : logitsCommand->parsed() ? logits.run() : perplexity.run();
+  });
+}
