@@ -21,6 +21,12 @@ static int64_t pairsOf(llm::RopeOp rope) {
 }
 static int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
+/// A loop between bounds known now, which may be empty.
+static void repeat(KernelBuilder &b, int64_t begin, int64_t end, int64_t step, function_ref<void(Value)> body) {
+  if (begin < end)
+    b.forLoop(b.index(begin), b.index(end), step, body);
+}
+
 HeadCopier::HeadCopier(KernelBuilder &b, const HeadsSource &source, int64_t headSize, int64_t lanes, Value table)
     : b_(b), source_(source), headSize_(headSize), lanes_(lanes), pairs_(pairsOf(source.rope)), table_(table) {}
 
@@ -43,7 +49,7 @@ void HeadCopier::startToken(Value token) {
     b_.store(b_.fmul(sine, scale), table_, b_.add(i, roundUp(pairs_, lanes_)));
   };
   int64_t whole = pairs_ / lanes_ * lanes_;
-  b_.forLoop(b_.index(0), b_.index(whole), lanes_, [&](Value i) { fill(i, b_.load(type, base, i)); });
+  repeat(b_, 0, whole, lanes_, [&](Value i) { fill(i, b_.load(type, base, i)); });
   if (whole < pairs_)
     fill(b_.index(whole), b_.loadPart(type, base, b_.index(whole), b_.index(pairs_ - whole)));
 }
@@ -84,8 +90,8 @@ void HeadCopier::rotate(Value from, Value to, Value pair, int64_t lanes, double 
 
 void HeadCopier::copy(Value from, Value to, double scale) {
   int64_t whole = pairs_ / lanes_ * lanes_;
-  b_.forLoop(b_.index(0), b_.index(whole), lanes_, [&](Value pair) { rotate(from, to, pair, lanes_, scale); });
-  b_.forLoop(b_.index(whole), b_.index(pairs_), 1, [&](Value pair) { rotate(from, to, pair, 1, scale); });
+  repeat(b_, 0, whole, lanes_, [&](Value pair) { rotate(from, to, pair, lanes_, scale); });
+  repeat(b_, whole, pairs_, 1, [&](Value pair) { rotate(from, to, pair, 1, scale); });
   // Features that are not rotated.
   int64_t begin = 2 * pairs_, vectors = begin + (headSize_ - begin) / lanes_ * lanes_;
   auto pass = [&](Value i, int64_t lanes) {
@@ -93,6 +99,6 @@ void HeadCopier::copy(Value from, Value to, double scale) {
     Value x = b_.load(type, from, i);
     b_.store(scale == 1 ? x : b_.fmul(x, b_.constant(type, scale)), to, i);
   };
-  b_.forLoop(b_.index(begin), b_.index(vectors), lanes_, [&](Value i) { pass(i, lanes_); });
-  b_.forLoop(b_.index(vectors), b_.index(headSize_), 1, [&](Value i) { pass(i, 1); });
+  repeat(b_, begin, vectors, lanes_, [&](Value i) { pass(i, lanes_); });
+  repeat(b_, vectors, headSize_, 1, [&](Value i) { pass(i, 1); });
 }

@@ -94,18 +94,23 @@ Value PagedWriter::biasAt(Value head, Value distance) {
   int64_t width = cast<RankedTensorType>(op_.getBias().getType()).getDimSize(1), reach = (width - 1) / 2, lanes = shape_.lanes;
   Value row = b_.mul(head, width), place = b_.add(distance, reach), base = buffer(b_, op_.getBias());
   VectorType type = b_.vec(lanes, b_.f32());
-  Value inside = b_.equal(b_.min(b_.max(place, b_.index(0)), b_.index(width - lanes)), place);
-  Values bias = b_.ifThen(
-      inside, TypeRange{type}, [&] { return Values{b_.load(type, base, b_.add(row, place))}; },
-      [&] {
-        Value gathered = b_.constant(type, 0);
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          Value clamped = b_.min(b_.max(b_.add(place, lane), b_.index(0)), b_.index(width - 1));
-          Value one = b_.load(b_.f32(), base, b_.add(row, clamped));
-          gathered = vector::InsertOp::create(b_.ops(), b_.loc(), one, gathered, ArrayRef<int64_t>{lane});
-        }
-        return Values{gathered};
-      });
+  auto gather = [&] {
+    Value gathered = b_.constant(type, 0);
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      Value clamped = b_.min(b_.max(b_.add(place, lane), b_.index(0)), b_.index(width - 1));
+      Value one = b_.load(b_.f32(), base, b_.add(row, clamped));
+      gathered = vector::InsertOp::create(b_.ops(), b_.loc(), one, gathered, ArrayRef<int64_t>{lane});
+    }
+    return Values{gathered};
+  };
+  // Inside the table one load does it; at its ends, where distances are clamped, one a lane.
+  Values bias;
+  if (width < lanes)
+    bias = gather();
+  else
+    bias = b_.ifThen(
+        b_.equal(b_.min(b_.max(place, b_.index(0)), b_.index(width - lanes)), place), TypeRange{type},
+        [&] { return Values{b_.load(type, base, b_.add(row, place))}; }, gather);
   return b_.fmul(bias[0], b_.constant(type, kLog2E));
 }
 

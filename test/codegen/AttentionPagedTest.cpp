@@ -33,7 +33,7 @@ struct Layer {
   int64_t biasWidth() const { return 2 * biasReach - 1; }
 
   std::string ropeText(const std::string &input, const std::string &result, const std::string &type) const {
-    return "    " + result + " = llm.rope " + input + ", %p, %fr {scale = 1.1 : f32" + (interleaved ? ", interleaved" : "") +
+    return "    " + result + " = llm.rope " + input + ", %bp, %bf {scale = 1.1 : f32" + (interleaved ? ", interleaved" : "") +
            "} : " + type + ", tensor<?xi64>, tensor<" + str(ropePairs) + "xf32> -> " + type + "\n";
   }
   std::string appendText() const;
@@ -46,7 +46,7 @@ std::string Layer::appendText() const {
   return "func.func @f(%k: " + k + " {llm.dims = [\"tokens\", " + str(kvHeads) + ", " + str(keySize) + "]}, %v: " + v +
          " {llm.dims = [\"tokens\", " + str(kvHeads) + ", " + str(valueSize) + "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: tensor<" +
          str(std::max<int64_t>(ropePairs, 1)) + "xf32>) {\n  exec.kernel \"cache_append\"(%k, %v, %p, %fr) : (" + k + ", " + v + ", " + rope +
-         ") -> () {\n  ^bb0(%a: " + k + ", %b: " + v + ", %p: tensor<?xi64>, %fr: tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>):\n" +
+         ") -> () {\n  ^bb0(%a: " + k + ", %b: " + v + ", %bp: tensor<?xi64>, %bf: tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>):\n" +
          (ropePairs ? ropeText("%a", "%rk", k) : "") + "    llm.cache_append " + key + ", %b {state = 0} : " + k + ", " + v +
          "\n    exec.yield\n  }\n  return\n}\n";
 }
@@ -61,9 +61,9 @@ std::string Layer::attentionText() const {
   return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + str(heads) + ", " + str(keySize) +
          "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: " + f + ", %sl: " + h + ", %bi: " + bias + ", %si: " + h + ") -> " + y +
          " {\n  %r = exec.kernel \"paged_attention\"(%q, %p, %fr, %sl, %bi, %si) : (" + types + ") -> " + y + " {\n  ^bb0(%a: " + q +
-         ", %p: tensor<?xi64>, %fr: " + f + ", %sl: " + h + ", %bi: " + bias + ", %si: " + h + "):\n" +
+         ", %bp: tensor<?xi64>, %bf: " + f + ", %bs: " + h + ", %bb: " + bias + ", %bk: " + h + "):\n" +
          (ropePairs ? ropeText("%a", "%rq", q) : "") + "    %y = llm.paged_attention " + (ropePairs ? "%rq" : "%a") +
-         (slopes ? " slopes %sl : " + h : "") + (biasReach ? " bias %bi : " + bias : "") + (sinks ? " sinks %si : " + h : "") + " " +
+         (slopes ? " slopes %bs : " + h : "") + (biasReach ? " bias %bb : " + bias : "") + (sinks ? " sinks %bk : " + h : "") + " " +
          attributes + " : " + q + " -> " + y + "\n    exec.yield %y : " + y + "\n  }\n  return %r : " + y + "\n}\n";
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <sstream>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
@@ -108,4 +109,164 @@ TEST(Linear, HalfWeights) {
     for (DType dtype : {DType::BF16, DType::F16})
       for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 513}, {48, 1537}})
         checkPlain(pair, dtype, n, k, {1, 2, 3, 4, 5, 7, 25, 50});
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogues
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
+void checkNear(float value, double expected, int64_t i, int64_t j) {
+  ASSERT_NEAR(value, expected, 1e-4 + 1e-5 * std::abs(expected)) << "at " << i << "," << j;
+}
+
+} // namespace
+
+// y = silu(x W^T + b) * s + residual, with s one factor a column, and the product in a second, narrower result.
+TEST(Linear, EpilogueOfOperands) {
+  constexpr int64_t kN = 37, kK = 24;
+  const std::string text = R"(
+func.func @f(%x: tensor<?x?x24xf32> {llm.dims = ["b", "s", 24]}, %w: tensor<37x24xf32>, %bias: tensor<37xf32>, %scale: tensor<1x37xf32>,
+             %res: tensor<?x?x37xf32> {llm.dims = ["b", "s", 37]}, %row: tensor<?x1x1xf32> {llm.dims = ["b", 1, 1]}) -> (tensor<?x?x37xf32>, tensor<?x?x37xbf16>) {
+  %r:2 = exec.kernel "linear"(%x, %w, %bias, %scale, %res, %row) : (tensor<?x?x24xf32>, tensor<37x24xf32>, tensor<37xf32>, tensor<1x37xf32>, tensor<?x?x37xf32>, tensor<?x1x1xf32>) -> (tensor<?x?x37xf32>, tensor<?x?x37xbf16>) {
+  ^bb0(%a: tensor<?x?x24xf32>, %b: tensor<37x24xf32>, %c: tensor<37xf32>, %d: tensor<1x37xf32>, %e: tensor<?x?x37xf32>, %g: tensor<?x1x1xf32>):
+    %half = llm.constant dense<0.5> : tensor<f32>
+    %0 = llm.linear %a, %b, %c : tensor<?x?x24xf32>, tensor<37x24xf32>, tensor<37xf32> -> tensor<?x?x37xf32>
+    %1 = llm.silu %0 : tensor<?x?x37xf32>
+    %2 = llm.mul %1, %d : tensor<?x?x37xf32>, tensor<1x37xf32> -> tensor<?x?x37xf32>
+    %3 = llm.add %2, %e : tensor<?x?x37xf32>, tensor<?x?x37xf32> -> tensor<?x?x37xf32>
+    %4 = llm.mul %3, %g : tensor<?x?x37xf32>, tensor<?x1x1xf32> -> tensor<?x?x37xf32>
+    %5 = llm.mul %4, %half : tensor<?x?x37xf32>, tensor<f32> -> tensor<?x?x37xf32>
+    %6 = llm.cast %0 : tensor<?x?x37xf32> -> tensor<?x?x37xbf16>
+    exec.yield %5, %6 : tensor<?x?x37xf32>, tensor<?x?x37xbf16>
+  }
+  return %r#0, %r#1 : tensor<?x?x37xf32>, tensor<?x?x37xbf16>
+})";
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+    std::mt19937 random(5);
+    Weight weight = makeWeight(random, DType::F32, kN, kK);
+    for (auto [batch, length] : {std::pair<int64_t, int64_t>(1, 1), {2, 1}, {3, 1}, {2, 2}, {3, 11}}) {
+      int64_t m = batch * length;
+      Buffer x = randomFloats(random, size_t(m * kK)), bias = randomFloats(random, kN), scale = randomFloats(random, kN);
+      Buffer residual = randomFloats(random, size_t(m * kN)), row = randomFloats(random, size_t(batch));
+      Buffer y = filled(size_t(m * kN), NAN), z(size_t(m * kN * 2));
+      kernel->run({x.data(), weight.packed.data(), bias.data(), scale.data(), residual.data(), row.data(), y.data(), z.data()},
+                  {{"b", batch}, {"s", length}}, 2);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < kN; ++j) {
+          double product = dot(x.data() + i * kK, weight, j, kK) + bias.data()[j];
+          double expected = (silu(product) * scale.data()[j] + residual.data()[i * kN + j]) * row.data()[i / length] * 0.5;
+          checkNear(y.data()[i * kN + j], expected, i, j);
+          ASSERT_NEAR(bf16ToFloat(z.data<uint16_t>()[i * kN + j]), product, 0.01 * std::abs(product) + 1e-4);
+        }
+    }
+  }
+}
+
+// silu(x G^T) * (x U^T): the gated feed-forward layer.
+TEST(Linear, GatedPair) {
+  for (const TargetPair &pair : runnableTargets())
+    for (int64_t depth : {40, 1600}) {
+      SCOPED_TRACE(pair.name() + " K=" + str(depth));
+      constexpr int64_t kN = 85;
+      std::string x = type("?x" + str(depth)), w = type("85x" + str(depth)), y = type("?x85");
+      std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + str(depth) + "]}, %g: " + w + ", %u: " + w + ") -> " + y +
+                         " {\n %r = exec.kernel \"linear\"(%x, %g, %u) : (" + x + ", " + w + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x +
+                         ", %b: " + w + ", %c: " + w + "):\n %0 = llm.linear %a, %b : " + x + ", " + w + " -> " + y +
+                         "\n %1 = llm.linear %a, %c : " + x + ", " + w + " -> " + y + "\n %2 = llm.silu %0 : " + y +
+                         "\n %3 = llm.mul %2, %1 : " + y + ", " + y + " -> " + y + "\n exec.yield %3 : " + y + "\n }\n return %r : " + y + "\n}";
+      auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+      std::mt19937 random(5);
+      Weight gate = makeWeight(random, DType::F32, kN, depth), up = makeWeight(random, DType::F32, kN, depth);
+      for (int64_t m : {1, 2, 3, 4, 8, 40}) {
+        Buffer in = randomFloats(random, size_t(m * depth)), out = filled(size_t(m * kN), NAN);
+        for (int64_t i = 0; i < m * depth; ++i)
+          in.data()[i] *= 0.1f;
+        kernel->run({in.data(), gate.packed.data(), up.packed.data(), out.data()}, {{"m", m}}, 3);
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 0; j < kN; ++j)
+            checkNear(out.data()[i * kN + j],
+                      silu(dot(in.data() + i * depth, gate, j, depth)) * dot(in.data() + i * depth, up, j, depth), i, j);
+      }
+    }
+}
+
+// q, k, v of different widths from one input, two of them with a bias; the weights as [K, N].
+TEST(Linear, JoinedProjections) {
+  const std::string text = R"(
+func.func @f(%x: tensor<?x48xf32> {llm.dims = ["m", 48]}, %q: tensor<48x96xf32>, %k: tensor<48x17xf32>, %v: tensor<48x5xf32>, %bq: tensor<96xf32>, %bv: tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
+  %r:3 = exec.kernel "linear"(%x, %q, %k, %v, %bq, %bv) : (tensor<?x48xf32>, tensor<48x96xf32>, tensor<48x17xf32>, tensor<48x5xf32>, tensor<96xf32>, tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
+  ^bb0(%a: tensor<?x48xf32>, %b: tensor<48x96xf32>, %c: tensor<48x17xf32>, %d: tensor<48x5xf32>, %e: tensor<96xf32>, %g: tensor<5xf32>):
+    %0 = llm.linear %a, %b, %e {transposed} : tensor<?x48xf32>, tensor<48x96xf32>, tensor<96xf32> -> tensor<?x96xf32>
+    %1 = llm.linear %a, %c {transposed} : tensor<?x48xf32>, tensor<48x17xf32> -> tensor<?x17xf32>
+    %2 = llm.linear %a, %d, %g {transposed} : tensor<?x48xf32>, tensor<48x5xf32>, tensor<5xf32> -> tensor<?x5xf32>
+    exec.yield %0, %1, %2 : tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>
+  }
+  return %r#0, %r#1, %r#2 : tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>
+})";
+  constexpr int64_t kK = 48;
+  const int64_t widths[] = {96, 17, 5};
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+    std::mt19937 random(5);
+    std::vector<Weight> weights;
+    for (int64_t width : widths)
+      weights.push_back(makeWeight(random, DType::F32, width, kK, /*outputsFirst=*/false));
+    Buffer bq = randomFloats(random, 96), bv = randomFloats(random, 5);
+    const float *biases[] = {bq.data(), nullptr, bv.data()};
+    for (int64_t m : {1, 3, 20, 70})
+      for (unsigned parts : {1u, 4u}) {
+        Buffer x = randomFloats(random, size_t(m * kK));
+        Buffer outputs[] = {filled(size_t(m * 96), NAN), filled(size_t(m * 17), NAN), filled(size_t(m * 5), NAN)};
+        kernel->run({x.data(), weights[0].packed.data(), weights[1].packed.data(), weights[2].packed.data(), bq.data(), bv.data(),
+                     outputs[0].data(), outputs[1].data(), outputs[2].data()},
+                    {{"m", m}}, parts);
+        for (size_t p = 0; p < 3; ++p)
+          for (int64_t i = 0; i < m; ++i)
+            for (int64_t j = 0; j < widths[p]; ++j)
+              checkNear(outputs[p].data()[i * widths[p] + j],
+                        dot(x.data() + i * kK, weights[p], j, kK, widths[p]) + (biases[p] ? biases[p][j] : 0), i, j);
+      }
+  }
+}
+
+// The inner loop keeps its accumulators in registers.
+TEST(Linear, InnerLoopWithoutSpills) {
+  for (const char *name : {"x86-64-v3", "x86-64-v4"}) {
+    Target target = *findTarget(name);
+    if (!missingFeatures(target.features).empty())
+      continue;
+    for (const char *element : {"f32", "bf16", "f16"}) {
+      SCOPED_TRACE(std::string(name) + " " + element);
+      auto kernel = CompiledKernel::make(plainText(96, 512, element), cpu::lowerLinear, target, target);
+      EXPECT_NE(kernel->assembly().find("vfmadd"), std::string::npos);
+      int64_t loops = 0;
+      // Basic blocks that multiply often are the K loops.
+      std::istringstream lines(kernel->assembly());
+      std::string line, block;
+      auto endBlock = [&] {
+        size_t multiplications = 0;
+        for (size_t at = block.find("vfmadd"); at != std::string::npos; at = block.find("vfmadd", at + 1))
+          ++multiplications;
+        if (multiplications >= 16) {
+          ++loops;
+          EXPECT_EQ(block.find("Spill"), std::string::npos) << block;
+          EXPECT_EQ(block.find("Reload"), std::string::npos) << block;
+        }
+        block.clear();
+      };
+      while (std::getline(lines, line)) {
+        if (line.rfind(".LBB", 0) == 0)
+          endBlock();
+        block += line + "\n";
+      }
+      EXPECT_GE(loops, 6);
+    }
+  }
 }
