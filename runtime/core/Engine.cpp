@@ -51,7 +51,7 @@ static std::vector<TensorSpec> describe(const EntryRunner *runner, std::vector<u
     const plan::Buffer &buffer = entry.buffers[index];
     TensorSpec &spec = specs.emplace_back(TensorSpec{buffer.name, buffer.dtype, {}});
     for (plan::ExprId dim : buffer.shape)
-      spec.shape.push_back(describeDim(entry, dim));
+      spec.shape.push_back(plan::describeDim(entry, dim));
   }
   return specs;
 }

@@ -14,31 +14,6 @@
 using namespace llmopt;
 using plan::Expr;
 
-static std::string describeExpr(const plan::Entry &entry, plan::ExprId id, bool nested) {
-  const Expr &expr = entry.expressions[id];
-  if (expr.op == Expr::Op::Constant)
-    return std::to_string(expr.value);
-  if (expr.op == Expr::Op::Symbol)
-    return entry.symbols[size_t(expr.value)];
-  static constexpr const char *kSigns[] = {"", "", " + ", " - ", " * ", " // ", " ceildiv ", " % ", "min", "max", "broadcast"};
-  std::string sign = kSigns[size_t(expr.op)];
-  bool call = expr.op >= Expr::Op::Min;
-  std::string lhs = describeExpr(entry, expr.lhs, !call), rhs = describeExpr(entry, expr.rhs, !call);
-  if (call)
-    return sign + "(" + lhs + ", " + rhs + ")";
-  return nested ? "(" + lhs + sign + rhs + ")" : lhs + sign + rhs;
-}
-
-std::string llmopt::describeDim(const plan::Entry &entry, plan::ExprId dim) { return describeExpr(entry, dim, false); }
-
-std::string llmopt::describeType(const plan::Entry &entry, const plan::Buffer &buffer) {
-  std::string text(dtypeName(buffer.dtype));
-  text += '[';
-  for (size_t i = 0; i < buffer.shape.size(); ++i)
-    text += (i ? ", " : "") + describeDim(entry, buffer.shape[i]);
-  return text + ']';
-}
-
 namespace {
 
 /// Gives symbols values by the shapes of inputs.
@@ -72,7 +47,7 @@ private:
 
   Status bindTensor(const plan::Buffer &buffer, const Tensor &tensor) {
     if (tensor.dtype() != buffer.dtype || tensor.shape().size() != buffer.shape.size())
-      return badInput("E1503", "input '" + buffer.name + "' is " + tensor.typeName() + "; expected " + describeType(entry_, buffer), path_);
+      return badInput("E1503", "input '" + buffer.name + "' is " + tensor.typeName() + "; expected " + plan::describeType(entry_, buffer), path_);
     for (size_t d = 0; d < buffer.shape.size(); ++d)
       if (const Expr &dim = entry_.expressions[buffer.shape[d]]; dim.op == Expr::Op::Symbol) {
         std::optional<int64_t> &value = values_[size_t(dim.value)];
@@ -84,7 +59,7 @@ private:
   }
 
   Status mismatch(const plan::Buffer &buffer, const Tensor &tensor, size_t d, int64_t expected) const {
-    std::string dim = describeDim(entry_, buffer.shape[d]);
+    std::string dim = plan::describeDim(entry_, buffer.shape[d]);
     std::string why = dim == std::to_string(expected) ? "" : ", as '" + dim + "' is " + std::to_string(expected) + " by the other inputs";
     return badInput("E1503", "input '" + buffer.name + "' is " + tensor.typeName() + ": dimension " + std::to_string(d) + " should be " +
                                  std::to_string(expected) + why, path_);
@@ -107,7 +82,7 @@ static Result<std::vector<Tensor>> makeOutputs(const plan::Entry &entry, std::sp
       shape.push_back(values[dim]);
     std::optional<int64_t> count = checkedElementCount(shape);
     if (!count || uint64_t(*count) > limit / dtypeSize(buffer.dtype))
-      return limitExceeded("E1502", "output '" + buffer.name + "' of type " + describeType(entry, buffer) + " is too large for these inputs");
+      return limitExceeded("E1502", "output '" + buffer.name + "' of type " + plan::describeType(entry, buffer) + " is too large for these inputs");
     tensors.emplace_back(buffer.dtype, std::move(shape));
     if (buffer.kind == plan::BufferKind::Output && int64_t(tensors.back().bytes()) > values[buffer.bytes])
       return internalError("E0208", "output '" + buffer.name + "' is larger than its buffer");

@@ -150,7 +150,7 @@ Status EngineState::makeRagged(const plan::Entry &entry, RaggedEntry &ragged) {
     return invalid("has more than one output");
   for (uint32_t index : entry.outputs)
     if (entry.buffers[index].dtype != DType::F32 || entry.buffers[index].shape.size() != 2)
-      return invalid("has an output of type " + describeType(entry, entry.buffers[index]));
+      return invalid("has an output of type " + plan::describeType(entry, entry.buffers[index]));
   if (entry.name == "step" && entry.outputs.empty())
     return invalid("has no logits");
   LLMOPT_ASSIGN(ragged.runner, makeRunner(entry));

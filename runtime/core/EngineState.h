@@ -74,10 +74,6 @@ private:
   Status runRagged(RaggedEntry &ragged, cpu::ThreadTeam::Turn &turn, StepOutput *output);
 };
 
-/// "i64[batch, past + 4]": the type of an entry's buffer.
-std::string describeType(const plan::Entry &entry, const plan::Buffer &buffer);
-std::string describeDim(const plan::Entry &entry, plan::ExprId dim);
-
 } // namespace llmopt
 
 #endif // LLMOPT_RUNTIME_CORE_ENGINESTATE_H

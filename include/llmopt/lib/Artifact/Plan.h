@@ -105,6 +105,10 @@ struct Plan {
   std::vector<State> states;
 };
 
+/// For people: "past + 4", and "i64[batch, past + 4]".
+std::string describeDim(const Entry &entry, ExprId dim);
+std::string describeType(const Entry &entry, const Buffer &buffer);
+
 /// The plan as the artifact stores it. Reading checks every index.
 Json toJson(const Plan &plan);
 Result<Plan> fromJson(const Json &json, std::string_view context);

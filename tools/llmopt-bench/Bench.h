@@ -1,0 +1,55 @@
+//===- Bench.h - llmopt-bench's measurements --------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_TOOLS_LLMOPT_BENCH_BENCH_H
+#define LLMOPT_TOOLS_LLMOPT_BENCH_BENCH_H
+
+#include "llmopt/runtime/Engine.h"
+#include "tools/common/Cli.h"
+
+#include <optional>
+
+namespace llmopt::tools {
+
+struct BenchOptions {
+  std::string artifact, format = "md";
+  std::vector<std::string> prompts = {"512"}, generates = {"128"}, depths = {"0"}, threads = {"0"};
+  std::vector<std::string> shapes;
+  std::optional<size_t> repeats;
+  bool profile = false;
+};
+
+/// One measured row. Times in nanoseconds.
+struct Sample {
+  std::string test; ///< "pp512 @ d2048", "tg128", "8x128"
+  int64_t prompt = 0, generate = 0, depth = 0;
+  unsigned threads = 0;
+  std::vector<double> nanoseconds;
+};
+
+/// Prompt processing and token generation, as llama-bench measures them: tokens are random, sampling is not counted.
+Result<std::vector<Sample>> benchDecoder(const Engine &engine, const BenchOptions &options);
+/// One run of an encoder or a graph on inputs of these shapes.
+Result<Sample> benchShapes(const Engine &engine, const BenchOptions &options);
+
+double meanOf(const std::vector<double> &values);
+double deviationOf(const std::vector<double> &values);
+/// Linear between neighbours; `share` 0.5 is the median.
+double percentileOf(std::vector<double> values, double share);
+
+void printDecoderTable(const Engine &engine, const std::vector<Sample> &samples);
+Json decoderJson(const Engine &engine, const std::vector<Sample> &samples);
+void printShapeTable(const Engine &engine, const std::vector<Sample> &samples);
+Json shapeJson(const Engine &engine, const std::vector<Sample> &samples);
+/// Where the time went, by family of kernels.
+void printProfile(const Engine &engine);
+
+/// "1,2,4" and several flags; "first-last", "first-last+step", "first-last*factor" as llama-bench has them.
+Result<std::vector<int64_t>> expandNumbers(const std::vector<std::string> &texts, const std::string &flag);
+
+} // namespace llmopt::tools
+
+#endif // LLMOPT_TOOLS_LLMOPT_BENCH_BENCH_H

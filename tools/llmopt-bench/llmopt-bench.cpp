@@ -1,0 +1,74 @@
+//===- llmopt-bench.cpp - how fast a compiled model is --------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "Bench.h"
+
+#include <iostream>
+
+using namespace llmopt;
+using namespace llmopt::tools;
+
+static constexpr const char *kExamples = R"(
+Numbers may be lists and ranges: 1,2,4  128-512+128  1-8*2
+
+EXAMPLES:
+  llmopt-bench model.llmopt                       pp512 and tg128
+  llmopt-bench model.llmopt -p 512 -n 128 -d 0,2048 -t 1,2 -o json
+  llmopt-bench bert.llmopt --shape input_ids=8x128
+
+Loading, tokenizing and sampling are not measured. One run before each measurement does not count.
+)";
+
+/// A thread count needs an engine of its own; weights stay in the page cache.
+static Result<Engine> loadWith(const BenchOptions &options, int64_t threads) {
+  return Engine::load(options.artifact, {.threads = unsigned(threads)});
+}
+
+static Status run(const BenchOptions &options) {
+  LLMOPT_ASSIGN(std::vector<int64_t> threads, expandNumbers(options.threads, "--threads"));
+  Engine::pinCallingThread();
+  std::vector<Sample> samples;
+  std::optional<Engine> engine;
+  for (int64_t count : threads) {
+    LLMOPT_ASSIGN(engine, loadWith(options, count));
+    if (options.profile)
+      engine->setProfiling(true);
+    if (!options.shapes.empty()) {
+      LLMOPT_ASSIGN(Sample sample, benchShapes(*engine, options));
+      samples.push_back(std::move(sample));
+      continue;
+    }
+    LLMOPT_ASSIGN(std::vector<Sample> more, benchDecoder(*engine, options));
+    samples.insert(samples.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  }
+  bool shapes = !options.shapes.empty();
+  if (options.format == "json")
+    std::cout << (shapes ? shapeJson(*engine, samples) : decoderJson(*engine, samples)).str(2) << '\n';
+  else
+    shapes ? printShapeTable(*engine, samples) : printDecoderTable(*engine, samples);
+  if (options.profile)
+    printProfile(*engine);
+  return {};
+}
+
+int main(int argc, char **argv) {
+  CLI::App app("Measures the speed of a model that llmopt-compile made.", "llmopt-bench");
+  BenchOptions options;
+  app.add_option("artifact", options.artifact, "model.llmopt")->required();
+  app.add_option("-p,--n-prompt", options.prompts, "Prompt tokens")->allow_extra_args(false)->capture_default_str();
+  app.add_option("-n,--n-gen", options.generates, "Tokens to generate")->allow_extra_args(false)->capture_default_str();
+  app.add_option("-d,--n-depth", options.depths, "Tokens in the cache before")->allow_extra_args(false)->capture_default_str();
+  app.add_option("-t,--threads", options.threads, "Compute threads; 0: one for each core this process may use")
+      ->allow_extra_args(false)->capture_default_str();
+  app.add_option("-r,--repetitions", options.repeats, "Runs of each test [default: 5; with --shape 10 to 100, about 3 seconds]")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--shape", options.shapes, "NAME=8x128: shape of an input, for models that do not generate; once for each input "
+                                            "whose dimensions do not follow from the others'")->allow_extra_args(false);
+  app.add_option("-o,--output", options.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
+  app.add_flag("--profile", options.profile, "Tell on stderr where the time went, by kernel family (a barrier behind each stage)");
+  app.footer(kExamples);
+  return runProgram(app, argc, argv, [&] { return run(options); });
+}
