@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/Loops.h"
 
+#include "codegen/CPU/ElementwiseHalf.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -73,6 +75,7 @@ Result<LoweredKernel> cpu::lowerLoops(exec::KernelOp kernel, FamilyContext &cont
   if (s.sawUnknown)
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
   b.finish();
+  expandHalfConversions(context.module, context.target);
   lowered.variants.push_back({context.symbol, 0, first, SymExpr()});
   lowered.dims.assign(b.dims().begin(), b.dims().end());
   addCosts(kernel, context.shapes, lowered);

@@ -12,6 +12,7 @@
 #include "codegen/CPU/Rows.h"
 
 #include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/LoopsReduce.h"
 #include "codegen/CPU/MathApproximation.h"
 #include "codegen/CPU/MathApproximationNumber.h"
@@ -269,6 +270,7 @@ Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &conte
   if (s.sawUnknown || !units.known())
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
   b.finish();
+  expandHalfConversions(context.module, context.target);
   LoweredKernel lowered;
   SymExpr scratch;
   if (alongRows && code.needsScratch())
