@@ -43,6 +43,12 @@ static Value readMask(Node &node, Value mask, Value query, Value key) {
     return filterMask(node, e.expandDims(e.compare(P::gt, number, 0.0), {1, 2}));
   case 3:
     return filterMask(node, e.expandDims(e.compare(P::gt, number, 0.0), 1));
+  case 4: {
+    // [B, 1, longest, longest]: rows of the queries, columns of the keys.
+    Value total = e.dimVector(key, 2), rows = e.sub(total, e.dimVector(query, 2));
+    Value part = e.slice(number, e.concat({rows, e.vector(0)}, 0), e.concat({total, total}, 0), {2, 3}, {1, 1});
+    return filterMask(node, e.compare(P::gt, part, 0.0));
+  }
   default:
     break;
   }

@@ -65,11 +65,11 @@ Status importDropout(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(1))
     return {};
-  if (auto training = e.ints(node.input(2)); training && training->size() == 1 && training->front()) {
-    auto ratio = e.floats(node.input(1));
-    if (!ratio || ratio->size() != 1 || ratio->front() != 0)
-      return unsupported(kUnsupported, "training_mode is set");
-  }
+  auto training = e.ints(node.input(2));
+  auto ratio = e.floats(node.input(1));
+  bool isOff = !node.input(2) || (training && training->size() == 1 && !training->front()), dropsNothing = ratio && ratio->size() == 1 && ratio->front() == 0;
+  if (!isOff && !dropsNothing)
+    return unsupported(kUnsupported, training ? "training_mode is set" : "training_mode is not known when compiling");
   node.set(0, node.input(0));
   if (node.wants(1)) {
     Type type = node.opset() >= 10 ? e.builder.getI1Type() : e.elementType(node.input(0));

@@ -119,7 +119,7 @@ public:
   Value dimVector(Value input, int64_t dim); ///< i64 [1]
   Value shapeVector(ArrayRef<DimProduct> dims);
   Value reshape(Value input, ArrayRef<int64_t> shape); ///< 0 copies, -1 is the rest, as in ONNX
-  Value reshapeTo(Value input, Value shape);
+  Value reshapeTo(Value input, Value shape, bool allowZero = false);
   Value reshapeDims(Value input, ArrayRef<DimProduct> dims);
   Value transpose(Value input, ArrayRef<int64_t> permutation);
   Value expandDims(Value input, ArrayRef<int64_t> axes);

@@ -57,12 +57,40 @@ Value Emitter::shapeVector(ArrayRef<DimProduct> dims) {
   return parts.size() == 1 ? parts[0] : concat(parts, 0);
 }
 
-Value Emitter::reshapeTo(Value input, Value shape) {
+/// What can be seen now to be wrong with a reshape.
+static bool isReshapeValid(Emitter &e, Value input, ArrayRef<int64_t> shape, bool allowZero) {
+  int64_t have = 1, want = 1;
+  bool known = true, rest = false;
+  for (int64_t i = 0; i < e.rank(input); ++i) {
+    auto dim = e.staticDim(input, i);
+    known &= dim && !__builtin_mul_overflow(have, *dim, &have);
+  }
+  for (auto [i, entry] : llvm::enumerate(shape)) {
+    bool copies = entry == 0 && !allowZero;
+    if (entry < -1 || (entry == -1 && rest) || (copies && int64_t(i) >= e.rank(input)))
+      return false;
+    rest |= entry == -1;
+    auto dim = copies ? e.staticDim(input, int64_t(i)) : entry == -1 ? 1 : std::optional<int64_t>(entry);
+    known &= dim && !__builtin_mul_overflow(want, *dim, &want);
+  }
+  return !known || (rest ? want == 0 || have % want == 0 : have == want);
+}
+
+Value Emitter::reshapeTo(Value input, Value shape, bool allowZero) {
   if (!input || !shape)
     return {};
-  if (rank(shape) != 1 || !staticDim(shape, 0))
+  if (rank(shape) != 1 || !staticDim(shape, 0) || *staticDim(shape, 0) > kMaxRank)
     unsupported("the rank of the result depends on tensor data");
-  return op("llm.reshape", {input, shape});
+  if (auto known = ints(shape); known && !isReshapeValid(*this, input, *known, allowZero)) {
+    std::string text;
+    for (int64_t entry : *known)
+      text += (text.empty() ? "" : ", ") + std::to_string(entry);
+    invalid(describeType(analysis, input) + " cannot have the shape [" + text + "]");
+  }
+  llvm::SmallVector<NamedAttribute> attributes;
+  if (allowZero)
+    attributes.push_back(unit("allowzero"));
+  return op("llm.reshape", {input, shape}, attributes);
 }
 
 Value Emitter::reshape(Value input, ArrayRef<int64_t> shape) { return input ? reshapeTo(input, vector(shape)) : Value(); }

@@ -65,6 +65,12 @@ void collectUses(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)
   }
 }
 
+/// Some exporters repeat a constant under its name.
+bool isSameConstant(const NodeProto &a, const NodeProto &b) {
+  return a.op_type() == "Constant" && b.op_type() == "Constant" && a.attribute_size() == 1 && b.attribute_size() == 1 &&
+         a.attribute(0).SerializeAsString() == b.attribute(0).SerializeAsString();
+}
+
 class Order {
 public:
   Order(const NodeList &nodes, const std::string &context) : nodes_(nodes), context_(context), needs_(nodes.size()) {}
@@ -81,7 +87,7 @@ public:
           return badInput(kGraph, "value " + quoted(name) + " is an input or initializer and is defined again by " +
                                       describeNode(nodes_[i], i), context_);
         auto [it, isNew] = producers_.try_emplace(name, i);
-        if (!isNew)
+        if (!isNew && !isSameConstant(nodes_[it->second], nodes_[i]))
           return badInput(kGraph, "value " + quoted(name) + " is defined by " + describeNode(nodes_[it->second], it->second) +
                                       " and again by " + describeNode(nodes_[i], i), context_);
       }

@@ -145,6 +145,17 @@ void Importer::bindOutputs(const NodeProto &proto, ArrayRef<Value> values, bool 
       scope.values[proto.output(i)] = {size_t(i) < values.size() ? values[i] : Value(), poisoned};
 }
 
+/// 0: not imported.
+int64_t Importer::opsetOf(const std::string &domain, const Scope &scope) {
+  if (auto it = scope.opsets->find(domain); it != scope.opsets->end())
+    return it->second;
+  if (domain != "com.microsoft") // it has one version, and some of its writers leave it out
+    return 0;
+  if (!std::exchange(warnedMissingImport_, true))
+    result_.warnings.push_back("opset_import does not name com.microsoft, which nodes use; version 1 is assumed");
+  return 1;
+}
+
 Status Importer::importNode(const NodeProto &proto, int index, Scope &scope) {
   std::string place = describeNode(proto, index), domain = normalDomain(proto.domain()).str();
   emit_.clear();
@@ -164,17 +175,17 @@ Status Importer::importNode(const NodeProto &proto, int index, Scope &scope) {
   if (function != functions_.end() && !poisoned && !emit_.failed())
     return callFunction(*function->second, proto, inputs, std::move(attributes), index, scope);
 
-  auto opset = scope.opsets->find(domain);
+  int64_t opset = opsetOf(domain, scope);
   std::string reason;
   Handler handler = nullptr;
   if (!proto.overload().empty() && function == functions_.end())
     reason = "overload '" + replaceInvalidUtf8(proto.overload()) + "' is not a function of this model";
   else
-    handler = findHandler(domain, proto.op_type(), opset == scope.opsets->end() ? 0 : opset->second, reason);
+    handler = findHandler(domain, proto.op_type(), opset, reason);
   if (function == functions_.end() && !handler)
     emit_.unsupported(reason);
   if (handler && !poisoned && !emit_.failed()) {
-    Node node(*this, emit_, proto, opset == scope.opsets->end() ? 1 : opset->second, std::move(inputs), std::move(attributes));
+    Node node(*this, emit_, proto, opset, std::move(inputs), std::move(attributes));
     Scope *outer = std::exchange(scope_, &scope);
     Status status = runHandler(handler, node, place);
     scope_ = outer;

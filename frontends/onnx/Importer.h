@@ -76,6 +76,7 @@ private:
   AttributeMap resolveAttributes(const NodeProto &proto, const Scope &scope);
   Named *lookup(llvm::StringRef name, Scope &scope);
   bool isVisible(llvm::StringRef name, const Scope &scope) const;
+  int64_t opsetOf(const std::string &domain, const Scope &scope);
   void bindOutputs(const NodeProto &proto, ArrayRef<Value> values, bool poisoned, Scope &scope);
   void refineOutput(Value value, const std::string &name);
   bool hasUnknownShape(mlir::Operation *before, ArrayRef<Value> outputs);
@@ -100,6 +101,7 @@ private:
   llvm::StringSet<> fixedDimsSeen_;
   Scope *scope_ = nullptr; ///< of the node at hand
   int64_t importedNodes_ = 0;
+  bool warnedMissingImport_ = false;
 };
 
 /// The handler for an operator at a version of its domain, or null and the reason.

@@ -53,9 +53,12 @@ Result<ImportedModel> Importer::run() {
     return problems_.summary(path_);
 
   std::string diagnostics;
-  ScopedDiagnosticHandler handler(&context_, [&](Diagnostic &d) { diagnostics += d.str() + "; "; });
+  ScopedDiagnosticHandler handler(&context_, [&](Diagnostic &d) {
+    auto name = dyn_cast<NameLoc>(d.getLocation());
+    diagnostics += (diagnostics.empty() ? "" : "; ") + (name ? "'" + name.getName().str() + "': " : "") + d.str();
+  });
   if (mlir::failed(mlir::verify(*result_.module)))
-    return internalError("E0699", "the imported graph is not valid: " + diagnostics, path_);
+    return badInput(kGraph, "the graph contradicts itself: " + diagnostics, path_);
   result_.metadata = describeModel();
   for (std::string &warning : external_.takeWarnings())
     result_.warnings.push_back(std::move(warning));

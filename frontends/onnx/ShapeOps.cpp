@@ -72,22 +72,7 @@ Status importReshape(Node &node) {
     node.set(0, e.reshape(x, *declared));
     return {};
   }
-  if (known) {
-    int64_t rest = llvm::count(*known, -1);
-    if (rest > 1 || llvm::any_of(*known, [](int64_t dim) { return dim < -1; }))
-      return badInput(kNode, rest > 1 ? "the shape has more than one -1" : "the shape has a negative entry");
-    if (int64_t(known->size()) > kMaxRank)
-      return badInput(kNode, "the result has rank " + std::to_string(known->size()));
-    for (auto [i, dim] : llvm::enumerate(*known))
-      if (dim == 0 && !node.flag("allowzero") && int64_t(i) >= e.rank(x))
-        return badInput(kNode, "the shape copies dimension " + std::to_string(i) + " of " + describeType(e.analysis, x));
-  }
-  if (!e.staticDim(shape, 0))
-    return unsupported(kUnknownShape, "its rank depends on tensor data");
-  llvm::SmallVector<NamedAttribute> attributes;
-  if (node.flag("allowzero"))
-    attributes.push_back(e.unit("allowzero"));
-  node.set(0, e.op("llm.reshape", {x, shape}, attributes));
+  node.set(0, e.reshapeTo(x, shape, node.flag("allowzero")));
   return {};
 }
 
