@@ -219,7 +219,7 @@ Result<Expression> Expression::parse(std::string_view text) {
   LLMOPT_ASSIGN(ExpressionNode root, Parser(text).parseAll());
   Expression expression;
   expression.root_ = std::make_shared<const ExpressionNode>(std::move(root));
-  expression.text_ = text;
+  expression.text_ = text.substr(std::min(text.find_first_not_of(' '), text.size()));
   return expression;
 }
 

@@ -99,7 +99,8 @@ Status ModelBuilder::run(const Statement &statement) {
   Result<Operand> value = evaluate(statement.value, *this);
   if (!value) {
     Error error = value.error();
-    error.message += " (in \"" + statement.value.text() + "\")";
+    if (error.code == "E0420" || error.code == "E0421") // about the formula rather than the model
+      error.message += " (in \"" + statement.value.text() + "\")";
     return error;
   }
   if (!statement.target.empty())
