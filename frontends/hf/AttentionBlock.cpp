@@ -37,7 +37,7 @@ private:
   Result<Projections> fusedProjections(Value input);
   Result<Value> shaped(Value flat, int64_t heads, int64_t dim, const std::optional<HeadNormSpec> &norm, bool rotates);
   Result<Value> headNorm(Value input, const HeadNormSpec &norm, int64_t heads);
-  Result<Value> rotate(Value input);
+  Value rotate(Value input);
   Result<Value> attend(Value query);
   Result<Value> slopes();
   Result<Value> distanceBias();
@@ -80,10 +80,12 @@ Result<Value> AttentionBuilder::headNorm(Value input, const HeadNormSpec &norm, 
   return result;
 }
 
-Result<Value> AttentionBuilder::rotate(Value input) {
-  LLMOPT_ASSIGN(std::optional<Rope> rope, resolveRope(*spec_.rope, config_, dim_, context_.wantedPositions));
-  if (!rope)
+Value AttentionBuilder::rotate(Value input) {
+  Result<std::optional<Rope>> resolved = resolveRope(*spec_.rope, config_, dim_, context_.wantedPositions);
+  context_.problems.absorb(resolved.status());
+  if (!resolved || !*resolved)
     return input;
+  const std::optional<Rope> &rope = *resolved;
   if (rope->validPositions > 0 && (context_.validPositions == 0 || rope->validPositions < context_.validPositions))
     context_.validPositions = rope->validPositions;
   return graph_.create<llm::RopeOp>(input.getType(), input, context_.positions, graph_.floats(rope->frequencies),
@@ -110,9 +112,8 @@ Result<Value> AttentionBuilder::shaped(Value flat, int64_t heads, int64_t dim, c
   if (perHead && !norm->afterRope) {
     LLMOPT_ASSIGN(result, headNorm(result, *norm, heads));
   }
-  if (rotates && spec_.rope) {
-    LLMOPT_ASSIGN(result, rotate(result));
-  }
+  if (rotates && spec_.rope)
+    result = rotate(result);
   if (perHead && norm->afterRope) {
     LLMOPT_ASSIGN(result, headNorm(result, *norm, heads));
   }
@@ -198,7 +199,7 @@ Result<Value> AttentionBuilder::attend(Value query) {
   LLMOPT_ASSIGN(Value slopes, this->slopes());
   LLMOPT_ASSIGN(Value bias, distanceBias());
   if (window > 0 && !causal)
-    return unsupported("E0411", "a sliding window without causal attention is not supported");
+    context_.problems.unsupported("a sliding window without causal attention is not supported");
   mlir::OpBuilder &builder = graph_.builder();
   Value sinks = spec_.sinks.empty() ? Value() : context_.weights.weightF32(graph_, context_.expand(spec_.sinks), {heads_});
   auto f32 = builder.getF32Type();

@@ -125,7 +125,8 @@ Result<Value> hf::buildMlp(BlockContext &context, const MlpSpec &spec, Value inp
     up = context.linear(input, spec.up, size, bias, spec.transposed);
   }
   graph.at(parentOf(context.expand(spec.down)));
-  LLMOPT_ASSIGN(Value active, buildActivation(graph, activation, gate ? gate : up));
-  Value inner = gate ? graph.binary<llm::MulOp>(active, up) : active;
+  Result<Value> active = buildActivation(graph, activation, gate ? gate : up);
+  context.problems.absorb(active.status());
+  Value inner = !active ? up : gate ? graph.binary<llm::MulOp>(*active, up) : *active;
   return context.linear(inner, spec.down, width, bias, spec.transposed);
 }

@@ -70,9 +70,9 @@ Result<Operand> ModelBuilder::callBlock(const std::string &callee, const std::ve
   Result<Value> result = isNorm        ? buildNorm(context_, norm->second, input, arguments.size() == 2 ? arguments[1].json.asString() : "")
                          : isAttention ? buildAttention(context_, block, attention->second, input)
                                        : buildMlp(context_, mlp->second, input);
-  if (!result)
-    return result.status();
-  return Operand{{}, *result};
+  // A block's result is shaped like its input: with that in its place, the rest of the model can be looked at too.
+  context_.problems.absorb(result.status());
+  return Operand{{}, result ? *result : input};
 }
 
 Result<int64_t> ModelBuilder::size(const std::vector<Operand> &arguments, size_t index, int64_t most, std::optional<int64_t> fallback) {

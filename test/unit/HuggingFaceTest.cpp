@@ -86,6 +86,7 @@ TEST_F(HuggingFace, AllThatIsUnsupportedIsListed) {
   EXPECT_CONTAINS(error, "quantized weights (quantization_config, quant_method \"gptq\")");
   EXPECT_CONTAINS(error, "architecture class \"LlamaForSequenceClassification\"");
   EXPECT_CONTAINS(error, "rope type 'spiral' is not supported");
+  EXPECT_CONTAINS(error, "activation 'swoosh' is not supported");
 }
 
 TEST_F(HuggingFace, BothSpellingsMustAgree) {
