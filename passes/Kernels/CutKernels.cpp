@@ -167,6 +167,13 @@ private:
     return op && clusters_.of(op) >= 0 && &clusters_.all()[size_t(clusters_.of(op))] == &cluster;
   }
 
+  /// The region's block has no parent yet, so the builder cannot be made from it.
+  void appendClone(Operation *op, Region &region) {
+    OpBuilder inner(op->getContext());
+    inner.setInsertionPointToEnd(region.block);
+    inner.clone(*op, region.mapping);
+  }
+
   /// Makes `value` available in a region: as an immediate, a clone of the sizes' arithmetic, or a block argument.
   void bring(Value value, Operation *user, Region &region) {
     if (region.mapping.contains(value))
@@ -179,8 +186,7 @@ private:
     if (immediate || sizes) {
       for (Value operand : op->getOperands())
         bring(operand, op, region);
-      OpBuilder inner = OpBuilder::atBlockEnd(region.block);
-      inner.clone(*op, region.mapping);
+      appendClone(op, region);
       return;
     }
     BlockArgument argument = region.block->addArgument(value.getType(), value.getLoc());
@@ -204,8 +210,7 @@ private:
     for (Operation *op : cluster.ops) {
       for (Value operand : op->getOperands())
         bring(operand, op, region);
-      OpBuilder inner = OpBuilder::atBlockEnd(region.block);
-      inner.clone(*op, region.mapping);
+      appendClone(op, region);
       for (Value result : op->getResults())
         if (llvm::any_of(result.getUsers(), [&](Operation *user) {
               int other = clusters_.of(user);
