@@ -88,6 +88,27 @@ TEST_P(Generate, EndTokenCallbackAndLimits) {
   EXPECT_EQ(generator_.generate("text").error().code, "E1509");
 }
 
+TEST(GenerateText, TextAndStopStrings) {
+  Generator generator = Generator::create(Engine::load(toy::textDecoder(), {.threads = 1}).take()).take();
+  std::vector<int32_t> prompt = {1, 2, 3}, answer = toy::greedy(prompt, 10);
+  std::string expected, streamed;
+  for (int32_t id : answer)
+    expected += " w" + std::to_string(id);
+  auto collect = [&](int32_t, std::string_view text) {
+    streamed += text;
+    return true;
+  };
+  Result<Generation> result = generator.generate("w1 w2 w3", {.maxTokens = 10}, collect);
+  ASSERT_TRUE(result.ok()) << result.error().str();
+  EXPECT_EQ(result->ids, answer);
+  EXPECT_EQ(result->text, expected);
+  EXPECT_EQ(streamed, expected);
+  std::string stop = " w" + std::to_string(answer[4]);
+  result = generator.generate("w1 w2 w3", {.maxTokens = 10, .stop = {stop}});
+  EXPECT_EQ(result->reason, StopReason::StopString);
+  EXPECT_EQ(result->text, expected.substr(0, expected.find(stop)));
+}
+
 TEST(GenerateContext, EndsWhenFull) {
   Generator generator = Generator::create(Engine::load(toy::decoder(), {.threads = 1}).take()).take();
   Result<Generation> result = generator.generate(std::vector<int32_t>(490, 3), {.maxTokens = 100, .ignoreEndToken = true});

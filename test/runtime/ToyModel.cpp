@@ -6,8 +6,11 @@
 //===----------------------------------------------------------------------===//
 #include "ToyModel.h"
 
+#include "llmopt/lib/Support/TokenizerData.h"
+
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <set>
@@ -19,9 +22,15 @@ using namespace llmopt::plan;
 namespace {
 
 struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("llmopt-toy-" + std::to_string(::getpid()));
+  // LLMOPT_TOY_FOLDER: keep the artifacts there, for tests of the tools.
+  const char *kept = std::getenv("LLMOPT_TOY_FOLDER");
+  std::filesystem::path path = kept ? std::filesystem::path(kept)
+                                    : std::filesystem::temp_directory_path() / ("llmopt-toy-" + std::to_string(::getpid()));
   Folder() { std::filesystem::create_directories(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~Folder() {
+    if (!kept)
+      std::filesystem::remove_all(path);
+  }
 };
 
 /// Writes entries without counting indices by hand.
@@ -143,6 +152,8 @@ std::string toy::write(const std::string &name, const Plan &plan, Json model, co
   for (int32_t id = 0; id < kVocabulary; ++id)
     weights[size_t(16 + id)] = embedding(id);
   EXPECT_TRUE(writer->addSection("weights", {reinterpret_cast<char *>(weights.data()), weights.size() * 4}).ok());
+  if (!options.tokenizer.empty())
+    EXPECT_TRUE(writer->addSection("tokenizer", options.tokenizer).ok());
   writer->addTarget({options.target, options.features});
   writer->setModel(std::move(model));
   EXPECT_TRUE(writer->commit().ok());
@@ -210,6 +221,22 @@ std::string toy::graphDecoder() {
   Json model;
   model.set("kind", "graph").set("eos_token_id", 51).set("max_positions", kContext);
   return write("graph-decoder.llmopt", plan, std::move(model));
+}
+
+std::string toy::textDecoder() {
+  using namespace tokenizer;
+  TokenizerData data;
+  data.sets = {{{' ', ' '}}};
+  data.preTokenize.push_back({.behavior = SplitBehavior::Removed, .text = {}, .text2 = {}, .matcher = {.kind = Matcher::Set, .text = {}, .program = {}}, .scripts = {}});
+  data.model.kind = ModelKind::WordLevel;
+  for (int64_t id = 0; id < kVocabulary; ++id)
+    data.model.addPiece("w" + std::to_string(id));
+  data.model.unkId = 0;
+  data.decode.push_back({.op = DecodeStep::JoinSpaces, .text = {}, .text2 = {}, .matcher = {}});
+  data.eosId = 51;
+  Options options;
+  options.tokenizer = serialize(data);
+  return write("text-decoder.llmopt", decoderPlan(), decoderMetadata(), options);
 }
 
 static float attend(std::span<const float> x) {

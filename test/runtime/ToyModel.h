@@ -31,6 +31,7 @@ struct Options {
   std::string target = "x86-64";
   std::vector<std::string> features = {"sse2"};
   std::string code = codeImage();
+  std::string tokenizer = {}; ///< empty: none
 };
 std::string write(const std::string &name, const plan::Plan &plan, Json model, const Options &options = {});
 
@@ -44,6 +45,9 @@ std::string encoderDecoder(); ///< likewise
 
 /// The decoder as an ONNX graph: pasts in, presents out, padded.
 std::string graphDecoder();
+
+/// The decoder with a tokenizer: words "w0" to "w52", joined by spaces.
+std::string textDecoder();
 
 /// Logits of the last token, computed from the whole sequence.
 std::vector<float> reference(std::span<const int32_t> tokens, std::span<const int32_t> encoderTokens = {});
