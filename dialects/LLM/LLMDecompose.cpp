@@ -13,8 +13,6 @@ using namespace llmopt::llm;
 
 using Decomposed = FailureOr<SmallVector<Value>>;
 
-static Decomposed one(Value value) { return SmallVector<Value>{value}; }
-
 // cast(x) W^T + b
 Decomposed LinearOp::decompose(OpBuilder &builder) {
   OpEmitter emit(builder, getLoc());
@@ -30,14 +28,14 @@ Decomposed LinearOp::decompose(OpBuilder &builder) {
                                 ArrayRef<int64_t>{0});
   if (getBias())
     product = emit.binary<AddOp>(product, emit.cast(getBias(), type));
-  return one(emit.cast(product, elementOf(getResult())));
+  return emit.finish(product, getResult());
 }
 
 Decomposed EmbeddingOp::decompose(OpBuilder &builder) {
   OpEmitter emit(builder, getLoc());
   auto type = RankedTensorType::get(dimsOf(getResult()), elementOf(getTable()));
   Value rows = GatherOp::create(builder, getLoc(), type, getTable(), getIds(), 0);
-  return one(emit.cast(rows, elementOf(getResult())));
+  return emit.finish(rows, getResult());
 }
 
 // d = x - mean(x); d * rsqrt(mean(d * d) + epsilon) * scale + bias
@@ -54,7 +52,7 @@ Decomposed LayerNormOp::decompose(OpBuilder &builder) {
     result = emit.binary<MulOp>(result, emit.cast(getScale(), type));
   if (getBias())
     result = emit.binary<AddOp>(result, emit.cast(getBias(), type));
-  return one(emit.cast(result, elementOf(getResult())));
+  return emit.finish(result, getResult());
 }
 
 // x * rsqrt(mean(x * x) + epsilon) * (scale + offset)
@@ -71,7 +69,7 @@ Decomposed RMSNormOp::decompose(OpBuilder &builder) {
       scale = emit.binary<AddOp>(scale, emit.scalar(type, getOffset().convertToFloat()));
     result = emit.binary<MulOp>(result, scale);
   }
-  return one(emit.cast(result, elementOf(getResult())));
+  return emit.finish(result, getResult());
 }
 
 // e = exp(x - max(x)); e / sum(e)
@@ -82,7 +80,7 @@ Decomposed SoftmaxOp::decompose(OpBuilder &builder) {
   Value shifted = emit.binary<SubOp>(x, emit.reduce(ReduceKind::max, x, axis));
   Value exponentials = emit.unary<ExpOp>(shifted);
   Value result = emit.binary<DivOp>(exponentials, emit.reduce(ReduceKind::sum, exponentials, axis));
-  return one(emit.cast(result, elementOf(getResult())));
+  return emit.finish(result, getResult());
 }
 
 LogicalResult llmopt::llm::decomposeAll(Operation *root) {
@@ -94,12 +92,7 @@ LogicalResult llmopt::llm::decomposeAll(Operation *root) {
     Decomposed values = cast<Decomposable>(op).decompose(builder);
     if (failed(values))
       return op->emitError("cannot be decomposed");
-    for (auto [result, value] : llvm::zip(op->getResults(), *values)) {
-      // Inferred dimensions may be fewer or more than the declared ones; both describe the same tensor.
-      if (value.getType() != result.getType())
-        value.setType(result.getType());
-      result.replaceAllUsesWith(value);
-    }
+    op->replaceAllUsesWith(*values);
     op->erase();
   }
   return success();

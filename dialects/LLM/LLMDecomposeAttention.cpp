@@ -59,7 +59,7 @@ Decomposed RopeOp::decompose(OpBuilder &builder) {
     Value passed = emit.slice(x, 2, whole, emit.vector(std::numeric_limits<int64_t>::max()), 1, rest);
     turned = emit.concat({turned, passed}, 2);
   }
-  return SmallVector<Value>{emit.cast(turned, elementOf(getResult()))};
+  return emit.finish(turned, getResult());
 }
 
 //===----------------------------------------------------------------------===//
@@ -154,5 +154,5 @@ Decomposed AttentionOp::decompose(OpBuilder &builder) {
     scores = emit.select(visible, scores, emit.scalar(type, -std::numeric_limits<double>::infinity()));
   Value weights = heads.splitQuery(maskedSoftmax(emit, scores, type));
   Value sums = emit.matmul(weights, heads.spreadKey(emit.cast(getValue(), type)));
-  return SmallVector<Value>{emit.cast(heads.joined(sums), elementOf(getResult()))};
+  return emit.finish(heads.joined(sums), getResult());
 }

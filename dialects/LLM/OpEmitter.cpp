@@ -119,3 +119,9 @@ Value OpEmitter::iota(Value size, int64_t dim) {
   Type i64 = builder_.getI64Type();
   return RangeOp::create(builder_, loc_, RankedTensorType::get(dim, i64), scalar(i64, 0), size, scalar(i64, 1));
 }
+
+SmallVector<Value> OpEmitter::finish(Value value, Value result) {
+  value = cast(value, elementOf(result));
+  value.setType(mlir::cast<RankedTensorType>(result.getType()));
+  return {value};
+}

@@ -55,6 +55,9 @@ public:
   /// 0, 1, ... size - 1 as i64; `size` a scalar.
   mlir::Value iota(mlir::Value size, int64_t dim);
 
+  /// `value`, made here, in place of `result`: cast to its element type and given its type, which may know more or less.
+  llvm::SmallVector<mlir::Value> finish(mlir::Value value, mlir::Value result);
+
   mlir::OpBuilder &builder() { return builder_; }
   mlir::Location loc() { return loc_; }
 
