@@ -9,7 +9,8 @@
 //   column chunk     column tiles whose unfinished sums are kept in scratch memory while K is walked
 //   block of K
 //   column tile      one to four panels; its block of K is read from the first- and second-level cache by all row tiles, while
-//                    the next tile's block is prefetched, spread evenly over the row tiles
+//                    the next tile's block is prefetched, spread evenly over the row tiles. Where registers are few, narrow
+//                    weights are widened into scratch memory first
 //   weight           of a gated pair
 //   row tile         the register tile
 //
@@ -33,7 +34,7 @@ struct BlockPlan {
   BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
 
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
-  bool pack;
+  bool pack, widen;
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
@@ -46,14 +47,17 @@ struct BlockPlan {
   }
   /// Elements of scratch: unfinished sums of a chunk for each weight, then the packed rows.
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
-  int64_t packedElements() const { return pack ? blockRows() * depth + 64 : 0; }
+  int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
+  int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
+  int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
 };
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.problem.depth), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
       kBlock(std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
-      pack(bucket.getPackInput()) {}
+      pack(bucket.getPackInput()),
+      widen(context.target.vectorRegisters < 32 && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
 
 class BlockWriter {
 public:
@@ -75,8 +79,15 @@ private:
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height,
                         Value tile, int64_t panels, Value k0);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels);
+  void widenPanels(llm::LinearOp linear, Value tile, int64_t panels, Value k0);
+  Value panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0);
+  Value blockDepth(Value k0);
   Value sums() { return b_.scratch(); }
   Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
+  Value widened() {
+    int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
+    return b_.address(b_.scratch(), b_.index(place), b_.f32());
+  }
   int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
 
   KernelBuilder &b_;
@@ -153,6 +164,8 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
                           context_.shapes.symbols().constant(segment.columns), plan_.lanes);
   Value zero = b_.index(0);
   int64_t width = panels * 16;
+  if (plan_.widen)
+    widenPanels(segment.linears[weight], tile, panels, k0);
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
     Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
@@ -179,11 +192,31 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   });
 }
 
+Value BlockWriter::blockDepth(Value k0) {
+  if (plan_.kBlocks == 1)
+    return b_.index(plan_.depth);
+  return b_.min(b_.sub(b_.index(plan_.depth), k0), b_.index(plan_.kBlock));
+}
+
+/// Address of input k0 of a panel of a column tile.
+Value BlockWriter::panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0) {
+  Value start = panelAddress(b_, linear, plan_.depth, b_.add(b_.mul(tile, plan_.tilePanels), panel));
+  return b_.address(start, b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
+}
+
+void BlockWriter::widenPanels(llm::LinearOp linear, Value tile, int64_t panels, Value k0) {
+  TileOperands in = tileOperands(b_, context_, linear);
+  in.depth = blockDepth(k0);
+  for (int64_t i = 0; i < panels; ++i)
+    emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, tile, i, k0),
+                     b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()));
+}
+
 TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
                                    int64_t height, Value tile, int64_t panels, Value k0) {
   llm::LinearOp linear = segment.linears[weight];
   TileOperands in = tileOperands(b_, context_, linear);
-  in.depth = plan_.kBlocks == 1 ? b_.index(plan_.depth) : b_.min(b_.sub(b_.index(plan_.depth), k0), b_.index(plan_.kBlock));
+  in.depth = blockDepth(k0);
   in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
   Value firstRow = rowTiles_.firstRow(rowTile);
   if (plan_.pack) {
@@ -195,11 +228,14 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
     in.a = b_.address(b_.buffer(context_.problem.inputBinding), b_.add(b_.mul(firstRow, plan_.depth), k0), b_.f32());
     in.aRow = plan_.depth;
   }
-  for (int64_t i = 0; i < panels; ++i) {
-    Value panel = panelAddress(b_, linear, plan_.depth, b_.add(b_.mul(tile, plan_.tilePanels), i));
-    in.panels.push_back(b_.address(panel, b_.mul(k0, 16), panelElement(b_, in)));
-  }
+  for (int64_t i = 0; i < panels; ++i)
+    in.panels.push_back(panelBlock(linear, tile, i, k0));
   addPrefetch(in, rows, rowTile, panels);
+  if (plan_.widen) {
+    in.format = PanelFormat::Plain;
+    for (int64_t i = 0; i < panels; ++i)
+      in.panels[size_t(i)] = b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32());
+  }
   return in;
 }
 
@@ -226,7 +262,7 @@ void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowT
 int64_t cpu::emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
   BlockPlan plan(context, bucket);
   BlockWriter(b, context, plan).run();
-  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements()) * 4;
+  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements() + plan.widenedElements()) * 4;
 }
 
 SymExpr cpu::linearBlockUnits(const LinearContext &context, strategy::GemmBucketAttr bucket) {

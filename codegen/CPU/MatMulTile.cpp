@@ -24,13 +24,15 @@ public:
 
   /// Steps k, k + 1, ..., k + count - 1; for pairs, k is even and `count` may be odd.
   Values steps(Value k, int64_t count, ValueRange tile);
+  Value panelVector(Value panelAtK, int64_t step, int64_t vector);
 
 private:
-  Value panelVector(Value panelAtK, int64_t step, int64_t vector);
   Value pairVector(Value panelAtK, int64_t step, int64_t vector);
   Value widenF16(Value half);
   Value multiplyAdd(Value a, Value w, Value sum);
-  void step(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
+  Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
+  void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
+  void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
 
   KernelBuilder &b_;
   const TileShape &shape_;
@@ -63,19 +65,15 @@ Value TileWriter::widenF16(Value half) {
 }
 
 // A lane holds inputs k (low half) and k + 1 (high half). The high half is widened by a mask; the low half likewise after a load
-// two bytes earlier, which costs no register: shifting one shared load makes LLVM keep it and spill, where there are several rows.
+// two bytes earlier: shifting one shared load instead makes LLVM keep many of them in registers, and spill.
 Value TileWriter::pairVector(Value panelAtK, int64_t step, int64_t vector) {
   OpBuilder &ops = b_.ops();
-  Type half = ops.getIntegerType(16);
   VectorType ints = b_.vec(shape_.lanes, b_.i32());
   int64_t place = (step / 2 * 16 + vector * shape_.lanes) * 2;
-  bool low = step % 2 == 0, shift = low && shape_.rows <= 2;
-  Value at = b_.address(panelAtK, b_.index(low && !shift ? place - 1 : place), half);
-  Value bits = b_.load(ints, at, b_.index(0), low && !shift ? 2 : 16);
-  if (shift)
-    bits = arith::ShLIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, 16));
-  else
-    bits = arith::AndIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, -65536));
+  bool low = step % 2 == 0;
+  Value at = b_.address(panelAtK, b_.index(low ? place - 1 : place), ops.getIntegerType(16));
+  Value bits = b_.load(ints, at, b_.index(0), low ? 2 : 16);
+  bits = arith::AndIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, -65536));
   return arith::BitcastOp::create(ops, b_.loc(), type_, bits);
 }
 
@@ -88,20 +86,39 @@ Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
   return b_.load(type_, panelAtK, place, 16);
 }
 
-void TileWriter::step(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
+Value TileWriter::splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step) {
+  bool listed = !in_.aRows.empty();
+  return b_.loadSplat(type_, rowsAtK[listed ? row : 0], b_.index(step * in_.aStep + (listed ? 0 : row * in_.aRow)));
+}
+
+/// Few vectors of B: all in registers, one broadcast of A at a time.
+void TileWriter::byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
   llvm::SmallVector<Value> weights;
   for (Value panel : panelsAtK)
     for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
       weights.push_back(panelVector(panel, i, vector));
   for (int64_t row = 0; row < shape_.rows; ++row) {
-    bool listed = !in_.aRows.empty();
-    Value base = rowsAtK[listed ? row : 0];
-    Value a = b_.loadSplat(type_, base, b_.index(i * in_.aStep + (listed ? 0 : row * in_.aRow)));
+    Value a = splatOf(rowsAtK, row, i);
     for (auto [column, weight] : llvm::enumerate(weights)) {
-      Value &sum = tile[row * int64_t(weights.size()) + int64_t(column)];
+      Value &sum = tile[size_t(row) * weights.size() + column];
       sum = multiplyAdd(a, weight, sum);
     }
   }
+}
+
+/// Few rows: their broadcasts in registers, one vector of B at a time.
+void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
+  llvm::SmallVector<Value> splats;
+  for (int64_t row = 0; row < shape_.rows; ++row)
+    splats.push_back(splatOf(rowsAtK, row, i));
+  for (auto [panel, at] : llvm::enumerate(panelsAtK))
+    for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
+      Value weight = panelVector(at, i, vector);
+      for (int64_t row = 0; row < shape_.rows; ++row) {
+        Value &sum = tile[size_t(shape_.index(row, int64_t(panel), vector))];
+        sum = multiplyAdd(splats[size_t(row)], weight, sum);
+      }
+    }
 }
 
 Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
@@ -114,8 +131,12 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
   for (Value panel : in_.panels)
     panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
   Values result(tile.begin(), tile.end());
+  bool fewRows = shape_.rows < shape_.panels * shape_.vectors();
   for (int64_t i = 0; i < count; ++i)
-    step(i, rowsAtK, panelsAtK, result);
+    if (fewRows)
+      byVectors(i, rowsAtK, panelsAtK, result);
+    else
+      byRows(i, rowsAtK, panelsAtK, result);
   return result;
 }
 
@@ -153,6 +174,18 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   if (unit == 2 && in.depthMultiple % 2 != 0)
     tile = b.forLoop(whole, in.depth, 1, tile, [&](Value k, ValueRange sums) { return writer.steps(k, 1, sums); });
   return tile;
+}
+
+void cpu::emitWidenedPanel(KernelBuilder &b, const TileOperands &in, int64_t lanes, Value panel, Value to) {
+  TileShape shape{1, 1, lanes};
+  TileWriter writer(b, shape, in);
+  int64_t unit = in.format == PanelFormat::BF16Pairs ? 2 : 1;
+  b.forLoop(b.index(0), in.depth, unit, [&](Value k) {
+    Value from = b.address(panel, b.mul(k, 16), panelElement(b, in)), target = b.address(to, b.mul(k, 16), b.f32());
+    for (int64_t step = 0; step < unit; ++step)
+      for (int64_t vector = 0; vector < shape.vectors(); ++vector)
+        b.store(writer.panelVector(from, step, vector), target, b.index(step * 16 + vector * lanes));
+  });
 }
 
 KernelBuilder::Values cpu::zeroTile(KernelBuilder &b, const TileShape &shape, Type element) {

@@ -53,6 +53,9 @@ struct TileOperands {
 /// The accumulators after K steps from `initial`.
 KernelBuilder::Values emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &operands, mlir::ValueRange initial);
 
+/// Widens one panel of `operands`' format to f32, [depth][16] at `to` (rounded up to whole pairs).
+void emitWidenedPanel(KernelBuilder &b, const TileOperands &operands, int64_t lanes, mlir::Value panel, mlir::Value to);
+
 /// Accumulators that start at zero.
 KernelBuilder::Values zeroTile(KernelBuilder &b, const TileShape &shape, mlir::Type element);
 /// Accumulators from and to memory: element (row, column) at row * rowStride + column.

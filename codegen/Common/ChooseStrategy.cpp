@@ -31,9 +31,10 @@ Tile gemmTile(const Target &target) {
 
 /// Columns streamed at once past `rows` rows (0: the GEMM does it): enough accumulators for the latency of the multiply-add,
 /// and up to four streams, which one core needs to use the whole memory bandwidth.
-int64_t streamColumns(const Target &target, int64_t rows) {
+int64_t streamColumns(const Target &target, int64_t rows, int64_t weightBytes) {
   int64_t vectorsPerPanel = 512 / target.vectorBits;
-  int64_t budget = target.vectorRegisters >= 32 ? 16 : 12;
+  // Widening takes registers too.
+  int64_t budget = target.vectorRegisters >= 32 ? 16 : weightBytes < 4 ? 8 : 12;
   int64_t panels = std::min<int64_t>(4, budget / (rows * vectorsPerPanel));
   if (panels == 3)
     panels = 2;
@@ -42,10 +43,10 @@ int64_t streamColumns(const Target &target, int64_t rows) {
 
 int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// K in equal blocks short enough for a panel block to stay near the core.
-int64_t depthBlock(int64_t depth) {
-  constexpr int64_t kMost = 768;
-  int64_t blocks = std::max<int64_t>(1, (depth + kMost - 1) / kMost);
+/// K in equal blocks short enough for a panel block to stay near the core; widened panels lie beside the narrow ones.
+int64_t depthBlock(int64_t depth, int64_t weightBytes) {
+  int64_t most = weightBytes < 4 ? 512 : 768;
+  int64_t blocks = std::max<int64_t>(1, (depth + most - 1) / most);
   return roundUp((depth + blocks - 1) / blocks, 8);
 }
 
@@ -67,13 +68,13 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   };
   Tile tile = gemmTile(target);
   for (int64_t rows = 1; rows <= 4; ++rows)
-    if (int64_t columns = streamColumns(target, rows))
+    if (int64_t columns = streamColumns(target, rows, facts.weightBytes))
       if (!facts.rows || *facts.rows == rows)
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
   // Few rows: the input is small; a panel is read from memory once and then stays in the second-level cache.
   constexpr int64_t kFew = 24;
-  int64_t kBlock = depthBlock(facts.depth);
-  bool panelFits = facts.depth * 16 * facts.weightBytes <= target.l2Bytes / 2;
+  int64_t kBlock = depthBlock(facts.depth, facts.weightBytes);
+  bool panelFits = facts.weightBytes == 4 && facts.depth * 16 * facts.weightBytes <= target.l2Bytes / 2;
   if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
     add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
   if (!facts.rows || *facts.rows > kFew)

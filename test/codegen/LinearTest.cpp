@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <regex>
 #include <sstream>
 
 namespace llmopt::cpu {
@@ -238,6 +239,7 @@ func.func @f(%x: tensor<?x48xf32> {llm.dims = ["m", 48]}, %q: tensor<48x96xf32>,
 
 // The inner loop keeps its accumulators in registers.
 TEST(Linear, InnerLoopWithoutSpills) {
+  std::regex vectorOnStack("\\(%rsp\\), %[xyz]mm|%[xyz]mm[0-9]+, -?[0-9]*\\(%rsp\\)");
   for (const char *name : {"x86-64-v3", "x86-64-v4"}) {
     Target target = *findTarget(name);
     if (!missingFeatures(target.features).empty())
@@ -256,8 +258,7 @@ TEST(Linear, InnerLoopWithoutSpills) {
           ++multiplications;
         if (multiplications >= 16) {
           ++loops;
-          EXPECT_EQ(block.find("Spill"), std::string::npos) << block;
-          EXPECT_EQ(block.find("Reload"), std::string::npos) << block;
+          EXPECT_FALSE(std::regex_search(block, vectorOnStack)) << block;
         }
         block.clear();
       };
@@ -265,6 +266,8 @@ TEST(Linear, InnerLoopWithoutSpills) {
         if (line.rfind(".LBB", 0) == 0)
           endBlock();
         block += line + "\n";
+        if (line.rfind("\tj", 0) == 0) // a branch ends a block as well
+          endBlock();
       }
       EXPECT_GE(loops, 6);
     }
