@@ -117,6 +117,18 @@ private:
     first_ = e_.expandDims(before, {1, 2, 3}); // [B, 1, 1, 1]
   }
 
+  /// In a first prompt ONNX Runtime takes the very first number alone and counts on from it, in every row.
+  Value givenPositions(Value positions) {
+    if (e_.rank(positions) != 2) {
+      e_.invalid("position_ids are " + describeType(e_.analysis, positions));
+      return {};
+    }
+    Value first = e_.reshape(e_.slice(e_.slice(positions, 0, 0, 1), 1, 0, 1), {1});
+    Value counted = e_.add(e_.expandDims(e_.iota(query_, 2), 0), first);
+    Value total = e_.cast(e_.toScalar(node_.input(6)), e_.i64());
+    return e_.select(e_.compare(P::eq, e_.dim(query_, 2), total), counted, positions);
+  }
+
   void rotateHeads() {
     Value cos = node_.input(7), sin = node_.input(8), positions = node_.input(9);
     if (!cos || !sin) {
@@ -124,7 +136,7 @@ private:
       return;
     }
     if (positions)
-      positions = e_.cast(positions, e_.i64());
+      positions = givenPositions(e_.cast(positions, e_.i64()));
     else
       positions = e_.add(e_.iota(query_, 2), e_.squeeze(first_, {2, 3})); // [B, S]
     cos = e_.gather(cos, positions, 0), sin = e_.gather(sin, positions, 0);
@@ -162,8 +174,8 @@ private:
     spec.causal = node_.flag("causal", true);
     spec.first = first_;
     int64_t window = node_.integer("local_window_size", -1);
-    if (window >= 0)
-      spec.left = window;
+    if (window > 0) // the query's own key counts
+      spec.left = window - 1;
     if (!spec.causal) // what lies behind a sequence in the buffer is nothing
       spec.masks.push_back(e_.compare(P::lt, e_.iota(spec.key, 2), e_.add(first_, e_.dim(query_, 2))));
     if (node_.input(10))
