@@ -177,8 +177,12 @@ NestUnits cpu::planNest(const LoopNest &nest, ElementEmitter &e, const LoopsChoi
   int inner = innermost(nest.points);
   InnerCoordinate coordinate(e);
   for (const LoopPart &part : nest.parts)
-    coordinate.visit(part.value, std::max(inner, 0));
-  units.scalar = coordinate.reducesRows;
+    coordinate.visit(part.value, inner < 0 ? InnerCoordinate::kSomewhere : inner); // a single point counts as inner
+  // Joined along a later dimension, the points of a part lie apart in memory.
+  bool apart = inner >= 0 && llvm::any_of(nest.parts, [&](const LoopPart &part) {
+    return !e.product(ArrayRef<SymExpr>(part.target).drop_front(size_t(inner) + 1)).isConstant(1);
+  });
+  units.scalar = coordinate.reducesRows || apart;
   SymExpr work = coordinate.work.known() ? symbols.max(coordinate.work, one) : one;
   SymExpr columns = inner < 0 ? one : nest.points[size_t(inner)];
   SymExpr rows = e.product(ArrayRef<SymExpr>(nest.points).take_front(size_t(std::max(inner, 0))));

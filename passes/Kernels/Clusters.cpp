@@ -27,8 +27,6 @@ bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 StringRef anchorFamily(Operation *op) {
   return llvm::TypeSwitch<Operation *, StringRef>(op)
       .Case<llm::LinearOp>([](auto) { return "linear"; })
-      .Case<llm::MatMulOp>([](auto) { return "matmul"; })
-      .Case<llm::AttentionOp>([](auto) { return "attention"; })
       .Case<llm::PagedAttentionOp>([](auto) { return "paged_attention"; })
       .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })
       .Case<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>([](auto) { return "rows"; })
@@ -37,7 +35,7 @@ StringRef anchorFamily(Operation *op) {
 
 /// Loop kernels that stand alone: they walk slices along an axis, or are too heavy to be computed per element of a reader.
 bool standsAlone(Operation *op) {
-  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp>(op);
+  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp>(op);
 }
 
 /// May be computed where it is read, once for each element read.
@@ -159,7 +157,7 @@ void Clusters::startAnchors() {
   if (!fuse_)
     return;
   // Products before norms: a residual sum belongs to the product that feeds it.
-  for (StringRef family : {"linear", "matmul", "rows"})
+  for (StringRef family : {"linear", "rows"})
     for (size_t i = 0; i < clusters_.size(); ++i) {
       if (clusters_[i].family != family)
         continue;

@@ -182,7 +182,7 @@ private:
     if (isInside(value, *region.cluster))
       return; // cloned in block order before its users
     bool immediate = takesImmediates(user) && isInlineConstant(value);
-    bool sizes = op && !immediate && clusters_.of(op) < 0 && !isWeightExpression(value) && !isView(op) && isSolved(value, shapes_);
+    bool sizes = op && !immediate && clusters_.of(op) < 0 && !isWeightExpression(value) && isSolved(value, shapes_);
     if (immediate || sizes) {
       for (Value operand : op->getOperands())
         bring(operand, op, region);
@@ -275,6 +275,8 @@ private:
 
 /// Composite operations no kernel takes as they are become smaller ones.
 bool needsDecomposition(Operation *op) {
+  if (isa<llm::AttentionOp>(op))
+    return true;
   if (auto softmax = dyn_cast<llm::SoftmaxOp>(op))
     return int64_t(softmax.getAxis()) + 1 != cast<RankedTensorType>(softmax.getType()).getRank();
   if (auto linear = dyn_cast<llm::LinearOp>(op))
