@@ -147,7 +147,7 @@ Result<CharRanges> ExpressionReader::classPart(int depth) {
     if (end != text_.npos) {
       std::string_view name = text_.substr(at_ + 2, end - at_ - 2);
       bool negative = name.starts_with('^');
-      std::optional<CharRanges> set = propertyChars(name.substr(negative));
+      std::optional<CharRanges> set = posixClass(name.substr(negative));
       if (!set)
         return missing("class [:" + std::string(name) + ":]");
       at_ = end + 2;

@@ -40,6 +40,12 @@ public:
     LLMOPT_RETURN_IF_ERROR(addListed());
     LLMOPT_RETURN_IF_ERROR(addNamed());
     LLMOPT_RETURN_IF_ERROR(fromPieces_ ? pieceLayout() : jsonLayout());
+    // On unless the file says no: so it was when most of these files were written.
+    LLMOPT_ASSIGN(bool cleanUp, root_.boolean("clean_up_tokenization_spaces", config_.isObject()));
+    if (cleanUp) {
+      data_.decode.emplace_back();
+      data_.decode.back().op = tokenizer::DecodeStep::CleanUp;
+    }
     for (const AddedToken &token : data_.added)
       if (token.singleWord && data_.wordSet == data_.spaceSet)
         data_.wordSet = internSet(wordChars(), data_.sets);

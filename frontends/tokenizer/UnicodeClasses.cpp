@@ -140,30 +140,50 @@ CharRanges frontend::nonspacingMarks() { return tableSet(kNonspacingMask, kNonsp
 CharRanges frontend::combiningMarks() { return tableSet(kMarkMask, kMarkChanges); }
 CharRanges frontend::inertChars() { return tableSet(kInertMask, kInertChanges); }
 
-/// The POSIX names, as Oniguruma reads them in Unicode.
-static std::optional<CharRanges> posixChars(std::string_view name) {
-  CharRanges digits = ofCategories(categoryMask("nd"));
+/// The POSIX names as properties.
+static std::optional<CharRanges> posixProperty(std::string_view name) {
+  auto categories = [](std::initializer_list<std::string_view> names) {
+    uint32_t mask = 0;
+    for (std::string_view category : names)
+      mask |= categoryMask(category);
+    return ofCategories(mask);
+  };
   if (name == "alpha")
     return propertyChars("alphabetic");
   if (name == "upper" || name == "lower")
     return propertyChars(std::string(name) + "case");
   if (name == "digit")
-    return digits;
+    return categories({"nd"});
   if (name == "alnum")
-    return unite(*propertyChars("alphabetic"), digits);
+    return unite(*propertyChars("alphabetic"), categories({"nd"}));
   if (name == "space")
     return whiteSpace();
   if (name == "word")
     return expressionWordChars();
   if (name == "cntrl")
-    return ofCategories(categoryMask("cc"));
+    return categories({"cc"});
   if (name == "blank")
-    return unite(ofCategories(categoryMask("zs")), {{0x9, 0x9}});
+    return unite(categories({"zs"}), {{0x9, 0x9}});
   if (name == "xdigit")
     return CharRanges{{'0', '9'}, {'A', 'F'}, {'a', 'f'}};
+  if (name == "ascii")
+    return CharRanges{{0, 0x7F}};
   if (name == "punct")
-    return unite(ofCategories(categoryMask("p")), makeRanges({{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}}));
+    return categories({"p"});
+  if (name == "graph")
+    return categories({"l", "m", "n", "p", "s", "cf", "co"});
+  if (name == "print")
+    return categories({"l", "m", "n", "p", "s", "cf", "co", "zs"});
   return std::nullopt;
+}
+
+std::optional<CharRanges> frontend::posixClass(std::string_view name) {
+  std::optional<CharRanges> set = posixProperty(name);
+  if (name == "punct")
+    return unite(*set, ofCategories(categoryMask("s")));
+  if (name == "word") // without the superscripts and fractions of Latin-1
+    return intersect(*set, complement({{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}}));
+  return set;
 }
 
 std::optional<CharRanges> frontend::propertyChars(std::string_view text) {
@@ -185,7 +205,7 @@ std::optional<CharRanges> frontend::propertyChars(std::string_view text) {
   for (const NamedSet &set : kNamedSets)
     if (set.name == name)
       return tableSet(set.mask, set.changes);
-  return posixChars(name);
+  return posixProperty(name);
 }
 
 /// Characters that fold to another although they are lower case already.

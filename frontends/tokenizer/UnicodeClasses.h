@@ -41,6 +41,8 @@ CharRanges inertChars();
 
 /// \p{name}: general categories short and long, scripts, and the POSIX names. Nothing for names not known here.
 std::optional<CharRanges> propertyChars(std::string_view name);
+/// [:name:], which is not always the same as \p{name}.
+std::optional<CharRanges> posixClass(std::string_view name);
 
 /// All characters that differ from a member of the set only in case.
 CharRanges caseClosure(const CharRanges &set);

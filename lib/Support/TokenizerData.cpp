@@ -212,7 +212,7 @@ Status checkPreTokenize(const PreTokenizeStep &step, size_t sets) {
 }
 
 Status checkDecode(const DecodeStep &step, size_t sets) {
-  if (step.op > DecodeStep::SentencePiece || !isUtf8(step.text) || !isUtf8(step.text2))
+  if (step.op > DecodeStep::CleanUp || !isUtf8(step.text) || !isUtf8(step.text2))
     return damaged("a decoder");
   return step.op == DecodeStep::Replace ? checkMatcher(step.matcher, sets) : Status();
 }

@@ -8,7 +8,6 @@
 
 #include "TokenizerUtf8.h"
 
-#include <array>
 #include <optional>
 #include <utility>
 
@@ -16,7 +15,7 @@ using namespace llmopt;
 using namespace llmopt::text;
 using tokenizer::DecodeStep;
 
-static std::string replaceAll(std::string_view text, std::string_view what, std::string_view by) {
+std::string text::replaceAll(std::string_view text, std::string_view what, std::string_view by) {
   std::string out;
   while (!text.empty()) {
     size_t at = what.empty() ? text.npos : text.find(what);
@@ -29,26 +28,6 @@ static std::string replaceAll(std::string_view text, std::string_view what, std:
   return out;
 }
 
-/// Undoes the spaces that splitting put before English punctuation and contractions.
-static std::string tidy(std::string text) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kRules = {{{" .", "."},
-                                                                                     {" ?", "?"},
-                                                                                     {" !", "!"},
-                                                                                     {" ,", ","},
-                                                                                     {" ' ", "'"},
-                                                                                     {" n't", "n't"},
-                                                                                     {" 'm", "'m"},
-                                                                                     {" do not", " don't"},
-                                                                                     {" 's", "'s"},
-                                                                                     {" 've", "'ve"},
-                                                                                     {" 're", "'re"}}};
-  if (text.find(' ') == text.npos)
-    return text;
-  for (auto [from, to] : kRules)
-    text = replaceAll(text, from, to);
-  return text;
-}
-
 namespace {
 
 /// The end of the pipe.
@@ -57,43 +36,6 @@ public:
   void take(const Fragment &fragment) override { text += fragment.text; }
   void finish() override {}
   std::string text;
-};
-
-/// Stages that look at whole tokens: parts are collected first.
-class TokenStage : public DecodeStage {
-public:
-  void take(const Fragment &fragment) final {
-    if (fragment.begins && fragment.ends)
-      return token(fragment.text);
-    parts_ += fragment.text;
-    if (fragment.ends)
-      token(std::exchange(parts_, {}));
-  }
-
-protected:
-  virtual void token(std::string_view text) = 0;
-
-private:
-  std::string parts_;
-};
-
-class WordPieceStage final : public TokenStage {
-public:
-  explicit WordPieceStage(const DecodeStep &step) : step_(step) {}
-  void finish() override {
-    first_ = true;
-    next_->finish();
-  }
-
-private:
-  void token(std::string_view text) override {
-    std::string out(text);
-    if (!std::exchange(first_, false))
-      out = text.starts_with(step_.text) ? std::string(text.substr(step_.text.size())) : " " + out;
-    give(step_.flag ? tidy(std::move(out)) : out);
-  }
-  const DecodeStep &step_;
-  bool first_ = true;
 };
 
 class MetaspaceStage final : public TokenStage {
@@ -132,29 +74,6 @@ private:
   }
   const DecodeStep &step_;
   std::optional<std::string> waiting_;
-};
-
-class CtcStage final : public TokenStage {
-public:
-  explicit CtcStage(const DecodeStep &step) : step_(step) {}
-  void finish() override {
-    last_.reset();
-    next_->finish();
-  }
-
-private:
-  void token(std::string_view text) override {
-    if (last_ == text)
-      return;
-    last_ = text;
-    std::string out = replaceAll(text, step_.text, "");
-    if (step_.flag)
-      out = replaceAll(tidy(std::move(out)), step_.text2, " ");
-    if (!out.empty())
-      give(out);
-  }
-  const DecodeStep &step_;
-  std::optional<std::string> last_;
 };
 
 class ReplaceStage final : public TokenStage {
@@ -245,13 +164,13 @@ std::unique_ptr<DecodeStage> text::createDecodeStage(const DecodeStep &step, con
   case DecodeStep::Bytes:
     return createBytesStage();
   case DecodeStep::WordPiece:
-    return std::make_unique<WordPieceStage>(step);
+  case DecodeStep::Ctc:
+  case DecodeStep::CleanUp:
+    return createTidyStage(step);
   case DecodeStep::Metaspace:
     return std::make_unique<MetaspaceStage>(step);
   case DecodeStep::BpeSuffix:
     return std::make_unique<BpeSuffixStage>(step);
-  case DecodeStep::Ctc:
-    return std::make_unique<CtcStage>(step);
   case DecodeStep::Replace:
     return std::make_unique<ReplaceStage>(step, *matcher);
   case DecodeStep::Fuse:

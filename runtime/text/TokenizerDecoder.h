@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace llmopt::text {
@@ -38,6 +39,24 @@ public:
 protected:
   void give(std::string_view text, bool begins = true, bool ends = true) { next_->take({text, begins, ends}); }
   DecodeStage *next_ = nullptr;
+};
+
+/// Stages that look at whole tokens: parts are collected first.
+class TokenStage : public DecodeStage {
+public:
+  void take(const Fragment &fragment) final {
+    if (fragment.begins && fragment.ends)
+      return token(fragment.text);
+    parts_ += fragment.text;
+    if (fragment.ends)
+      token(std::exchange(parts_, {}));
+  }
+
+protected:
+  virtual void token(std::string_view text) = 0;
+
+private:
+  std::string parts_;
 };
 
 /// What the stages share: made once for a tokenizer.
@@ -76,6 +95,10 @@ std::unique_ptr<DecodeStage> createDecodeStage(const tokenizer::DecodeStep &step
 std::unique_ptr<DecodeStage> createBytesStage();
 std::unique_ptr<DecodeStage> createByteFallbackStage(bool eager);
 std::unique_ptr<DecodeStage> createSentencePieceStage(const tokenizer::DecodeStep &step);
+/// The stages that know of English punctuation.
+std::unique_ptr<DecodeStage> createTidyStage(const tokenizer::DecodeStep &step);
+
+std::string replaceAll(std::string_view text, std::string_view what, std::string_view by);
 
 } // namespace llmopt::text
 

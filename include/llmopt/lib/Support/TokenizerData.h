@@ -125,6 +125,7 @@ struct DecodeStep {
     ByteFallback,  ///< tokens "<0x41>" to bytes
     JoinSpaces,    ///< a space between tokens
     SentencePiece, ///< as SentencePiece decodes; `flag`: one space at the start is dropped, `flag2`: all of them
+    CleanUp,       ///< no space before English punctuation and contractions, in the text as a whole
   };
   Op op = Fuse;
   bool flag = false, flag2 = false;
