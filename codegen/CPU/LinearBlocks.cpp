@@ -218,6 +218,8 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
   TileOperands in = tileOperands(b_, context_, linear);
   in.depth = blockDepth(k0);
   in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
+  if (context_.target.vectorRegisters >= 32)
+    in.unroll = 2; // tiles are large: LLVM's scheduler spills in longer loops
   Value firstRow = rowTiles_.firstRow(rowTile);
   if (plan_.pack) {
     Value local = b_.sub(firstRow, rows.firstRow);

@@ -43,35 +43,35 @@ void LinearEpilogue::addAccess(Value value) {
     addAccess(operand);
 }
 
-/// Element offset of a result row's first column in a tensor of shape `dims` that broadcasts to the result.
-Value LinearEpilogue::rowOffset(Value row, ArrayRef<SymExpr> dims) {
-  ArrayRef<SymExpr> own = dims.empty() ? dims : dims.drop_back();
+Value cpu::broadcastOffset(KernelBuilder &b, Value index, ArrayRef<SymExpr> leading, ArrayRef<SymExpr> own, Value stride) {
   if (llvm::all_of(own, [](SymExpr dim) { return dim.isConstant(1); }))
-    return b_.index(0);
-  Value stride = b_.dim(dims.back());
-  if (own.size() == leading_.size() && std::equal(own.begin(), own.end(), leading_.begin()))
-    return b_.mul(row, stride);
-  // Takes the row's number apart, from the innermost dimension outwards.
-  Value rest = row, offset = b_.index(0);
-  for (size_t i = 0; i < own.size() && i < leading_.size(); ++i) {
-    SymExpr size = leading_[leading_.size() - 1 - i], mine = own[own.size() - 1 - i];
-    bool outermost = i + 1 == leading_.size();
-    Value place = outermost ? rest : b_.mod(rest, b_.dim(size));
-    rest = outermost ? rest : b_.floorDiv(rest, b_.dim(size));
+    return b.index(0);
+  if (own.size() == leading.size() && std::equal(own.begin(), own.end(), leading.begin()))
+    return b.mul(index, stride);
+  // Takes the index apart, from the innermost dimension outwards.
+  Value rest = index, offset = b.index(0);
+  for (size_t i = 0; i < own.size() && i < leading.size(); ++i) {
+    SymExpr size = leading[leading.size() - 1 - i], mine = own[own.size() - 1 - i];
+    bool outermost = i + 1 == leading.size();
+    Value place = outermost ? rest : b.mod(rest, b.dim(size));
+    rest = outermost ? rest : b.floorDiv(rest, b.dim(size));
     if (mine.isConstant(1))
       continue;
     if (!(mine == size))
-      place = b_.select(b_.equal(b_.dim(mine), b_.index(1)), b_.index(0), place);
-    offset = b_.add(offset, b_.mul(place, stride));
-    stride = b_.mul(stride, b_.dim(mine));
+      place = b.select(b.equal(b.dim(mine), b.index(1)), b.index(0), place);
+    offset = b.add(offset, b.mul(place, stride));
+    stride = b.mul(stride, b.dim(mine));
   }
   return offset;
 }
 
 LinearEpilogue::Row LinearEpilogue::startRow(Value row) {
   Row result;
-  for (const Access &access : accesses_)
-    result.operands.push_back(rowOffset(row, shapes_.shapeOf(access.value).dims));
+  for (const Access &access : accesses_) {
+    ArrayRef<SymExpr> dims = shapes_.shapeOf(access.value).dims;
+    Value offset = dims.empty() ? b_.index(0) : broadcastOffset(b_, row, leading_, dims.drop_back(), b_.dim(dims.back()));
+    result.operands.push_back(offset);
+  }
   Value offset = b_.mul(row, b_.dim(columns_));
   result.outputs.assign(outputs_.size(), offset);
   return result;

@@ -14,6 +14,11 @@
 
 namespace llmopt::cpu {
 
+/// Offset of place `index` (flat over `leading`) in a tensor of dimensions `own` that broadcasts to them; one step of its
+/// innermost dimension is `stride` elements.
+mlir::Value broadcastOffset(KernelBuilder &b, mlir::Value index, llvm::ArrayRef<SymExpr> leading, llvm::ArrayRef<SymExpr> own,
+                            mlir::Value stride);
+
 class LinearEpilogue {
 public:
   /// `products`: the values that the accumulators stand for; `leading`: result dimensions before the last; `columns`: the last,
@@ -41,7 +46,6 @@ private:
   };
   void addAccess(mlir::Value value);
   Row startRow(mlir::Value row);
-  mlir::Value rowOffset(mlir::Value row, llvm::ArrayRef<SymExpr> dims);
   void emitVector(const Row &row, mlir::Value column, mlir::ValueRange products, mlir::Value count);
   mlir::Value evaluate(mlir::Value value, llvm::DenseMap<mlir::Value, mlir::Value> &known, const Row &row, mlir::Value column,
                        mlir::Value count);
