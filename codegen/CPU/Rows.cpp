@@ -28,8 +28,14 @@ public:
   RowCode(ElementEmitter &e, exec::KernelOp kernel, Operation *norm)
       : e(e), s(e.scopes), b(e.b), kernel(kernel), norm(norm), input(norm->getOperand(0)), type(registerType(e.elementType(input))) {}
 
-  /// Elements of scratch memory for one row.
-  bool needsScratch() { return isa<llm::SoftmaxOp>(norm) || !inMemory(); }
+  /// Rows of scratch memory: the input, unless it lies in memory, and the powers of a softmax, which may take the input's
+  /// place if nothing else reads that.
+  int64_t scratchRows() {
+    bool softmax = isa<llm::SoftmaxOp>(norm);
+    if (inMemory())
+      return softmax;
+    return softmax && !input.hasOneUse() ? 2 : 1;
+  }
 
   /// One row over the last axis; `outer` are the other coordinates.
   void row(const ElementEmitter::Coordinates &outer) {
@@ -93,11 +99,14 @@ private:
 
   //===--- passes over a row ------------------------------------------------===//
 
-  void keep(Index column, Value value) { b.store(e.matchLanes(value, !column.uniform()), b.scratch(), s.scalar(column)); }
-  Value kept(Index column) {
+  /// Offset in scratch memory of an element of the given row.
+  Value slot(Index column, int64_t row) { return row ? b.add(s.scalar(column), size) : s.scalar(column); }
+  void keep(Index column, Value value, int64_t row = 0) { b.store(e.matchLanes(value, !column.uniform()), b.scratch(), slot(column, row)); }
+  Value kept(Index column, int64_t row = 0) {
     Type wanted = column.uniform() ? type : Type(b.vec(s.lanes, type));
-    return b.load(wanted, b.scratch(), s.scalar(column));
+    return b.load(wanted, b.scratch(), slot(column, row));
   }
+  int64_t powersRow() { return scratchRows() - 1; }
 
   /// The first pass: reduces term(x) over the row, keeping x.
   Value firstPass(llm::ReduceKind kind, function_ref<Value(Value)> term) {
@@ -124,7 +133,7 @@ private:
       e.override(norm->getResult(0), [&](ElementEmitter::At coordinates) {
         const Index &column = coordinates.back();
         bool softmax = isa<llm::SoftmaxOp>(norm);
-        return result(column, softmax ? kept(column) : e.matchLanes(e.element(input, coordinates), !column.uniform()));
+        return result(column, softmax ? kept(column, powersRow()) : e.matchLanes(e.element(input, coordinates), !column.uniform()));
       });
       storeResults(at(i));
     });
@@ -192,7 +201,7 @@ private:
     Value most = firstPass(llm::ReduceKind::max, [&](Value x) { return x; });
     Value sum = laterPass(llm::ReduceKind::sum, [&](Index i, Value x) {
       Value power = exponential(x, lanesLike(most, x));
-      keep(i, power); // in the input's place, which nobody needs any more
+      keep(i, power, powersRow());
       return power;
     });
     Value factor = b.fdiv(b.constant(type, 1.0), sum);
@@ -215,10 +224,6 @@ std::string misfit(exec::KernelOp kernel, Operation *norm, ShapeAnalysis &shapes
   for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
     if (!llvm::equal(shapes.shapeOf(peelViews(yielded)).dims, shape.dims))
       return "a result has another shape than the normalization";
-  // The kept input of a softmax makes room for the powers.
-  if (isa<llm::SoftmaxOp>(norm) && llvm::count_if(norm->getOperand(0).getUsers(), [](Operation *) { return true; }) > 1 &&
-      norm->getOperand(0).getDefiningOp())
-    return "the input of a softmax is computed in the kernel and used twice";
   return "";
 }
 
@@ -273,8 +278,8 @@ Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &conte
   expandHalfConversions(context.module, context.target);
   LoweredKernel lowered;
   SymExpr scratch;
-  if (alongRows && code.needsScratch())
-    scratch = symbols.mul(width, symbols.constant(e.elementType(norm->getResult(0)).isF64() ? 8 : 4));
+  if (int64_t rowsKept = alongRows ? code.scratchRows() : 0)
+    scratch = symbols.mul(width, symbols.constant(rowsKept * (e.elementType(norm->getResult(0)).isF64() ? 8 : 4)));
   lowered.variants.push_back({context.symbol, 0, units, scratch});
   lowered.dims.assign(b.dims().begin(), b.dims().end());
   addCosts(kernel, context.shapes, lowered);

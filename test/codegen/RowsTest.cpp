@@ -75,6 +75,15 @@ TEST(Rows, Softmax) {
   }
 }
 
+TEST(Rows, SoftmaxWhoseInputIsAResultToo) {
+  for (int64_t d : kWidths) {
+    std::string size = std::to_string(d), x = "tensor<?x" + size + "xf32>";
+    KernelText text{.family = "rows", .operands = {{"f32", {"n", size}}, {"f32", {}}}, .results = {x, x}, .body =
+      "%r1 = llm.mul %0, %1 : " + x + ", tensor<f32> -> " + x + "\n%r0 = llm.softmax %r1 {axis = 1} : " + x};
+    checkAgainstInterpreter(text, {floats({5, d}), tensorOf(DType::F32, {}, {7})}, {{"n", 5}}, 1e-5, 1e-7);
+  }
+}
+
 TEST(Rows, SoftmaxOfMaskedAndDouble) {
   KernelText text{.family = "rows", .operands = {{"f32", {"2", "5"}}}, .results = {"tensor<2x5xf32>"}, .body = "%r0 = llm.softmax %0 {axis = 1} : tensor<2x5xf32>"};
   checkAgainstInterpreter(text, {tensorOf(DType::F32, {2, 5}, {-INFINITY, 1, 2, -INFINITY, 300, -1e30, -1e30, -1e30, 5, -INFINITY})}, {}, 1e-5, 1e-7);
