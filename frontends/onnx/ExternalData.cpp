@@ -64,6 +64,7 @@ Result<std::shared_ptr<const MappedFile>> ExternalFiles::open(const std::string 
     auto opened = MappedFile::openBeneath(folder_, location);
     if (!opened) {
       Error error = opened.error();
+      error.message = "external data file '" + location + "': " + error.message;
       error.notes.push_back("needed by " + context);
       return Status(std::move(error));
     }

@@ -14,8 +14,6 @@ using namespace mlir;
 
 namespace llmopt::onnx {
 
-/// Functions that call functions, on the native stack.
-static constexpr int kMaxCallDepth = 64;
 /// Tensors up to this many elements are constants of the IR, larger ones weights; integers may be shapes and indices.
 static constexpr int64_t kMaxConstant = 1024, kMaxIntegerConstant = 65536;
 
@@ -132,7 +130,7 @@ Status Importer::enterGraph(const GraphProto &graph, Scope &scope) {
 Status Importer::importNodes(const NodeList &nodes, const llvm::StringSet<> &given, Scope &scope) {
   importedNodes_ += nodes.size();
   if (importedNodes_ > kMaxNodes)
-    return limitExceeded(kFunction, "the model has more than " + std::to_string(kMaxNodes) + " nodes once functions are inlined", path_);
+    return tooManyNodes();
   LLMOPT_ASSIGN(auto order, orderNodes(nodes, given, [&](llvm::StringRef name) { return isVisible(name, scope); }, path_));
   for (int index : order)
     LLMOPT_RETURN_IF_ERROR(importNode(nodes[index], index, scope));
@@ -171,18 +169,18 @@ Status Importer::importNode(const NodeProto &proto, int index, Scope &scope) {
   emit_.loc = NameLoc::get(StringAttr::get(&context_, replaceInvalidUtf8(label)), position);
 
   AttributeMap attributes = resolveAttributes(proto, scope);
-  auto function = functions_.find({domain, proto.op_type(), proto.overload()});
-  if (function != functions_.end() && !poisoned && !emit_.failed())
-    return callFunction(*function->second, proto, inputs, std::move(attributes), index, scope);
+  const FunctionProto *function = findFunction(proto);
+  if (function && !poisoned && !emit_.failed())
+    return callFunction(*function, proto, inputs, std::move(attributes), index, scope);
 
   int64_t opset = opsetOf(domain, scope);
   std::string reason;
   Handler handler = nullptr;
-  if (!proto.overload().empty() && function == functions_.end())
+  if (!proto.overload().empty() && !function)
     reason = "overload '" + replaceInvalidUtf8(proto.overload()) + "' is not a function of this model";
   else
     handler = findHandler(domain, proto.op_type(), opset, reason);
-  if (function == functions_.end() && !handler)
+  if (!function && !handler)
     emit_.unsupported(reason);
   if (handler && !poisoned && !emit_.failed()) {
     Node node(*this, emit_, proto, opset, std::move(inputs), std::move(attributes));
@@ -262,54 +260,8 @@ bool Importer::hasUnknownShape(Operation *before, ArrayRef<Value> outputs) {
 }
 
 //===----------------------------------------------------------------------===//
-// Functions and subgraphs
+// Subgraphs
 //===----------------------------------------------------------------------===//
-
-Status Importer::callFunction(const FunctionProto &function, const NodeProto &call, ArrayRef<Value> inputs, AttributeMap attributes,
-                              int index, Scope &scope) {
-  for (size_t i = 0; i < callStack_.size(); ++i)
-    if (callStack_[i] == &function) {
-      std::string cycle;
-      for (; i < callStack_.size(); ++i)
-        cycle += replaceInvalidUtf8(callStack_[i]->name()) + "->";
-      return badInput(kFunction, "functions call each other in a cycle: " + cycle + replaceInvalidUtf8(function.name()), path_);
-    }
-  if (callStack_.size() >= kMaxCallDepth)
-    return limitExceeded(kFunction, "function calls are nested deeper than " + std::to_string(kMaxCallDepth), path_);
-  if (inputs.size() > size_t(function.input_size()) || call.output_size() > function.output_size())
-    return badInput(kFunction, describeNode(call, index) + " has " + std::to_string(inputs.size()) + " inputs and " +
-                                   std::to_string(call.output_size()) + " outputs, the function has " +
-                                   std::to_string(function.input_size()) + " and " + std::to_string(function.output_size()), path_);
-  for (const AttributeProto &byDefault : function.attribute_proto())
-    attributes.try_emplace(byDefault.name(), &byDefault);
-
-  Scope inner;
-  inner.opsets = &functionOpsets_[&function];
-  inner.bindings = &attributes;
-  inner.prefix = scope.prefix + (call.name().empty() ? call.op_type() + "#" + std::to_string(index) : call.name()) + "/";
-  inner.depth = scope.depth;
-  llvm::StringSet<> given;
-  for (int i = 0; i < function.input_size(); ++i) {
-    inner.values[function.input(i)] = {size_t(i) < inputs.size() ? inputs[i] : Value(), false};
-    given.insert(function.input(i));
-  }
-  for (const auto &info : function.value_info())
-    inner.declared[info.name()] = &info.type();
-  callStack_.push_back(&function);
-  Status status = importNodes(function.node(), given, inner);
-  callStack_.pop_back();
-  LLMOPT_RETURN_IF_ERROR(status);
-  for (int i = 0; i < call.output_size(); ++i) {
-    if (call.output(i).empty())
-      continue;
-    Named *value = lookup(function.output(i), inner);
-    if (!value)
-      return badInput(kFunction, "function '" + replaceInvalidUtf8(function.name()) + "' does not define its output '" +
-                                     replaceInvalidUtf8(function.output(i)) + "'", path_);
-    scope.values[call.output(i)] = *value;
-  }
-  return {};
-}
 
 std::optional<llvm::SmallVector<Value>> Importer::importSubgraph(const GraphProto &graph, ArrayRef<Value> inputs) {
   Scope inner;

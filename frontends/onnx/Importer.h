@@ -58,7 +58,6 @@ private:
 
   // Model.cpp
   Status readOpsets(const google::protobuf::RepeatedPtrField<OperatorSetIdProto> &imports, OpsetMap &opsets, const std::string &context);
-  Status indexFunctions();
   Status importInputs(mlir::func::FuncOp function, Scope &scope);
   void importOutputs(mlir::func::FuncOp function, Scope &scope);
   Json describeModel() const;
@@ -66,12 +65,19 @@ private:
   Result<mlir::Attribute> dimAttribute(const TensorShapeProto::Dimension &dim, const std::string &fallback);
   std::string dimText(const std::string &name);
 
+  // Functions.cpp
+  Status indexFunctions();
+  const FunctionProto *findFunction(const NodeProto &node) const;
+  Status measureFunction(const FunctionProto &function, std::vector<const FunctionProto *> &callers);
+  Status measureNodes(const NodeList &nodes, int64_t &total, std::vector<const FunctionProto *> *callers);
+  Status tooManyNodes() const;
+  Status callFunction(const FunctionProto &function, const NodeProto &call, ArrayRef<Value> inputs, AttributeMap attributes,
+                      int index, Scope &scope);
+
   // Importer.cpp
   Status enterGraph(const GraphProto &graph, Scope &scope);
   Status importNodes(const NodeList &nodes, const llvm::StringSet<> &given, Scope &scope);
   Status importNode(const NodeProto &proto, int index, Scope &scope);
-  Status callFunction(const FunctionProto &function, const NodeProto &call, ArrayRef<Value> inputs, AttributeMap attributes,
-                      int index, Scope &scope);
   Status runHandler(Handler handler, Node &node, const std::string &name);
   AttributeMap resolveAttributes(const NodeProto &proto, const Scope &scope);
   Named *lookup(llvm::StringRef name, Scope &scope);
@@ -95,7 +101,7 @@ private:
 
   std::map<FunctionKey, const FunctionProto *> functions_;
   std::map<const FunctionProto *, OpsetMap> functionOpsets_;
-  std::vector<const FunctionProto *> callStack_;
+  std::map<const FunctionProto *, int64_t> functionSizes_; ///< nodes after inlining
   OpsetMap modelOpsets_;
   llvm::StringSet<> dimNames_;     ///< dimension names that stand alone somewhere among the inputs
   llvm::StringSet<> fixedDimsSeen_;

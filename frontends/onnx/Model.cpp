@@ -77,20 +77,6 @@ Status Importer::readOpsets(const google::protobuf::RepeatedPtrField<OperatorSet
   return {};
 }
 
-Status Importer::indexFunctions() {
-  for (const FunctionProto &function : model_->functions()) {
-    std::string name = "function '" + replaceInvalidUtf8(function.name()) + "'";
-    FunctionKey key{normalDomain(function.domain()).str(), function.name(), function.overload()};
-    if (!functions_.try_emplace(key, &function).second)
-      return badInput(kFunction, name + " is there twice", path_);
-    OpsetMap &opsets = functionOpsets_[&function];
-    LLMOPT_RETURN_IF_ERROR(readOpsets(function.opset_import(), opsets, path_ + ", " + name));
-    for (const auto &[domain, version] : modelOpsets_) // a body may leave out what the model imports
-      opsets.try_emplace(domain, version);
-  }
-  return {};
-}
-
 //===----------------------------------------------------------------------===//
 // Dimensions
 //===----------------------------------------------------------------------===//

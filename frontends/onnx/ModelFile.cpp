@@ -10,8 +10,12 @@
 #include "onnx.pb.h"
 
 #include <climits>
+#include <google/protobuf/io/coded_stream.h>
 
 namespace llmopt::onnx {
+
+/// A subgraph is three messages (node, attribute, graph); its nodes hold a few more.
+static constexpr int kMaxMessageDepth = 3 * kMaxSubgraphDepth + 12;
 
 Result<std::shared_ptr<const ModelProto>> parseModel(std::span<const std::byte> bytes, const std::string &path) {
   if (bytes.empty())
@@ -20,8 +24,11 @@ Result<std::shared_ptr<const ModelProto>> parseModel(std::span<const std::byte> 
     return badInput(kBadFile, "the file has " + std::to_string(bytes.size()) +
                                   " bytes and a protobuf holds at most 2147483647; use external data", path);
   auto model = std::make_shared<ModelProto>();
-  if (!model->ParseFromArray(bytes.data(), int(bytes.size()))) {
-    auto fault = findWireFault(bytes);
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t *>(bytes.data()), int(bytes.size()));
+  stream.SetRecursionLimit(kMaxMessageDepth);
+  bool parsed = model->ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
+  auto fault = findWireFault(bytes);
+  if (!parsed || (fault && fault->tooDeep)) {
     if (fault && fault->tooDeep)
       return badInput(kNesting, "subgraph nesting exceeds " + std::to_string(kMaxSubgraphDepth), path);
     return badInput(kBadFile, "truncated or corrupt protobuf at byte " + std::to_string(fault ? fault->offset : 0) +
