@@ -131,7 +131,8 @@ public:
       int32_t id;
     };
     std::vector<Part> parts;
-    // User-defined symbols win over everything else.
+    // User-defined symbols win over everything else. Sums are compared in double and kept in float, as in SentencePiece
+    // 0.1; version 0.2 compares in float, and so may choose another of two ways that are equally good.
     auto scoreOf = [&](int32_t id, size_t length) -> double {
       if (typeOf(id) == PieceType::UserDefined)
         return double(float(length) * greatest_) - 0.1;

@@ -48,6 +48,9 @@ class HuggingFace:
     def decode(self, ids, skip):
         return self.tokenizer.decode(ids, skip_special_tokens=skip)
 
+    def as_good(self, ids, others):
+        return False
+
 
 class SentencePiece:
     """The library, on a .model."""
@@ -62,6 +65,12 @@ class SentencePiece:
 
     def decode(self, ids, skip):
         return self.processor.decode(ids)
+
+    def as_good(self, ids, others):
+        """Whether two ways to write a text score the same; versions of the library differ in which they take."""
+        same_text = self.processor.decode(ids) == self.processor.decode(others)
+        scores = [sum(map(self.processor.get_score, way)) for way in (ids, others)]
+        return same_text and abs(scores[0] - scores[1]) < 1e-4 * len(ids)
 
 
 def cases(library, rng, lines):
@@ -94,7 +103,8 @@ def compare(cli, name, path, library, rng, lines):
     answers = ask(cli, path, requests)
     streams = [(r, e) for r, e in zip(requests, expected) if "decode" in r]
     streamed = ask(cli, path, [{"stream": r["decode"], "skip": r["skip"]} for r, _ in streams])
-    wrong = [(r, e, a) for r, e, a in zip(requests, expected, answers) if e != a]
+    wrong = [(r, e, a) for r, e, a in zip(requests, expected, answers)
+             if e != a and not ("text" in r and library.as_good(e, a))]
     for (request, expect), answer in zip(streams, streamed):
         # A damaged run of byte tokens may show characters that were complete before the damage.
         if answer != expect and "\ufffd" not in expect:

@@ -31,7 +31,7 @@ SPACES = [" "] * 12 + ["  ", "   ", "\n", "\n\n", "\t", "\r\n", " \n ", "\u00a0"
 WORDS = """the of and to in that I'm don't we've it's YOU'LL he'd They're 's 'S can't hello World tokenizer GPT-2 x86_64
 antidisestablishmentarianism 2024 3.14159 1,000,000 007 ½ ②③ naïve café Ångström straße İstanbul ΣΊΣΥΦΟΣ ﬁnance ﬀ Ⅷ
 привет мир शुभ नमस्ते สวัสดี 你好世界 東京タワー こんにちは 안녕하세요 مرحبا שלום ﷺ Việt Nam e\u0301le\u0300ve 각 ㍿ ｆｕｌｌ ✓ ™ 'ſ 'K
-👍🏽 👩‍👩‍👧‍👦 🇩🇪🇫🇷 🏳️‍🌈 ❤️ 🦙 <s> </s> <unk> [CLS] [MASK] <|end|> <|endoftext|> <0x41> ▁ ▁the </w> ##ing <tag> <TAG> tag
+👍🏽 👩‍👩‍👧‍👦 🇩🇪🇫🇷 🏳️‍🌈 ❤️ 🦙 <s> </s> <unk> [CLS] [MASK] <|end|> <|endoftext|> <0x41> ▁ ▁the </w> ##ing <tag> <TAG> tag TAGS tags
 def f(x): return x**2 ## // /* */ != == <= => {} [] "quoted" 'single' `code` $100 50% #tag @user a@b.co http://x.y/z?q=1
 """.split()
 
@@ -209,7 +209,7 @@ def pre_tokenizer_zoo():
 def add_tokens(tokenizer, spaces=True):
     tokenizer.add_special_tokens([AddedToken("<s>", special=True), AddedToken("<|end|>", rstrip=True, special=True),
                                   AddedToken("[MASK]", lstrip=True, special=True), AddedToken("<|endoftext|>", special=True)])
-    tokenizer.add_tokens([AddedToken("tag", single_word=True), AddedToken("TAG", normalized=True), "<|en",
+    tokenizer.add_tokens([AddedToken("tag", single_word=True), AddedToken("TAGS", normalized=True), "<|en",
                           AddedToken("the", normalized=False, single_word=True, lstrip=True, rstrip=True), "hello World"])
     if spaces:  # the library never ends where a normalizer leaves nothing of a token
         tokenizer.add_tokens(["   "])
