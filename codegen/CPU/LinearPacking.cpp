@@ -39,9 +39,10 @@ Values transpose8(KernelBuilder &b, ValueRange rows) {
   return columns;
 }
 
-/// `height` rows of `length` inputs at `from` (row distance `stride`) to `to` as [k][row]. The surplus lanes of a store are
-/// overwritten by the next one.
-void packTile(KernelBuilder &b, int64_t height, int64_t stride, Value length, int64_t lengthMultiple, Value from, Value to) {
+} // namespace
+
+// The surplus lanes of a store are overwritten by the next one.
+void cpu::packTile(KernelBuilder &b, int64_t height, int64_t stride, Value length, int64_t lengthMultiple, Value from, Value to) {
   VectorType eight = b.vec(8, b.f32());
   Value whole = lengthMultiple % 8 == 0 ? length : b.sub(length, b.mod(length, b.index(8)));
   b.forLoop(b.index(0), whole, 8, [&](Value k) {
@@ -65,8 +66,6 @@ void packTile(KernelBuilder &b, int64_t height, int64_t stride, Value length, in
       b.store(b.load(b.f32(), source, b.index(row * stride)), target, b.index(row));
   });
 }
-
-} // namespace
 
 void cpu::packRows(KernelBuilder &b, const RowPacking &packing, const RowTiles &tiles, Value first, Value last, Value input,
                    Value packed) {

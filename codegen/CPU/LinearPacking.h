@@ -20,6 +20,11 @@ struct RowPacking {
 void packRows(KernelBuilder &b, const RowPacking &packing, const RowTiles &tiles, mlir::Value first, mlir::Value last,
               mlir::Value input, mlir::Value packed);
 
+/// Copies `height` rows of `length` floats (row distance `stride`) to `to` as [k][row]; `lengthMultiple` divides `length`.
+/// Writes up to 8 elements behind the end unless `height` is a multiple of 8.
+void packTile(KernelBuilder &b, int64_t height, int64_t stride, mlir::Value length, int64_t lengthMultiple, mlir::Value from,
+              mlir::Value to);
+
 } // namespace llmopt::cpu
 
 #endif // LLMOPT_CODEGEN_CPU_LINEARPACKING_H

@@ -1,0 +1,210 @@
+//===- AttentionDense.cpp - attention over padded batches -----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Keys and values lie row by row, so each block of 64 keys is first copied into panels (keys transposed), which the rows of a
+// tile of queries then share.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/AttentionDense.h"
+
+#include "codegen/CPU/AttentionRope.h"
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/CPU/LinearPacking.h"
+#include "codegen/CPU/MathApproximation.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+using Values = KernelBuilder::Values;
+constexpr int64_t kKeys = AttentionShape::kKeys;
+
+class DenseWriter {
+public:
+  DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols);
+  void unit(Value unit);
+  int64_t scratchBytes() const { return (coreAt_ + AttentionCore::scratchElements(shape_)) * 4; }
+
+private:
+  void startRow(Value batch, Value head, Value token, Value row);
+  void packBlock(Value keys, Value values, Value key, Value count);
+  void setRules();
+  Value masked(Value scores, Value offset, Value key, Value count);
+  Value maskElements(Value offset, Value key, Value count);
+  Value part(int64_t offset) { return b_.address(b_.scratch(), b_.index(offset), b_.f32()); }
+  Value fact(Value row) { return b_.address(part(factsAt_), row, b_.i64()); }
+  Value base(Value argument) { return b_.buffer(bindingOf(argument)); }
+  /// The last key (exclusive) that query `token` sees, and the first.
+  Value high(Value token);
+  Value low(Value token);
+
+  KernelBuilder &b_;
+  const DenseProblem &problem_;
+  SymContext &symbols_;
+  llm::AttentionOp op_;
+  AttentionShape shape_;
+  int64_t keysAt_ = 0, valuesAt_, factsAt_, coreAt_;
+  AttentionCore core_;
+  Value queries_, keys_;
+};
+
+DenseWriter::DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols)
+    : b_(b), problem_(problem), symbols_(symbols), op_(problem.op),
+      shape_(AttentionShape::forTarget(problem.keySize, problem.valueSize, problem.tileTokens() * problem.group(), target.vectorBits,
+                                       target.vectorRegisters >= 32)),
+      valuesAt_(kKeys * shape_.keySize), factsAt_(valuesAt_ + shape_.valuePanels() * kKeys * 16),
+      coreAt_(factsAt_ + (2 * shape_.maxRows + 15) / 16 * 16), core_(b, shape_, b.address(b.scratch(), b.index(coreAt_), b.f32())),
+      queries_(b.dim(problem.queries)), keys_(b.dim(problem.keys)) {
+  setRules();
+}
+
+//===----------------------------------------------------------------------===//
+// Scores
+//===----------------------------------------------------------------------===//
+
+Value DenseWriter::high(Value token) {
+  if (!op_.getCausal())
+    return keys_;
+  Value seen = b_.add(b_.add(token, b_.sub(keys_, queries_)), 1);
+  return b_.max(b_.min(seen, keys_), b_.index(0));
+}
+
+Value DenseWriter::low(Value token) {
+  int64_t window = int64_t(op_.getWindow());
+  if (window <= 0)
+    return b_.index(0);
+  return b_.max(b_.add(b_.add(token, b_.sub(keys_, queries_)), 1 - window), b_.index(0));
+}
+
+/// Mask elements of keys [key, key + lanes), of which `count` exist.
+Value DenseWriter::maskElements(Value offset, Value key, Value count) {
+  Type element = getElementTypeOrSelf(problem_.mask.getType());
+  VectorType type = b_.vec(shape_.lanes, registerType(element));
+  if (problem_.maskDims.empty() || problem_.maskDims.back().isConstant(1))
+    return b_.splat(loadElements(b_, element, 0, base(problem_.mask), offset), type);
+  Value place = b_.add(offset, key);
+  return b_.ifThen(
+      b_.less(count, b_.index(shape_.lanes)), TypeRange{type},
+      [&] { return Values{loadElements(b_, element, shape_.lanes, base(problem_.mask), place, b_.max(count, b_.index(0)))}; },
+      [&] { return Values{loadElements(b_, element, shape_.lanes, base(problem_.mask), place)}; })[0];
+}
+
+// A float mask is added; its lowest finite values stay finite in base 2, so that a row of nothing but them is even, as the
+// operation's definition has it. Minus infinity and false hide a key.
+Value DenseWriter::masked(Value scores, Value offset, Value key, Value count) {
+  Value mask = maskElements(offset, key, count), hidden = b_.constant(scores.getType(), -INFINITY);
+  if (getElementTypeOrSelf(mask.getType()).isInteger(1))
+    return b_.select(mask, scores, hidden);
+  if (getElementTypeOrSelf(mask.getType()).isF64())
+    mask = arith::TruncFOp::create(b_.ops(), b_.loc(), scores.getType(), mask);
+  Value bounded = b_.fmax(mask, b_.constant(scores.getType(), -2e38));
+  Value sum = b_.fma(bounded, b_.constant(scores.getType(), kLog2E), scores);
+  Value isHidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, mask, hidden);
+  return b_.select(isHidden, hidden, sum);
+}
+
+void DenseWriter::setRules() {
+  double cap = op_.getSoftcap().convertToDouble();
+  if (cap <= 0 && !problem_.mask)
+    return;
+  core_.loadRow = [this](Value row) { return Values{b_.load(b_.i64(), fact(row), b_.index(0))}; };
+  core_.adjust = [this, cap](Value scores, ValueRange row, Value key, Value count) {
+    if (cap > 0)
+      scores = b_.fmul(emitMath(b_, ScalarFunctionId::Tanh, scores), b_.constant(scores.getType(), cap * kLog2E));
+    return problem_.mask ? masked(scores, row[0], key, count) : scores;
+  };
+}
+
+//===----------------------------------------------------------------------===//
+// Work units
+//===----------------------------------------------------------------------===//
+
+void DenseWriter::startRow(Value batch, Value head, Value token, Value row) {
+  double cap = op_.getSoftcap().convertToDouble(), scale = op_.getScale().convertToDouble();
+  Value index = b_.add(b_.mul(b_.add(b_.mul(batch, problem_.heads), head), queries_), token);
+  HeadCopier copier(b_, {}, shape_.keySize, shape_.lanes, b_.scratch());
+  Value from = b_.address(base(problem_.query), b_.mul(index, shape_.keySize), b_.f32());
+  copier.copy(from, core_.query(row), cap > 0 ? scale / cap : scale * kLog2E);
+  core_.startRow(row, low(token), high(token));
+  if (!problem_.mask || problem_.maskDims.empty()) {
+    b_.store(b_.index(0), fact(row), b_.index(0));
+    return;
+  }
+  SymExpr leading[] = {problem_.batch, symbols_.constant(problem_.heads), problem_.queries};
+  ArrayRef<SymExpr> own = ArrayRef(problem_.maskDims).drop_back();
+  b_.store(broadcastOffset(b_, index, leading, own, b_.dim(problem_.maskDims.back())), fact(row), b_.index(0));
+}
+
+/// Copies `count` keys and values, which begin at the given addresses, into panels.
+void DenseWriter::packBlock(Value keys, Value values, Value key, Value count) {
+  int64_t keySize = shape_.keySize, valueSize = shape_.valueSize, whole = valueSize / 16 * 16;
+  Value keyRows = b_.address(keys, b_.mul(key, keySize), b_.f32()), valueRows = b_.address(values, b_.mul(key, valueSize), b_.f32());
+  Value panels = b_.mul(b_.floorDiv(count, 16), 16);
+  b_.forLoop(b_.index(0), panels, 16, [&](Value first) {
+    Value place = b_.mul(first, keySize);
+    packTile(b_, 16, keySize, b_.index(keySize), keySize, b_.address(keyRows, place, b_.f32()),
+             b_.address(part(keysAt_), place, b_.f32()));
+  });
+  b_.forLoop(panels, count, 1, [&](Value row) {
+    Value column = b_.add(b_.mul(panels, keySize), b_.sub(row, panels));
+    b_.forLoop(b_.index(0), b_.index(keySize), 1, [&](Value i) {
+      b_.store(b_.load(b_.f32(), keyRows, b_.add(b_.mul(row, keySize), i)), part(keysAt_), b_.add(column, b_.mul(i, 16)));
+    });
+  });
+  b_.forLoop(b_.index(0), count, 1, [&](Value row) {
+    Value from = b_.address(valueRows, b_.mul(row, valueSize), b_.f32());
+    Value to = b_.address(part(valuesAt_), b_.mul(row, 16), b_.f32());
+    VectorType type = b_.vec(16, b_.f32());
+    b_.forLoop(b_.index(0), b_.index(whole), 16, [&](Value i) { b_.store(b_.load(type, from, i), to, b_.mul(i, kKeys)); });
+    b_.forLoop(b_.index(whole), b_.index(valueSize), 1, [&](Value i) {
+      b_.store(b_.load(b_.f32(), from, i), to, b_.add(b_.sub(i, b_.index(whole)), whole * kKeys));
+    });
+  });
+}
+
+void DenseWriter::unit(Value unit) {
+  int64_t tile = problem_.tileTokens(), group = problem_.group();
+  Value tiles = b_.floorDiv(b_.add(queries_, tile - 1), tile);
+  Value begin = b_.mul(b_.mod(unit, tiles), tile), rest = b_.floorDiv(unit, tiles);
+  Value kvHead = b_.mod(rest, problem_.kvHeads), batch = b_.floorDiv(rest, problem_.kvHeads);
+  Value tokens = b_.min(b_.sub(queries_, begin), b_.index(tile));
+  auto eachRow = [&](function_ref<void(Value token, Value head, Value row)> body) {
+    b_.forLoop(b_.index(0), tokens, 1, [&](Value token) {
+      b_.forLoop(b_.index(0), b_.index(group), 1, [&](Value i) {
+        body(b_.add(begin, token), b_.add(b_.mul(kvHead, group), i), b_.add(b_.mul(token, group), i));
+      });
+    });
+  };
+  eachRow([&](Value token, Value head, Value row) { startRow(batch, head, token, row); });
+  Value matrix = b_.mul(b_.add(b_.mul(batch, problem_.kvHeads), kvHead), keys_);
+  Value keys = b_.address(base(problem_.key), b_.mul(matrix, shape_.keySize), b_.f32());
+  Value values = b_.address(base(problem_.value), b_.mul(matrix, shape_.valueSize), b_.f32());
+  Value first = low(begin), last = high(b_.add(begin, b_.add(tokens, -1)));
+  b_.forLoop(b_.floorDiv(first, kKeys), b_.floorDiv(b_.add(last, kKeys - 1), kKeys), 1, [&](Value index) {
+    KeyBlock block{part(keysAt_), part(valuesAt_), b_.mul(index, kKeys), {}};
+    block.count = b_.min(b_.sub(last, block.key), b_.index(kKeys));
+    packBlock(keys, values, block.key, block.count);
+    core_.block(b_.mul(tokens, group), block);
+  });
+  eachRow([&](Value token, Value head, Value row) {
+    Value place = b_.add(b_.mul(b_.add(b_.mul(batch, problem_.heads), head), queries_), token);
+    core_.finishRow(row, b_.address(b_.buffer(problem_.output), b_.mul(place, shape_.valueSize), b_.f32()));
+  });
+}
+
+} // namespace
+
+int64_t cpu::emitDenseAttention(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols) {
+  DenseWriter writer(b, problem, target, symbols);
+  b.forEachUnit([&](Value unit) { writer.unit(unit); });
+  return writer.scratchBytes();
+}

@@ -1,0 +1,34 @@
+//===- AttentionDense.h - attention over padded batches ---------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_ATTENTIONDENSE_H
+#define LLMOPT_CODEGEN_CPU_ATTENTIONDENSE_H
+
+#include "codegen/CPU/AttentionCore.h"
+#include "codegen/CPU/KernelFamily.h"
+#include "llmopt/dialects/LLM/LLM.h"
+
+namespace llmopt::cpu {
+
+struct DenseProblem {
+  llm::AttentionOp op;
+  mlir::Value query, key, value, mask; ///< block arguments; mask may be null
+  unsigned output = 0;
+  SymExpr batch, queries, keys;        ///< B, S, T
+  int64_t heads = 0, kvHeads = 0, keySize = 0, valueSize = 0;
+  llvm::SmallVector<SymExpr, 4> maskDims;
+  int64_t group() const { return heads / kvHeads; }
+  /// Query tokens of one work unit, which has `group` rows each.
+  int64_t tileTokens() const { return std::max<int64_t>(1, 96 / group()); }
+};
+
+/// Writes the kernel; a work unit is a tile of query tokens with one key-value head of one batch entry. Returns the scratch
+/// bytes needed.
+int64_t emitDenseAttention(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols);
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_ATTENTIONDENSE_H

@@ -1,0 +1,166 @@
+//===- AttentionDenseTest.cpp - attention over batches against plain loops -===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "KernelHarness.h"
+
+#include <gtest/gtest.h>
+
+#include <cfloat>
+#include <cmath>
+
+namespace llmopt::cpu {
+Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &context);
+}
+
+using namespace llmopt;
+using namespace llmopt::test;
+
+namespace {
+
+std::string str(int64_t value) { return std::to_string(value); }
+
+enum class Mask { None, BoolFull, BoolKeys, FloatQueries, FloatLowest };
+
+struct Dense {
+  int64_t heads = 4, kvHeads = 2, keySize = 64, valueSize = 64;
+  bool causal = false;
+  int64_t window = 0;
+  double softcap = 0;
+  Mask mask = Mask::None;
+  double scale() const { return 1 / std::sqrt(double(keySize)); }
+  std::string text() const;
+  std::string maskDims() const {
+    switch (mask) {
+    case Mask::None:
+      return "";
+    case Mask::BoolFull:
+      return "?x" + str(heads) + "x?x?xi1";
+    case Mask::BoolKeys:
+      return "?x1x1x?xi1";
+    default:
+      return "1x1x?x?xf32";
+    }
+  }
+};
+
+std::string Dense::text() const {
+  auto type = [](int64_t heads, int64_t size) { return "tensor<?x" + str(heads) + "x?x" + str(size) + "xf32>"; };
+  auto names = [](int64_t heads, const char *rows, int64_t size) {
+    return " {llm.dims = [\"b\", " + str(heads) + ", \"" + rows + "\", " + str(size) + "]}";
+  };
+  std::string q = type(heads, keySize), k = type(kvHeads, keySize), v = type(kvHeads, valueSize), y = type(heads, valueSize);
+  std::string m = "tensor<" + maskDims() + ">", maskNames;
+  if (mask != Mask::None)
+    maskNames = mask == Mask::BoolFull ? "[\"b\", " + str(heads) + ", \"s\", \"t\"]" : mask == Mask::BoolKeys ? "[\"b\", 1, 1, \"t\"]" : "[1, 1, \"s\", \"t\"]";
+  bool with = mask != Mask::None;
+  return "func.func @f(%q: " + q + names(heads, "s", keySize) + ", %k: " + k + names(kvHeads, "t", keySize) + ", %v: " + v +
+         names(kvHeads, "t", valueSize) + (with ? ", %m: " + m + " {llm.dims = " + maskNames + "}" : "") + ") -> " + y +
+         " {\n %y = exec.kernel \"attention\"(%q, %k, %v" + (with ? ", %m" : "") + ") : (" + q + ", " + k + ", " + v + (with ? ", " + m : "") +
+         ") -> " + y + " {\n ^bb0(%a: " + q + ", %b: " + k + ", %c: " + v + (with ? ", %d: " + m : "") + "):\n %0 = llm.attention %a, %b, %c" +
+         (with ? " mask %d : " + m : "") + " {scale = " + std::to_string(scale()) + " : f32, window = " + str(window) + ", softcap = " +
+         std::to_string(softcap) + " : f32" + (causal ? ", causal" : "") + "} : " + q + ", " + k + ", " + v + " -> " + y +
+         "\n exec.yield %0 : " + y + "\n }\n return %y : " + y + "\n}";
+}
+
+struct Sizes {
+  int64_t batch, queries, keys;
+};
+
+/// What the mask does to a score: minus infinity hides the key.
+double maskAt(const Dense &d, const Buffer &mask, const Sizes &sizes, int64_t b, int64_t h, int64_t i, int64_t j) {
+  switch (d.mask) {
+  case Mask::None:
+    return 0;
+  case Mask::BoolFull:
+    return mask.data<uint8_t>()[((b * d.heads + h) * sizes.queries + i) * sizes.keys + j] ? 0 : -INFINITY;
+  case Mask::BoolKeys:
+    return mask.data<uint8_t>()[b * sizes.keys + j] ? 0 : -INFINITY;
+  default:
+    return mask.data()[i * sizes.keys + j];
+  }
+}
+
+Buffer makeMask(const Dense &d, const Sizes &sizes, std::mt19937 &random) {
+  bool full = d.mask == Mask::BoolFull;
+  if (full || d.mask == Mask::BoolKeys) {
+    Buffer mask(size_t(full ? sizes.batch * d.heads * sizes.queries * sizes.keys : sizes.batch * sizes.keys));
+    for (size_t i = 0; i < mask.bytes(); ++i)
+      mask.data<uint8_t>()[i] = random() % 3 != 0;
+    if (full) // a row that sees nothing
+      std::fill_n(mask.data<uint8_t>(), sizes.keys, uint8_t(0));
+    return mask;
+  }
+  Buffer mask = randomFloats(random, size_t(sizes.queries * sizes.keys));
+  for (int64_t i = 0; i < sizes.queries * sizes.keys; ++i)
+    if (random() % 3 == 0)
+      mask.data()[i] = d.mask == Mask::FloatLowest ? -FLT_MAX : -INFINITY;
+  if (d.mask == Mask::FloatLowest) // a row of nothing but the lowest value is even
+    std::fill_n(mask.data(), sizes.keys, -FLT_MAX);
+  return mask;
+}
+
+void checkOne(const Dense &d, const CompiledKernel &kernel, const Sizes &sizes) {
+  std::mt19937 random(9);
+  auto [batch, queries, keys] = sizes;
+  Buffer q = randomFloats(random, size_t(batch * d.heads * queries * d.keySize)), k = randomFloats(random, size_t(batch * d.kvHeads * keys * d.keySize));
+  Buffer v = randomFloats(random, size_t(batch * d.kvHeads * keys * d.valueSize)), y = filled(size_t(batch * d.heads * queries * d.valueSize), NAN);
+  Buffer mask = makeMask(d, sizes, random);
+  std::vector<void *> buffers = {q.data(), k.data(), v.data()};
+  if (d.mask != Mask::None)
+    buffers.push_back(mask.data());
+  buffers.push_back(y.data());
+  kernel.run(buffers, {{"b", batch}, {"s", queries}, {"t", keys}}, 3);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t h = 0; h < d.heads; ++h)
+      for (int64_t i = 0; i < queries; ++i) {
+        int64_t kvRow = (b * d.kvHeads + h / (d.heads / d.kvHeads)) * keys, row = (b * d.heads + h) * queries + i, past = keys - queries;
+        std::vector<double> weights;
+        double sum = 0, most = -INFINITY;
+        for (int64_t j = 0; j < keys; ++j) {
+          double score = 0;
+          for (int64_t x = 0; x < d.keySize; ++x)
+            score += double(q.data()[row * d.keySize + x]) * k.data()[(kvRow + j) * d.keySize + x];
+          score *= d.scale();
+          score = d.softcap > 0 ? d.softcap * std::tanh(score / d.softcap) : score;
+          double added = maskAt(d, mask, sizes, b, h, i, j);
+          // In f32 the lowest value swallows the score.
+          score = added == -FLT_MAX ? added : score + added;
+          bool hidden = (d.causal && j > i + past) || (d.window > 0 && j <= i + past - d.window);
+          weights.push_back(hidden ? -INFINITY : score);
+          most = std::max(most, weights.back());
+        }
+        for (double &weight : weights)
+          sum += weight = weight == -INFINITY ? 0 : std::exp(weight - most);
+        for (int64_t e = 0; e < d.valueSize; ++e) {
+          double expected = 0;
+          for (int64_t j = 0; j < keys; ++j)
+            expected += weights[size_t(j)] * v.data()[(kvRow + j) * d.valueSize + e];
+          ASSERT_NEAR(y.data()[row * d.valueSize + e], sum > 0 ? expected / sum : 0, 2e-5)
+              << "B=" << batch << " S=" << queries << " T=" << keys << " at " << b << "," << h << "," << i << "," << e;
+        }
+      }
+}
+
+void check(const Dense &dense) {
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(dense.text(), cpu::lowerAttention, pair.target, pair.strategy);
+    for (Sizes sizes : {Sizes{1, 1, 1}, Sizes{2, 5, 37}, Sizes{1, 70, 70}, Sizes{1, 33, 200}})
+      checkOne(dense, *kernel, sizes);
+  }
+}
+
+} // namespace
+
+TEST(DenseAttention, Plain) { check({}); }
+TEST(DenseAttention, Causal) { check({.causal = true}); }
+TEST(DenseAttention, CausalWindow) { check({.causal = true, .window = 9}); }
+TEST(DenseAttention, Softcap) { check({.softcap = 1.5}); }
+TEST(DenseAttention, OddSizes) { check({.heads = 3, .kvHeads = 3, .keySize = 9, .valueSize = 21, .causal = true}); }
+TEST(DenseAttention, BoolMask) { check({.mask = Mask::BoolFull}); }
+TEST(DenseAttention, BoolMaskOfKeys) { check({.causal = true, .mask = Mask::BoolKeys}); }
+TEST(DenseAttention, FloatMask) { check({.mask = Mask::FloatQueries}); }
+TEST(DenseAttention, LowestFloatMask) { check({.mask = Mask::FloatLowest}); }
