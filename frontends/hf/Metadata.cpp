@@ -113,6 +113,8 @@ static Json sentencePooling(const std::string &folder) {
                            std::pair("pooling_mode_max_tokens", "max"), std::pair("pooling_mode_lasttoken", "last")})
     if (const Json *on = config->find(key); on && on->isBool() && on->asBool())
       result.set("mode", name);
+  if (const Json *mode = config->find("pooling_mode"); mode && mode->isString()) // the newer spelling
+    result.set("mode", *mode);
   bool normalizes = std::ranges::any_of(list->asArray(), [](const Json &module) {
     const Json *type = module.find("type");
     return type && type->isString() && type->asString().ends_with("Normalize");

@@ -6,8 +6,13 @@
 //===----------------------------------------------------------------------===//
 #include "Problems.h"
 
+#include <algorithm>
+
 using namespace llmopt;
 using namespace llmopt::hf;
+
+// A config that promises thousands of layers must not fill the terminal with what they lack.
+static constexpr size_t kMostNotes = 1000;
 
 void Problems::absorb(const Status &status) {
   if (status.ok())
@@ -28,7 +33,10 @@ Status Problems::status(const std::string &context) const {
   Error error{isUnsupported ? "E0411" : "E0412", isUnsupported ? ErrorKind::Unsupported : ErrorKind::BadInput, all[0], context, {}};
   if (all.size() > 1) {
     error.message = std::to_string(all.size()) + " things stand in the way of importing this model";
-    error.notes = std::move(all);
+    size_t shown = std::min(all.size(), kMostNotes);
+    error.notes.assign(all.begin(), all.begin() + std::ptrdiff_t(shown));
+    if (shown < all.size())
+      error.notes.push_back("and " + std::to_string(all.size() - shown) + " more");
   }
   return error;
 }

@@ -93,6 +93,18 @@ TEST_F(HuggingFaceFiles, LinksOnlyInsideAHubCache) {
   fs::create_symlink("../../blobs/w0", snapshot / "model.safetensors");
   Result<ImportedModel> imported = importHuggingFace(context_, snapshot.string());
   EXPECT_TRUE(imported.ok()) << imported.error().str();
+
+  // By name, without any network.
+  ::setenv("HF_HUB_CACHE", root_.c_str(), 1);
+  EXPECT_FALSE(findInHubCache("org/name").ok());
+  fs::create_directories(model / "refs");
+  std::ofstream(model / "refs" / "main") << "abc\n";
+  Result<std::string> found = findInHubCache("org/name");
+  ASSERT_TRUE(found.ok()) << found.error().str();
+  EXPECT_EQ(*found, snapshot.string());
+  for (const char *name : {"org/none", "../org", "org/../name", "", "/org/name", "a/b/c"})
+    EXPECT_FALSE(findInHubCache(name).ok()) << name;
+  ::unsetenv("HF_HUB_CACHE");
   fs::remove(snapshot / "model.safetensors");
   fs::create_symlink("../../../elsewhere", snapshot / "model.safetensors");
   EXPECT_CONTAINS(importHuggingFace(context_, snapshot.string()).error().str(), "E0102");

@@ -22,6 +22,9 @@ struct HuggingFaceOptions {
 /// config.json + (sharded) safetensors. One error lists everything unsupported that was found.
 Result<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &folder, const HuggingFaceOptions &options = {});
 
+/// The folder of model "org/name" in the local hub cache (HF_HUB_CACHE, HF_HOME, or ~/.cache/huggingface), at its main revision.
+Result<std::string> findInHubCache(const std::string &name);
+
 } // namespace llmopt
 
 #endif // LLMOPT_FRONTENDS_HUGGINGFACE_H
