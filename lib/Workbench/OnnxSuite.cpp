@@ -7,7 +7,7 @@
 #include "llmopt/lib/Workbench/OnnxSuite.h"
 
 #include "lib/Workbench/IsolatedRun.h"
-#include "llmopt/frontends/Onnx.h"
+#include "llmopt/lib/Support/TensorProto.h"
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Json.h"
@@ -45,8 +45,8 @@ Result<std::vector<NamedTensor>> readTensors(const fs::path &folder, const std::
     fs::path path = folder / (prefix + "_" + std::to_string(i) + ".pb");
     if (!fs::exists(path))
       return tensors;
-    LLMOPT_ASSIGN(NamedTensor tensor, readTensorProto(path.string()));
-    tensors.push_back(std::move(tensor));
+    LLMOPT_ASSIGN(ProtoTensor proto, readTensorProto(path.string()));
+    tensors.push_back({proto.name, std::move(proto.tensor)});
   }
 }
 

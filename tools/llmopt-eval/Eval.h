@@ -37,6 +37,17 @@ struct PerplexityCommand {
   Status run() const;
 };
 
+/// Needs the compiler; a build without it leaves the subcommand out.
+struct OnnxSuiteCommand {
+  std::vector<std::string> folders;
+  std::string filter, target = "native";
+  unsigned jobs = 1;
+  int level = 3;
+  double rtol = 1e-3, atol = 1e-5, timeout = 120;
+  bool json = false;
+  Status run() const;
+};
+
 } // namespace llmopt::tools
 
 #endif // LLMOPT_TOOLS_LLMOPT_EVAL_EVAL_H

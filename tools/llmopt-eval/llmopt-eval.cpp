@@ -15,6 +15,7 @@ EXAMPLES:
   llmopt-eval logits model.llmopt --ids ids.npy --mask mask.npy -o logits.npy
   llmopt-eval logits t5.llmopt --ids source.npy --decoder-ids target.npy -o logits.npy
   llmopt-eval perplexity model.llmopt --text heldout.txt
+  llmopt-eval onnx-suite node-suite -j 2
 
 Each subcommand has its own --help.
 )";
@@ -50,7 +51,25 @@ int main(int argc, char **argv) {
   perplexityCommand->add_option("--stride", perplexity.stride, "Tokens counted in each further window; 0: half the context")->capture_default_str();
   perplexityCommand->add_flag("--json", perplexity.json, "Print JSON");
 
+#ifdef LLMOPT_WITH_COMPILER
+  OnnxSuiteCommand suite;
+  CLI::App *suiteCommand = app.add_subcommand("onnx-suite", "Compiles and runs ONNX test folders; one line a case: NAME PASS|FAIL|UNSUPPORTED reason");
+  suiteCommand->add_option("folders", suite.folders, "Cases (folders with a model.onnx), or folders of cases")->required();
+  suiteCommand->add_option("--filter", suite.filter, "Regular expression on case names");
+  suiteCommand->add_option("-j,--jobs", suite.jobs, "Cases at the same time, each in a process of its own")->check(CLI::Range(1u, 256u))->capture_default_str();
+  suiteCommand->add_option("-O", suite.level, "Optimization level")->check(CLI::Range(0, 3))->capture_default_str();
+  suiteCommand->add_option("--target", suite.target, "Compile for this target")->capture_default_str();
+  suiteCommand->add_option("--rtol", suite.rtol, "Allowed relative difference where a case has no tolerance.json")->capture_default_str();
+  suiteCommand->add_option("--atol", suite.atol, "Allowed absolute difference where a case has no tolerance.json")->capture_default_str();
+  suiteCommand->add_option("--timeout", suite.timeout, "Seconds a case may take")->capture_default_str();
+  suiteCommand->add_flag("--json", suite.json, "Print JSON");
+#endif
+
   return runProgram(app, argc, argv, [&] {
+#ifdef LLMOPT_WITH_COMPILER
+    if (suiteCommand->parsed())
+      return suite.run();
+#endif
     Engine::pinCallingThread();
     return command->parsed() ? generate.run() : logitsCommand->parsed() ? logits.run() : perplexity.run();
   });
