@@ -1,0 +1,243 @@
+//===- kernels.cpp - matrix and attention kernels against the machine's limits -===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//   bench-kernels [--target=x86-64-v3] [--rounds=15] [filter]
+//
+// One thread, pinned. Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
+// of the peak (best round), memory-bound ones as the share of the four-stream read rate (median of the rounds' ratios).
+//
+//===----------------------------------------------------------------------===//
+#include "KernelHarness.h"
+#include "codegen/Common/CacheLayout.h"
+#include "codegen/Common/WeightPacking.h"
+#include "kernelsFloors.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <sched.h>
+
+namespace llmopt::cpu {
+Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
+Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &context);
+} // namespace llmopt::cpu
+
+using namespace llmopt;
+using namespace llmopt::test;
+
+namespace {
+
+using Symbols = std::map<std::string, int64_t, std::less<>>;
+
+struct Options {
+  std::string target = "native", filter;
+  int rounds = 15;
+};
+
+/// A kernel ready to be called again and again.
+class Launch {
+public:
+  Launch(const CompiledKernel &kernel, const Symbols &symbols) : function_(kernel.function(kernel.variant(symbols))) {
+    const LoweredKernel &lowered = kernel.lowered();
+    auto variant = std::find_if(lowered.variants.begin(), lowered.variants.end(),
+                                [&](const KernelVariant &v) { return v.symbol == kernel.variant(symbols); });
+    dims_.push_back(kernel.evaluate(variant->units, symbols));
+    for (SymExpr dim : lowered.dims)
+      dims_.push_back(kernel.evaluate(dim, symbols));
+    scratch_ = allocateHuge(size_t(kernel.evaluate(variant->scratchBytes, symbols)));
+    name = variant->symbol;
+  }
+  ~Launch() { std::free(scratch_); }
+  void run(const std::vector<void *> &buffers, const StepTable *step = nullptr) const {
+    KernelArgs args{buffers.data(), dims_.data(), scalarFunctions()};
+    function_(&args, step, 0, 1, scratch_);
+  }
+  std::string name;
+
+private:
+  KernelFunction function_;
+  std::vector<int64_t> dims_;
+  void *scratch_;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void fillRandom(void *data, size_t bytes, DType type) {
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (size_t i = 0; i < bytes / dtypeSize(type); ++i) {
+    float value = uniform(random);
+    if (type == DType::F32)
+      static_cast<float *>(data)[i] = value;
+    else
+      static_cast<uint16_t *>(data)[i] = type == DType::BF16 ? floatToBf16(value) : floatToF16(value);
+  }
+}
+
+std::string linearText(int64_t n, int64_t k, const std::string &element) {
+  auto tensor = [](const std::string &dims, const std::string &type) { return "tensor<" + dims + "x" + type + ">"; };
+  std::string x = tensor("?x" + std::to_string(k), "f32"), w = tensor(std::to_string(n) + "x" + std::to_string(k), element);
+  std::string y = tensor("?x" + std::to_string(n), "f32");
+  return "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + std::to_string(k) + "]}, %w: " + w + ") -> " + y +
+         " {\n %r = exec.kernel \"linear\"(%x, %w) : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w +
+         "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
+}
+
+/// Weights rotate over at least 256 MiB where reading them is the limit.
+void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k) {
+  std::string title = "linear " + std::string(dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  if (title.find(options.filter) == std::string::npos)
+    return;
+  auto kernel = CompiledKernel::make(linearText(n, k, std::string(dtypeName(type))), cpu::lowerLinear, target, target);
+  Launch launch(*kernel, {{"m", m}});
+  size_t weightBytes = size_t(packedBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
+  bool memoryBound = m <= 4;
+  size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
+  char *weights = static_cast<char *>(allocateHuge(64 + copies * stride));
+  fillRandom(weights + 64, weightBytes, type);
+  for (size_t i = 1; i < copies; ++i)
+    std::memcpy(weights + 64 + i * stride, weights + 64, weightBytes);
+  auto *x = static_cast<float *>(allocateHuge(size_t(m * k) * 4)), *y = static_cast<float *>(allocateHuge(size_t(m * n) * 4));
+  fillRandom(x, size_t(m * k) * 4, DType::F32);
+  double flops = 2.0 * double(m) * double(n) * double(k), bestRate = 0, peak = 0, bestRead = 0;
+  std::vector<double> ratios;
+  size_t next = 0;
+  int repeats = memoryBound ? int(copies) : std::max(1, int(6e-3 * 1e11 / flops));
+  auto once = [&] { launch.run({x, weights + 64 + (next++ % copies) * stride, y}); };
+  once();
+  for (int round = 0; round < options.rounds; ++round) {
+    double limit = memoryBound ? readFourStreams(weights, copies * stride) : peakFlops(target.vectorBits == 512);
+    double begin = seconds();
+    for (int i = 0; i < repeats; ++i)
+      once();
+    double time = (seconds() - begin) / repeats;
+    if (memoryBound) {
+      bestRead = std::max(bestRead, limit);
+      ratios.push_back(double(weightBytes) / time / limit);
+      bestRate = std::max(bestRate, double(weightBytes) / time);
+    } else {
+      peak = std::max(peak, limit);
+      bestRate = std::max(bestRate, flops / time);
+    }
+  }
+  if (memoryBound)
+    std::printf("%-32s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of four-stream reading\n", title.c_str(), launch.name.c_str(),
+                bestRate / 1e9, 100 * bestRate / bestRead, 100 * median(ratios));
+  else
+    std::printf("%-32s %-14s %6.1f GFLOP/s %5.1f %% of peak\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak);
+  std::fflush(stdout);
+  std::free(weights);
+  std::free(x);
+  std::free(y);
+}
+
+/// Attention of `tokens` new tokens after `past` cached ones.
+void benchAttention(const Options &options, const Target &target, int64_t heads, int64_t kvHeads, int64_t size, int64_t past, int64_t tokens) {
+  std::string title = "paged attention " + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
+                      std::to_string(past) + "+" + std::to_string(tokens);
+  if (title.find(options.filter) == std::string::npos)
+    return;
+  std::string q = "tensor<?x" + std::to_string(heads) + "x" + std::to_string(size) + "xf32>";
+  std::string text = "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + std::to_string(heads) + ", " + std::to_string(size) + "]}) -> " + q +
+                     " {\n %r = exec.kernel \"paged_attention\"(%q) : (" + q + ") -> " + q + " {\n ^bb0(%a: " + q +
+                     "):\n %y = llm.paged_attention %a {state = 0, kv_heads = " + std::to_string(kvHeads) +
+                     ", scale = 0.125 : f32, causal} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
+  auto kernel = CompiledKernel::make(text, cpu::lowerPagedAttention, target, target);
+  Launch launch(*kernel, {{"tokens", tokens}});
+  int64_t length = past + tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(kvHeads, size, size, DType::F32);
+  bool memoryBound = tokens == 1;
+  int64_t copies = memoryBound ? std::max<int64_t>(1, (int64_t(256) << 20) / (blocks * blockBytes)) : 1;
+  char *pool = static_cast<char *>(allocateHuge(size_t(copies * blocks * blockBytes)));
+  fillRandom(pool, size_t(copies * blocks * blockBytes), DType::F32);
+  size_t floats = size_t(tokens * heads * size);
+  auto *x = static_cast<float *>(allocateHuge(floats * 4)), *y = static_cast<float *>(allocateHuge(floats * 4));
+  fillRandom(x, floats * 4, DType::F32);
+  std::vector<int32_t> table(static_cast<size_t>(copies * blocks));
+  for (size_t i = 0; i < table.size(); ++i)
+    table[i] = int32_t(i);
+  std::vector<uint32_t> sequence(size_t(tokens), 0);
+  SequenceRow row{0, uint32_t(tokens), uint32_t(past), uint32_t(length), 0, 0};
+  double flops = 4.0 * double(heads * size) * (double(tokens) * double(past) + double(tokens) * double(tokens + 1) / 2);
+  double bestRate = 0, peak = 0, bestRead = 0, bytes = double(2 * length * kvHeads * size * 4);
+  int repeats = memoryBound ? int(copies) : 1;
+  auto once = [&](int64_t copy) {
+    row.table = uint32_t(copy * blocks);
+    StepTable step{uint32_t(tokens), 1, {&row, nullptr}, {table.data(), nullptr}, sequence.data()};
+    launch.run({x, y, pool}, &step);
+  };
+  once(0);
+  for (int round = 0; round < options.rounds; ++round) {
+    peak = std::max(peak, peakFlops(target.vectorBits == 512));
+    if (memoryBound)
+      bestRead = std::max(bestRead, readFourStreams(pool, size_t(copies * blocks * blockBytes)));
+    double begin = seconds();
+    for (int i = 0; i < repeats; ++i)
+      once(i % copies);
+    bestRate = std::max(bestRate, double(repeats) / (seconds() - begin));
+  }
+  std::printf("%-48s %5.1f %% of peak", title.c_str(), 100 * bestRate * flops / peak);
+  if (memoryBound)
+    std::printf(", %5.1f %% of four-stream reading", 100 * bestRate * bytes / bestRead);
+  std::printf("\n");
+  std::fflush(stdout);
+  std::free(pool);
+  std::free(x);
+  std::free(y);
+}
+
+void printFloors(const Target &target) {
+  size_t bytes = size_t(256) << 20;
+  void *memory = allocateHuge(bytes);
+  double peak = 0, one = 0, four = 0;
+  for (int i = 0; i < 5; ++i) {
+    peak = std::max(peak, peakFlops(target.vectorBits == 512));
+    one = std::max(one, readOneStream(memory, bytes));
+    four = std::max(four, readFourStreams(memory, bytes));
+  }
+  std::printf("%s: peak %.1f GFLOP/s, reading %.1f GB/s as one stream, %.1f as four\n", target.name.c_str(), peak / 1e9, one / 1e9, four / 1e9);
+  std::free(memory);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    if (argument.rfind("--target=", 0) == 0)
+      options.target = argument.substr(9);
+    else if (argument.rfind("--rounds=", 0) == 0)
+      options.rounds = std::max(1, std::atoi(argument.c_str() + 9));
+    else
+      options.filter = argument;
+  }
+  Result<Target> target = findTarget(options.target);
+  if (!target || !missingFeatures(target->features).empty() || target->vectorBits < 256) {
+    std::fprintf(stderr, "bench-kernels: target %s does not run here or has no floors\n", options.target.c_str());
+    return 2;
+  }
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(sched_getcpu(), &cpus);
+  sched_setaffinity(0, sizeof(cpus), &cpus);
+  printFloors(*target);
+  for (auto [m, n, k] : {std::array<int64_t, 3>{512, 512, 512}, {1024, 1024, 1024}, {128, 2048, 2048}, {128, 8192, 2048}, {32, 2048, 2048}, {12, 2048, 2048}})
+    benchLinear(options, *target, DType::F32, m, n, k);
+  for (DType type : {DType::BF16, DType::F16})
+    for (int64_t m : {128, 32, 12})
+      benchLinear(options, *target, type, m, 2048, 2048);
+  for (DType type : {DType::F32, DType::BF16, DType::F16})
+    for (int64_t m : {1, 2, 3, 4})
+      benchLinear(options, *target, type, m, 4096, 4096);
+  benchAttention(options, *target, 32, 8, 64, 0, 2048);
+  benchAttention(options, *target, 32, 32, 64, 0, 1024);
+  benchAttention(options, *target, 32, 8, 64, 2047, 1);
+  benchAttention(options, *target, 32, 8, 128, 8191, 1);
+  benchAttention(options, *target, 16, 16, 64, 2047, 1);
+  return 0;
+}
