@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 using namespace llmopt;
 using namespace llmopt::text;
@@ -27,12 +28,13 @@ struct Rule {
 class MergeTable {
 public:
   explicit MergeTable(const std::vector<tokenizer::Merge> &merges)
-      : slots_(std::bit_ceil(merges.size() * 2 + 2)), shift_(64 - std::countr_zero(slots_.size())) {
+      : merges_(merges), slots_(std::bit_ceil(merges.size() * 2 + 2)), shift_(64 - std::countr_zero(slots_.size())) {
     for (size_t i = 0; i < merges.size(); ++i) {
       Slot &slot = slots_[place(key(merges[i].left, merges[i].right))];
       slot = {key(merges[i].left, merges[i].right), {uint32_t(i), merges[i].result}};
     }
   }
+  int32_t resultOf(uint32_t rank) const { return merges_[rank].result; }
   const Rule *find(int32_t left, int32_t right) const {
     const Slot &slot = slots_[place(key(left, right))];
     return slot.key == kFree ? nullptr : &slot.rule;
@@ -51,6 +53,7 @@ private:
       at = (at + 1) & (slots_.size() - 1);
     return at;
   }
+  const std::vector<tokenizer::Merge> &merges_;
   std::vector<Slot> slots_;
   int shift_;
 };
@@ -61,12 +64,9 @@ struct Symbol {
   bool gone = false;
 };
 
-/// A pair that could be joined; it may have been overtaken since.
-struct Candidate {
-  uint32_t rank, at;
-  int32_t result;
-};
-bool isLater(const Candidate &a, const Candidate &b) { return a.rank != b.rank ? a.rank > b.rank : a.at > b.at; }
+/// A pair that could be joined, as its rank above its place: the smallest goes first. It may have been overtaken since.
+using Candidate = uint64_t;
+Candidate candidate(const Rule &rule, int32_t at) { return uint64_t(rule.rank) << 32 | uint32_t(at); }
 
 class Word {
 public:
@@ -82,10 +82,10 @@ public:
   void join(std::vector<int32_t> &ids) {
     for (int32_t at = 0; at + 1 < int32_t(symbols_.size()); ++at)
       if (const Rule *rule = merges_.find(symbols_[size_t(at)].id, symbols_[size_t(at) + 1].id))
-        queue_.push_back({rule->rank, uint32_t(at), rule->result});
-    std::make_heap(queue_.begin(), queue_.end(), isLater);
+        queue_.push_back(candidate(*rule, at));
+    std::make_heap(queue_.begin(), queue_.end(), std::greater<>());
     while (!queue_.empty()) {
-      std::pop_heap(queue_.begin(), queue_.end(), isLater);
+      std::pop_heap(queue_.begin(), queue_.end(), std::greater<>());
       Candidate best = queue_.back();
       queue_.pop_back();
       apply(best);
@@ -96,21 +96,22 @@ public:
   }
 
 private:
-  void apply(const Candidate &candidate) {
-    Symbol &left = symbols_[candidate.at];
+  void apply(Candidate best) {
+    uint32_t at = uint32_t(best);
+    Symbol &left = symbols_[at];
     if (left.gone || left.after < 0)
       return;
     Symbol &right = symbols_[size_t(left.after)];
     const Rule *rule = merges_.find(left.id, right.id);
-    if (!rule || rule->result != candidate.result)
+    if (!rule || rule->result != merges_.resultOf(uint32_t(best >> 32)))
       return;
-    left.id = candidate.result;
+    left.id = rule->result;
     left.after = right.after;
     right.gone = true;
     if (left.after >= 0)
-      symbols_[size_t(left.after)].before = int32_t(candidate.at);
+      symbols_[size_t(left.after)].before = int32_t(at);
     offer(left.before);
-    offer(int32_t(candidate.at));
+    offer(int32_t(at));
   }
 
   void offer(int32_t at) {
@@ -118,8 +119,8 @@ private:
       return;
     const Symbol &left = symbols_[size_t(at)];
     if (const Rule *rule = merges_.find(left.id, symbols_[size_t(left.after)].id)) {
-      queue_.push_back({rule->rank, uint32_t(at), rule->result});
-      std::push_heap(queue_.begin(), queue_.end(), isLater);
+      queue_.push_back(candidate(*rule, at));
+      std::push_heap(queue_.begin(), queue_.end(), std::greater<>());
     }
   }
 
