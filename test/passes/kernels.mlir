@@ -1,0 +1,124 @@
+// RUN: llmopt-opt %s --llmopt-cut-kernels | FileCheck %s
+// REQUIRES: llmopt-opt
+
+// The three products of a gated MLP are two kernels: both halves of the gate share one, the residual sum joins the last.
+// CHECK-LABEL: func.func @gated_mlp
+//       CHECK: exec.kernel "rows"
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.linear
+//       CHECK:   llm.linear
+//       CHECK:   llm.silu
+//       CHECK:   llm.mul
+//       CHECK:   exec.yield
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.linear
+//       CHECK:   llm.add
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @gated_mlp(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}) -> tensor<?x64xf32> {
+  %wg = llm.weight "g" : tensor<128x64xf32>
+  %wu = llm.weight "u" : tensor<128x64xf32>
+  %wd = llm.weight "d" : tensor<64x128xf32>
+  %ws = llm.weight "s" : tensor<64xf32>
+  %n = llm.rms_norm %x scale %ws : tensor<64xf32> {epsilon = 1.0e-5 : f32} : tensor<?x64xf32> -> tensor<?x64xf32>
+  %g = llm.linear %n, %wg : tensor<?x64xf32>, tensor<128x64xf32> -> tensor<?x128xf32>
+  %u = llm.linear %n, %wu : tensor<?x64xf32>, tensor<128x64xf32> -> tensor<?x128xf32>
+  %s = llm.silu %g : tensor<?x128xf32>
+  %m = llm.mul %s, %u : tensor<?x128xf32>, tensor<?x128xf32> -> tensor<?x128xf32>
+  %d = llm.linear %m, %wd : tensor<?x128xf32>, tensor<64x128xf32> -> tensor<?x64xf32>
+  %r = llm.add %d, %x : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  return %r : tensor<?x64xf32>
+}
+
+// Two readers of a product: its kernel ends there.
+// CHECK-LABEL: func.func @product_read_twice
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.linear
+//  CHECK-NEXT:   exec.yield
+func.func @product_read_twice(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}) -> (tensor<?x32xf32>, tensor<?x32xf32>) {
+  %w = llm.weight "w" : tensor<32x64xf32>
+  %y = llm.linear %x, %w : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
+  %a = llm.relu %y : tensor<?x32xf32>
+  %b = llm.silu %y : tensor<?x32xf32>
+  return %a, %b : tensor<?x32xf32>, tensor<?x32xf32>
+}
+
+// A residual sum that is read later too is the norm kernel's second result.
+// CHECK-LABEL: func.func @residual_before_norm
+//       CHECK: exec.kernel "rows"{{.*}} -> (tensor<?x64xf32>, tensor<?x64xf32>)
+//       CHECK:   llm.add
+//       CHECK:   llm.layer_norm
+func.func @residual_before_norm(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}, %y: tensor<?x64xf32> {llm.dims = ["tokens", 64]})
+    -> (tensor<?x64xf32>, tensor<?x64xf32>) {
+  %s = llm.add %x, %y : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  %n = llm.layer_norm %s {epsilon = 1.0e-5 : f32} : tensor<?x64xf32> -> tensor<?x64xf32>
+  return %n, %s : tensor<?x64xf32>, tensor<?x64xf32>
+}
+
+// Sizes that follow from the arguments' dimensions are no work at run time, and views are none either.
+// CHECK-LABEL: func.func @sizes_vanish
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.neg
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @sizes_vanish(%x: tensor<?x?x64xf32> {llm.dims = ["batch", "sequence", 64]}) -> tensor<?x64xf32> {
+  %shape = llm.shape %x : tensor<?x?x64xf32> -> tensor<3xi64>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i1 = llm.constant dense<1> : tensor<1xi64>
+  %b = llm.gather %shape, %i0 {axis = 0} : tensor<3xi64>, tensor<1xi64> -> tensor<1xi64>
+  %s = llm.gather %shape, %i1 {axis = 0} : tensor<3xi64>, tensor<1xi64> -> tensor<1xi64>
+  %rows = llm.mul %b, %s : tensor<1xi64>, tensor<1xi64> -> tensor<1xi64>
+  %d = llm.constant dense<64> : tensor<1xi64>
+  %to = llm.concat %rows, %d {axis = 0} : tensor<1xi64>, tensor<1xi64> -> tensor<2xi64>
+  %r = llm.reshape %x, %to : tensor<?x?x64xf32>, tensor<2xi64> -> tensor<?x64xf32>
+  %n = llm.neg %r : tensor<?x64xf32>
+  return %n : tensor<?x64xf32>
+}
+
+// A chain of elementwise operations and transposes is one loop nest.
+// CHECK-LABEL: func.func @one_nest
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.transpose
+//       CHECK:   llm.neg
+//       CHECK:   llm.abs
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @one_nest(%x: tensor<?x8xf32> {llm.dims = ["n", 8]}) -> tensor<8x?xf32> {
+  %t = llm.transpose %x permutation = [1, 0] : tensor<?x8xf32> -> tensor<8x?xf32>
+  %a = llm.neg %t : tensor<8x?xf32>
+  %b = llm.abs %a : tensor<8x?xf32>
+  return %b : tensor<8x?xf32>
+}
+
+// What a cache write stores is there before attention reads it; the rotations are part of both kernels.
+// CHECK-LABEL: func.func @cache
+//       CHECK: exec.kernel "cache_append"
+//       CHECK:   llm.rope
+//       CHECK:   llm.cache_append
+//       CHECK: exec.kernel "paged_attention"
+//       CHECK:   llm.rope
+//       CHECK:   llm.paged_attention
+func.func @cache(%q: tensor<?x4x16xf32> {llm.dims = ["tokens", 4, 16]}, %k: tensor<?x2x16xf32> {llm.dims = ["tokens", 2, 16]},
+                 %v: tensor<?x2x16xf32> {llm.dims = ["tokens", 2, 16]}, %p: tensor<?xi64> {llm.dims = ["tokens"]}) -> tensor<?x4x16xf32> {
+  %f = llm.weight "f" : tensor<8xf32>
+  %kr = llm.rope %k, %p, %f : tensor<?x2x16xf32>, tensor<?xi64>, tensor<8xf32> -> tensor<?x2x16xf32>
+  %qr = llm.rope %q, %p, %f : tensor<?x4x16xf32>, tensor<?xi64>, tensor<8xf32> -> tensor<?x4x16xf32>
+  llm.cache_append %kr, %v {state = 0 : i64} : tensor<?x2x16xf32>, tensor<?x2x16xf32>
+  %o = llm.paged_attention %qr {state = 0 : i64, kv_heads = 2 : i64, scale = 0.25 : f32, causal} : tensor<?x4x16xf32> -> tensor<?x4x16xf32>
+  return %o : tensor<?x4x16xf32>
+}
+
+// Queries, keys and values of one input are one kernel with three results.
+// CHECK-LABEL: func.func @projections
+//       CHECK: exec.kernel "linear"{{.*}} -> (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>)
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @projections(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}) -> (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>) {
+  %wq = llm.weight "q" : tensor<64x64xf32>
+  %wk = llm.weight "k" : tensor<32x64xf32>
+  %wv = llm.weight "v" : tensor<32x64xf32>
+  %q = llm.linear %x, %wq : tensor<?x64xf32>, tensor<64x64xf32> -> tensor<?x64xf32>
+  %k = llm.linear %x, %wk : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
+  %v = llm.linear %x, %wv : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
+  return %q, %k, %v : tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>
+}
