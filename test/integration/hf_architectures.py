@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # Random models of every architecture, written by transformers: llmopt's logits and greedy ids against the library's.
 #
-#   hf_architectures.py --interpret build/test/bin/hf_interpret [--architectures FOLDER] [name ...]
+#   hf_architectures.py --interpret build/test/bin/hf_interpret [name ...]     imported program, in the reference interpreter
+#   hf_architectures.py --bin build/bin [name ...]                             compiled, by llmopt-compile, llmopt-eval and llmopt-run
 #
 # Exit status 77 where torch or transformers is missing (ctest: skipped).
 
@@ -30,6 +31,7 @@ GREEDY = 12
 
 class Interpreter:
     """The reference interpreter, by test/frontends/hf_interpret.cpp."""
+    chunks = True
 
     def __init__(self, program, architectures):
         self.program, self.architectures = program, architectures
@@ -46,6 +48,43 @@ class Interpreter:
         if done.returncode:
             raise AssertionError(f"{' '.join(command)}\nexit status {done.returncode}: {done.stderr}")
         return np.load(out), [int(word) for word in done.stdout.split()], done.stderr
+
+
+class Compiled:
+    """The product: an artifact, its logits and its greedy answer."""
+    chunks = False
+
+    def __init__(self, folder, architectures):
+        self.programs, self.architectures = folder, architectures
+
+    def call(self, program, *arguments):
+        command = [os.path.join(self.programs, program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{' '.join(command)}\nexit status {done.returncode}: {done.stderr}")
+        return done
+
+    def run(self, folder, options, ids, encoder_ids=None, chunk=0, greedy=0):
+        artifact, out = os.path.join(folder, "model.llmopt"), os.path.join(folder, "llmopt.npy")
+        extra = ["--architectures", self.architectures] if options.get("data_file") else []
+        warnings = "" if os.path.exists(artifact) else self.call("llmopt-compile", folder, "-o", artifact, "--no-tokenizer", "-q", *extra).stderr
+        longest = max(map(len, ids))
+        self.save(folder, "ids", encoder_ids or [sequence + [0] * (longest - len(sequence)) for sequence in ids])
+        self.save(folder, "mask", [[1] * len(sequence) + [0] * (longest - len(sequence)) for sequence in ids])
+        self.save(folder, "decoder", ids[0])
+        inputs = ["--ids", os.path.join(folder, "ids.npy")]
+        inputs += ["--decoder-ids", os.path.join(folder, "decoder.npy")] if encoder_ids else ["--mask", os.path.join(folder, "mask.npy")]
+        self.call("llmopt-eval", "logits", artifact, *inputs, "-o", out)
+        result = np.load(out)
+        rows = result.reshape(-1, *result.shape[-2:])
+        joined = np.concatenate([rows[i][:len(sequence)] for i, sequence in enumerate(ids)])
+        answer = self.call("llmopt-run", artifact, "--ids", " ".join(map(str, encoder_ids or ids[0])), "--print-ids", "--no-echo", "--ignore-eos",
+                           "-n", str(greedy)).stdout if greedy else ""
+        return joined, [int(word) for word in answer.split()], warnings
+
+    @staticmethod
+    def save(folder, name, values):
+        np.save(os.path.join(folder, name + ".npy"), np.array(values, dtype=np.int32))
 
 
 def library_greedy(model, ids, encoder_ids):
@@ -86,12 +125,14 @@ def check(entry, runner, folder, seed):
     greedy = 0 if is_encoder else GREEDY
     got, got_ids, warnings = runner.run(folder, entry["options"], [ids], encoder_ids, greedy=greedy)
     difference = compare("whole", got, want)
-    if greedy and got_ids != library_greedy(model, ids, encoder_ids):
-        raise AssertionError(f"greedy ids {got_ids} differ from {library_greedy(model, ids, encoder_ids)}")
+    # The compiled encoder-decoder answers from its start token on; the interpreter goes on from the decoder's ids.
+    prompt = [model.config.decoder_start_token_id] if encoder_ids and not runner.chunks else ids
+    if greedy and got_ids != library_greedy(model, prompt, encoder_ids):
+        raise AssertionError(f"greedy ids {got_ids} differ from {library_greedy(model, prompt, encoder_ids)}")
     if encoder_ids is None:
         both = np.concatenate([want, library_output(model, other, None)])
         difference = max(difference, compare("two sequences", runner.run(folder, entry["options"], [ids, other])[0], both))
-    if greedy:
+    if greedy and runner.chunks:
         difference = max(difference, compare("chunked", runner.run(folder, entry["options"], [ids], encoder_ids, chunk=5)[0], want))
     return difference, float(np.abs(want).max()), warnings.strip()
 
@@ -99,13 +140,15 @@ def check(entry, runner, folder, seed):
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser()
-    parser.add_argument("--interpret", required=True)
+    programs = parser.add_mutually_exclusive_group(required=True)
+    programs.add_argument("--interpret", help="the program hf_interpret")
+    programs.add_argument("--bin", help="folder with llmopt-compile, llmopt-eval and llmopt-run")
     parser.add_argument("--architectures", default=os.path.join(here, "..", "frontends", "hf_architectures"))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", help="folder for the models; a temporary one by default")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
-    runner = Interpreter(arguments.interpret, arguments.architectures)
+    runner = Interpreter(arguments.interpret, arguments.architectures) if arguments.interpret else Compiled(arguments.bin, arguments.architectures)
     failures = 0
     with tempfile.TemporaryDirectory() as temporary:
         for entry in hf_models.CASES:
