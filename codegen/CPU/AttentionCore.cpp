@@ -142,6 +142,18 @@ void AttentionCore::rowTile(const RowTile &tile, const KeyBlock &keys) {
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
 }
 
+/// Prefetches, while a tile runs over as many floats of its own, those at `from` from element `begin` on.
+std::function<void(Value)> AttentionCore::readAhead(Value from, Value begin, const TileShape &shape, int64_t unroll) {
+  if (!from)
+    return nullptr;
+  KernelBuilder *b = &b_;
+  int64_t width = shape.columns();
+  return [=](Value k) {
+    for (int64_t line = 0; line < unroll * width; line += 16)
+      b->prefetch(from, b->add(b->add(begin, b->mul(k, width)), line), b->f32(), /*locality=*/2);
+  };
+}
+
 // Whole panels: what lies behind the last key is computed and then masked.
 void AttentionCore::scores(Value first, int64_t rows, const KeyBlock &keys) {
   TileShape shape{rows, panelsAtOnce(rows), shape_.lanes};
@@ -154,6 +166,8 @@ void AttentionCore::scores(Value first, int64_t rows, const KeyBlock &keys) {
     in.depthMultiple = shape_.keySize;
     for (int64_t panel = 0; panel < shape.panels; ++panel)
       in.panels.push_back(b_.address(keys.keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), b_.f32()));
+    if (keys.next)
+      in.perStep = readAhead(keys.next, b_.mul(key, shape_.keySize), shape, in.unroll);
     KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
     storeTile(b_, shape, tile, b_.address(scratch_, b_.add(key, scores_), b_.f32()), kKeys);
   });
@@ -172,6 +186,8 @@ void AttentionCore::weightedValues(Value first, int64_t rows, const KeyBlock &ke
       in.depth = keys.count;
       for (int64_t i = 0; i < count; ++i)
         in.panels.push_back(b_.address(keys.values, b_.mul(b_.add(panel, i), kKeys * 16), b_.f32()));
+      if (keys.next)
+        in.perStep = readAhead(keys.next, b_.add(b_.mul(panel, kKeys * 16), kKeys * shape_.keySize), shape, in.unroll);
       Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
       storeTile(b_, shape, emitTileLoop(b_, shape, in, loadTile(b_, shape, b_.f32(), output, width)), output, width);
     };

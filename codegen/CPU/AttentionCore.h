@@ -39,6 +39,7 @@ struct AttentionShape {
 struct KeyBlock {
   mlir::Value keys, values; ///< addresses
   mlir::Value key, count;
+  mlir::Value next;         ///< keys of the next block, whose values follow them: to be prefetched; may be null
 };
 
 class AttentionCore {
@@ -75,6 +76,7 @@ private:
   void softmaxRow(mlir::Value row, mlir::Value scores, const KeyBlock &keys);
   void softmaxPasses(mlir::Value row, mlir::Value scores, const KeyBlock &keys, mlir::Value low, mlir::Value high);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
+  std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
   mlir::Value exp2(mlir::Value x);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 

@@ -4,7 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Bound by reading the weights. One sequential stream leaves a fifth of the bandwidth unused (prefetchers start anew at each
-// page), so several panels are read side by side. There is no software prefetch: every form of it was slower.
+// page), so several panels are read side by side. With four streams every form of software prefetch was slower; where the
+// accumulators leave room for fewer streams, reading ahead makes up for them.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearStream.h"
@@ -61,12 +62,27 @@ private:
     return values;
   }
 
+  void readAhead(TileOperands &in);
+
   KernelBuilder &b_;
   const LinearContext &context_;
   const LinearSegment &segment_;
   int64_t rows_;
   LinearEpilogue epilogue_;
 };
+
+void StreamWriter::readAhead(TileOperands &in) {
+  Type element = panelElement(b_, in);
+  int64_t elementBytes = element.getIntOrFloatBitWidth() / 8, stepBytes = in.unroll * 16 * elementBytes;
+  int64_t distance = in.format == PanelFormat::Plain ? 1024 : 2048;
+  KernelBuilder *b = &b_;
+  llvm::SmallVector<Value> panels = in.panels;
+  in.perStep = [=](Value k) {
+    for (Value panel : panels)
+      for (int64_t line = 0; line < stepBytes; line += 64)
+        b->prefetch(panel, b->add(b->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
+  };
+}
 
 void StreamWriter::panels(Value first, int64_t count) {
   int64_t depth = context_.problem.depth, weights = int64_t(segment_.linears.size());
@@ -79,6 +95,8 @@ void StreamWriter::panels(Value first, int64_t count) {
   for (llm::LinearOp linear : segment_.linears)
     for (int64_t i = 0; i < count; ++i)
       in.panels.push_back(panelAddress(b_, linear, depth, b_.add(first, i)));
+  if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
+    readAhead(in);
   KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
   // To scratch, a matrix of rows x (count * 16) for each weight.
   int64_t width = count * 16, productStride = rows_ * width;

@@ -189,6 +189,11 @@ void PagedWriter::run(Value first, Value count, Value head) {
     keys.values = b_.address(keys.keys, b_.index(layout.keysOfHead()), b_.f32());
     keys.key = b_.mul(index, kKeys);
     keys.count = b_.min(b_.sub(high, keys.key), b_.index(kKeys));
+    // A single token is bound by reading the cache.
+    if (problem_.tileTokens == 1) {
+      Value next = b_.min(b_.add(index, 1), b_.floorDiv(b_.add(high, -1), kKeys));
+      keys.next = b_.address(pool, b_.add(b_.mul(step_.block(sequence, next), layout.block()), b_.mul(head, layout.head())), b_.f32());
+    }
     core_.block(rows, keys);
   });
   b_.forLoop(first, last, 1, [&](Value token) {
