@@ -264,6 +264,10 @@ Value cpu::emitElementwise(KernelBuilder &b, Operation *op, ArrayRef<Value> oper
     result = emitIntegerElementwise(b, op, integer, operands);
   else
     result = operands.size() == 1 ? floatUnary(b, op, operands[0]) : floatBinary(b, op, operands[0], operands[1]);
+  // Each operation's result is of its element type, fused or not: f16 and bf16 round here.
+  Type resultType = getElementTypeOrSelf(op->getResult(0).getType());
+  if (result && isa<FloatType>(resultType))
+    result = roundTo(b, resultType, result);
   if (!result)
     op->emitError("has no element code for this type");
   return result;

@@ -6,12 +6,18 @@
 //===----------------------------------------------------------------------===//
 #include "Quantization.h"
 
+#include "mlir/IR/TypeUtilities.h"
+
 using namespace mlir;
 
 namespace llmopt::onnx {
 
 Status importMatMul(Node &node) {
-  if (node.requireInputs(2))
+  if (!node.requireInputs(2))
+    return {};
+  if (getElementTypeOrSelf(node.input(0).getType()).isBF16())
+    node.emit.unsupported("products of bf16 activations are not supported; convert the model to f32 (weights may be bf16) or f16");
+  else
     node.set(0, node.emit.matmul(node.input(0), node.input(1)));
   return {};
 }

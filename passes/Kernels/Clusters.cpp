@@ -8,6 +8,7 @@
 
 #include "llmopt/dialects/LLM/LLM.h"
 
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -27,6 +28,11 @@ bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 StringRef anchorFamily(Operation *op) {
   return llvm::TypeSwitch<Operation *, StringRef>(op)
       .Case<llm::LinearOp>([](auto) { return "linear"; })
+      .Case<llm::MatMulOp>([](llm::MatMulOp matmul) {
+        bool plain = llvm::all_of(matmul->getOperandTypes(), [](Type type) { return getElementTypeOrSelf(type).isF32(); });
+        return plain ? "matmul" : ""; // other types: a plain loop nest
+      })
+      .Case<llm::AttentionOp>([](auto) { return "attention"; })
       .Case<llm::PagedAttentionOp>([](auto) { return "paged_attention"; })
       .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })
       .Case<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>([](auto) { return "rows"; })
@@ -157,7 +163,7 @@ void Clusters::startAnchors() {
   if (!fuse_)
     return;
   // Products before norms: a residual sum belongs to the product that feeds it.
-  for (StringRef family : {"linear", "rows"})
+  for (StringRef family : {"linear", "matmul", "rows"})
     for (size_t i = 0; i < clusters_.size(); ++i) {
       if (clusters_[i].family != family)
         continue;
@@ -188,6 +194,15 @@ void Clusters::absorbNormPrologue(int cluster) {
   put(producer, cluster);
 }
 
+/// What a register tile can read beside its own element: an operand of the same shape, or one row (or element) for all rows.
+bool Clusters::repeatsOrFits(Value operand, Value of) {
+  auto dims = shapes_.shapeOf(operand).dims;
+  if (dims.empty() || sameShape(operand, of))
+    return true;
+  bool oneRow = llvm::all_of(ArrayRef<SymExpr>(dims).drop_back(), [](SymExpr dim) { return dim.isConstant(1); });
+  return oneRow && (dims.back().isConstant(1) || dims.back() == shapes_.shapeOf(of).dims.back());
+}
+
 // Follows the only user of `value` while it computes element by element on the same shape.
 void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
   while (Operation *user = onlyUser(value)) {
@@ -197,6 +212,8 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
     if (!sameShape(result, value) || clusters_[size_t(cluster)].ops.size() >= kMostOps)
       return;
     if (onlyWeights && !llvm::all_of(user->getOperands(), [&](Value v) { return v == value || isWeightExpression(v); }))
+      return;
+    if (!llvm::all_of(user->getOperands(), [&](Value operand) { return repeatsOrFits(operand, result); }))
       return;
     put(user, cluster);
     value = result;

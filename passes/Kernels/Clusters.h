@@ -49,6 +49,7 @@ private:
   void put(mlir::Operation *op, int cluster);
   void merge(int from, int into);
   bool sameShape(mlir::Value a, mlir::Value b);
+  bool repeatsOrFits(mlir::Value operand, mlir::Value of);
   mlir::Operation *onlyUser(mlir::Value value) const;
 
   mlir::func::FuncOp function_;

@@ -273,10 +273,25 @@ private:
   llvm::DenseMap<int, SmallVector<int>> after_;
 };
 
-/// Composite operations no kernel takes as they are become smaller ones.
-bool needsDecomposition(Operation *op) {
-  if (isa<llm::AttentionOp>(op))
+/// The attention kernel takes f32 with heads of known number and size, and a mask that is as wide as the keys or repeats.
+bool hasAttentionKernel(llm::AttentionOp op, ShapeAnalysis &shapes) {
+  for (Value operand : {op.getQuery(), op.getKey(), op.getValue()}) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (!type.getElementType().isF32() || type.isDynamicDim(1) || type.isDynamicDim(3))
+      return false;
+  }
+  if (!op.getMask())
     return true;
+  Type element = cast<RankedTensorType>(op.getMask().getType()).getElementType();
+  auto mask = shapes.shapeOf(op.getMask()).dims;
+  SymExpr keys = shapes.shapeOf(op.getKey()).dims[2];
+  return (element.isF32() || element.isInteger(1)) && (mask.empty() || mask.back().isConstant(1) || mask.back() == keys);
+}
+
+/// Composite operations no kernel takes as they are become smaller ones.
+bool needsDecomposition(Operation *op, ShapeAnalysis &shapes) {
+  if (auto attention = dyn_cast<llm::AttentionOp>(op))
+    return !hasAttentionKernel(attention, shapes);
   if (auto softmax = dyn_cast<llm::SoftmaxOp>(op))
     return int64_t(softmax.getAxis()) + 1 != cast<RankedTensorType>(softmax.getType()).getRank();
   if (auto linear = dyn_cast<llm::LinearOp>(op))
@@ -308,9 +323,12 @@ public:
 
 private:
   LogicalResult decompose() {
+    SymContext symbols;
+    ShapeAnalysis shapes(symbols);
+    shapes.run(getOperation());
     SmallVector<Operation *> ops;
     getOperation().walk([&](llm::Decomposable op) {
-      if (needsDecomposition(op))
+      if (needsDecomposition(op, shapes))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
