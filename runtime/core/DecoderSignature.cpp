@@ -20,6 +20,8 @@ static bool isCache(const TensorSpec &spec) { return isFloat(spec.dtype) && (spe
 static bool isIds(const TensorSpec &spec) { return (spec.dtype == DType::I64 || spec.dtype == DType::I32) && spec.shape.size() == 2; }
 static bool has(const TensorSpec &spec, std::string_view part) { return spec.name.find(part) != std::string::npos; }
 
+bool llmopt::isTokenTypes(const TensorSpec &spec) { return isIds(spec) && (has(spec, "type") || has(spec, "segment")); }
+
 std::optional<DecoderIo> llmopt::findDecoderIo(const std::vector<TensorSpec> &inputs, const std::vector<TensorSpec> &outputs) {
   DecoderIo io;
   std::vector<std::string> pasts, presents;
@@ -30,7 +32,7 @@ std::optional<DecoderIo> llmopt::findDecoderIo(const std::vector<TensorSpec> &in
       io.attentionMask = spec.name;
     else if (isIds(spec) && has(spec, "position"))
       io.positionIds = spec.name;
-    else if (isIds(spec) && io.inputIds.empty() && !has(spec, "type"))
+    else if (isIds(spec) && io.inputIds.empty() && !isTokenTypes(spec))
       io.inputIds = spec.name;
   }
   for (const TensorSpec &spec : outputs) {

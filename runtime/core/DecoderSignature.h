@@ -16,6 +16,9 @@ namespace llmopt {
 /// For artifacts that do not say: rank and type decide, names are a hint.
 std::optional<DecoderIo> findDecoderIo(const std::vector<TensorSpec> &inputs, const std::vector<TensorSpec> &outputs);
 
+/// A matrix that says which segment each token belongs to.
+bool isTokenTypes(const TensorSpec &spec);
+
 /// The number, if the dimension is one.
 std::optional<int64_t> constantDim(const std::string &dim);
 

@@ -45,7 +45,10 @@ Status GraphDecoder::bind() {
   logits_ = *logits;
   mask_ = indexOf(inputs_, io->attentionMask);
   positions_ = indexOf(inputs_, io->positionIds);
-  vocabulary_ = constantDim(outputs_[logits_].shape[2]).value_or(engine_.model().vocabSize);
+  // Hidden states have as many columns, but they are no vocabulary.
+  vocabulary_ = engine_.model().vocabSize;
+  if (!vocabulary_ && !io->past.empty())
+    vocabulary_ = constantDim(outputs_[logits_].shape[2]).value_or(0);
   for (const auto &[input, output] : io->past) {
     std::optional<size_t> in = indexOf(inputs_, input), out = indexOf(outputs_, output);
     if (!in || !out)
@@ -54,7 +57,9 @@ Status GraphDecoder::bind() {
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     bool cache = std::any_of(caches_.begin(), caches_.end(), [&](const Cache &c) { return c.input == i; });
-    if (i != ids_ && mask_ != i && positions_ != i && !cache)
+    if (!types_ && isTokenTypes(inputs_[i]))
+      types_ = i;
+    else if (i != ids_ && mask_ != i && positions_ != i && !cache)
       return noDecoder("nothing is known to feed to input '" + inputs_[i].name + "' of type " + inputs_[i].typeName(), engine_);
   }
   return {};
@@ -123,8 +128,18 @@ Tensor GraphDecoder::makePositions(size_t first) const {
   return tensor;
 }
 
-Result<Tensor> GraphDecoder::append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask) {
-  if (rows == 0 || ids.empty() || ids.size() % rows != 0 || (rows_ && rows != rows_) || (!mask.empty() && mask.size() != ids.size()))
+/// Segments of the last call's tokens; those of earlier calls are taken as 0, where they run again.
+Tensor GraphDecoder::makeTypes(size_t first, std::span<const int32_t> types) const {
+  Tensor tensor(inputs_[*types_].dtype, {int64_t(rows_), int64_t(length_ - first)});
+  size_t columns = length_ - first, count = types.size() / rows_;
+  for (size_t i = 0; i < types.size(); ++i)
+    setElement(tensor, i / count * columns + columns - count + i % count, types[i]);
+  return tensor;
+}
+
+Result<Tensor> GraphDecoder::append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask, std::span<const int32_t> types) {
+  if (rows == 0 || ids.empty() || ids.size() % rows != 0 || (rows_ && rows != rows_) || (!mask.empty() && mask.size() != ids.size()) ||
+      (!types.empty() && types.size() != ids.size()))
     return usageError("E1505", std::to_string(ids.size()) + " token ids do not make " + std::to_string(rows) + " rows of one length");
   LLMOPT_RETURN_IF_ERROR(checkIds(ids));
   size_t count = ids.size() / rows, before = length_;
@@ -145,13 +160,15 @@ Result<Tensor> GraphDecoder::append(std::span<const int32_t> ids, size_t rows, s
 
   size_t first = caches_.empty() ? 0 : before; // without a cache everything runs again
   std::vector<Tensor> made;
-  made.reserve(3);
+  made.reserve(4);
   std::vector<const Tensor *> arguments(inputs_.size());
   arguments[ids_] = &made.emplace_back(makeIds(first));
   if (mask_)
     arguments[*mask_] = &made.emplace_back(makeMask(first));
   if (positions_)
     arguments[*positions_] = &made.emplace_back(makePositions(first));
+  if (types_)
+    arguments[*types_] = &made.emplace_back(makeTypes(first, types));
   for (Cache &cache : caches_)
     arguments[cache.input] = &cache.value;
   Result<std::vector<Tensor>> results = engine_.run(arguments);

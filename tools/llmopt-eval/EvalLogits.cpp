@@ -155,7 +155,8 @@ static Status runGraph(const Engine &engine, const Batch &batch, size_t first, s
   for (size_t row = first; row < first + count; ++row)
     for (size_t column = 0; column < columns; ++column)
       mask.push_back(batch.isReal(row, column));
-  LLMOPT_ASSIGN(Tensor logits, decoder.append(ids, count, mask));
+  std::span<const int32_t> types = batch.types.values;
+  LLMOPT_ASSIGN(Tensor logits, decoder.append(ids, count, mask, types.empty() ? types : types.subspan(first * columns, count * columns)));
   size_t width = size_t(logits.shape()[2]);
   for (size_t row = 0; row < count; ++row)
     for (size_t column = 0; column < columns; ++column)

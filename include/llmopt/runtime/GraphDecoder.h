@@ -25,8 +25,9 @@ public:
   static Result<GraphDecoder> create(const Engine &engine);
 
   /// Appends tokens to all rows, the first call saying how many there are. `ids` is [rows, count], row after row; `mask`
-  /// is 0 where a token is padding (empty: none is). Gives logits [rows, count, vocabulary] as f32.
-  Result<Tensor> append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask = {});
+  /// is 0 where a token is padding (empty: none is), `types` the segment of each token, for graphs that ask for it
+  /// (empty: all 0). Gives logits [rows, count, vocabulary] as f32.
+  Result<Tensor> append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask = {}, std::span<const int32_t> types = {});
   /// Keeps these rows of the batch only.
   void keepRows(std::span<const uint32_t> rows);
   /// Forgets all positions from `length` on.
@@ -48,12 +49,13 @@ private:
   Tensor makeIds(size_t first) const;
   Tensor makeMask(size_t first) const;
   Tensor makePositions(size_t first) const;
+  Tensor makeTypes(size_t first, std::span<const int32_t> types) const;
   void resetCaches();
 
   Engine engine_;
   std::vector<TensorSpec> inputs_, outputs_;
   size_t ids_ = 0, logits_ = 0;
-  std::optional<size_t> mask_, positions_;
+  std::optional<size_t> mask_, positions_, types_;
   std::vector<Cache> caches_;
   int64_t vocabulary_ = 0;
   size_t rows_ = 0, length_ = 0;
