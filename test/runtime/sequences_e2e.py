@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+"""Sequences of the repository's own model, compiled: joining, leaving, forks, truncation, chunks and threads give what the same
+tokens give alone."""
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("LLMOPT_BUILD", os.path.join(ROOT, "build"))
+MODEL = os.path.join(ROOT, "test", "models", "storyteller")
+COMPILE = os.path.join(BUILD, "bin", "llmopt-compile")
+
+if not os.path.exists(COMPILE) or not os.path.exists(MODEL):
+    print("SKIP sequences: no llmopt-compile in this build")
+    sys.exit(0)
+with tempfile.TemporaryDirectory(prefix="llmopt-sequences-") as folder:
+    for level in ("-O0", "-O3"):
+        artifact = os.path.join(folder, f"story{level}.llmopt")
+        done = subprocess.run([COMPILE, MODEL, level, "-q", "-o", artifact], capture_output=True, text=True)
+        if done.returncode != 0:
+            print(f"FAIL compile {level} {done.stderr.strip()[:300]}")
+            sys.exit(1)
+        checked = subprocess.run([os.path.join(BUILD, "test", "bin", "llmopt-sequence-check"), artifact], capture_output=True, text=True)
+        print(checked.stdout, end="")
+        if checked.returncode != 0 and "FAIL" not in checked.stdout:
+            print(f"FAIL sequences {level} exit {checked.returncode} {checked.stderr.strip()[:300]}")
