@@ -9,6 +9,8 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Canonicalize.h"
 
+#include "DropNoOps.h"
+
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
@@ -54,6 +56,7 @@ public:
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       foldSolvedSizes(function);
       foldConstantOperands(function, interpreter);
+      numDropped += dropNoOps(function);
     }
   }
 

@@ -1,24 +1,23 @@
 #!/usr/bin/env python3
+# llmopt-test: long
+# llmopt-packages: numpy onnx onnxruntime
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Cases for the com.microsoft operators, with ONNX Runtime's answers.
 
-    onnx_contrib.py OUT [--run PROGRAM] [--only REGEX]
+    onnx_contrib.py [--out FOLDER] [--only REGEX] [--run PROGRAM]
 
-Each case is one operator with random inputs in the ONNX test layout. PROGRAM (onnx_interpret, or `llmopt-eval onnx-suite`) is then run on
-OUT and must print no FAIL and no UNSUPPORTED. Needs: onnx, onnxruntime.
+Each case is one operator with random inputs. All must pass, in the interpreter and compiled.
 """
-import argparse
-import json
 import os
 import re
-import shlex
-import subprocess
 import sys
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+import onnx_cases
 
 RANDOM = np.random.default_rng(7)
 F32, I32, I64, U8, I8 = np.float32, np.int32, np.int64, np.uint8, np.int8
@@ -70,15 +69,10 @@ class Cases:
             self.skipped.append(f"{name}: {str(e)[:160]}")
             return
         folder = os.path.join(self.out, name)
-        data = os.path.join(folder, "test_data_set_0")
-        os.makedirs(data, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         onnx.save(model, os.path.join(folder, "model.onnx"))
-        for kind, values in (("input", feed.values()), ("output", got[:compared])):
-            for i, value in enumerate(values):
-                with open(os.path.join(data, f"{kind}_{i}.pb"), "wb") as f:
-                    f.write(numpy_helper.from_array(value).SerializeToString())
-        with open(os.path.join(folder, "tolerance.json"), "w") as f:
-            json.dump({"rtol": tolerance, "atol": tolerance}, f)
+        onnx_cases.write_set(folder, 0, feed.values(), got[:compared])
+        onnx_cases.write_tolerance(folder, tolerance, tolerance)
 
 
 def activations(c):
@@ -240,24 +234,13 @@ def quantized(c):
     c.add("dequantize_axis", "DequantizeLinear", [ints(256, 3, 4, dtype=U8), np.abs(rand(3)), ints(9, 3, dtype=U8)], axis=0)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out")
-    parser.add_argument("--run", default="")
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
-    cases = Cases(args.out, args.only)
+def make(out, only):
+    cases = Cases(out, only)
     for group in (activations, normalizations, rotary, attention, group_query, quantized):
         group(cases)
     for line in cases.skipped:
         print(f"not run by ONNX Runtime: {line}", file=sys.stderr)
-    if not args.run:
-        return 0
-    text = subprocess.run([*shlex.split(args.run), args.out], stdout=subprocess.PIPE, text=True).stdout
-    print(text, end="")
-    bad = [line for line in text.splitlines() if " FAIL" in line or " UNSUPPORTED" in line]
-    return 1 if bad or " PASS" not in text else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(onnx_cases.main(__doc__, make, onnx_cases.expect_all))

@@ -1,28 +1,26 @@
 #!/usr/bin/env python3
+# llmopt-test: long
+# llmopt-packages: numpy torch transformers onnx onnxscript
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Exports small BERT, GPT-2 and Llama models with both PyTorch exporters and checks llmopt against PyTorch.
 
-    onnx_exports.py OUT [--run PROGRAM] [--only REGEX]
+    onnx_exports.py [--out FOLDER] [--only REGEX] [--run PROGRAM]
 
-Each export becomes a case in the ONNX test layout (model.onnx, test_data_set_N, tolerance.json) with PyTorch's outputs, for several
-batch sizes, lengths and cache lengths. PROGRAM (onnx_interpret, or `llmopt-eval onnx-suite`) is then run on OUT and must print no FAIL and
-no UNSUPPORTED. Needs: torch, transformers, onnx, onnxscript.
+Each export becomes a case with PyTorch's outputs, for several batch sizes, lengths and cache lengths. All must agree to 1e-4, in the
+interpreter and compiled.
 """
-import argparse
-import json
 import os
 import re
-import shlex
-import subprocess
 import sys
 import warnings
 
 import numpy
 import torch
-from onnx import numpy_helper
 from torch.export import Dim
 from transformers import (BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM,
                           Qwen2Config, Qwen2ForCausalLM)
+
+import onnx_cases
 
 warnings.filterwarnings("ignore")
 TOLERANCE = 1e-4
@@ -126,41 +124,24 @@ def write_sets(module, folder):
     else:
         sets = [decoder_inputs(config, *shape, generator) for shape in ((1, 7, 0), (2, 1, 9), (3, 4, 5))]
     for i, inputs in enumerate(sets):
-        data = os.path.join(folder, f"test_data_set_{i}")
-        os.makedirs(data, exist_ok=True)
         with torch.no_grad():
             outputs = module(*inputs)
-        for kind, tensors in (("input", flat(inputs)), ("output", outputs)):
-            for j, tensor in enumerate(tensors):
-                with open(os.path.join(data, f"{kind}_{j}.pb"), "wb") as f:
-                    f.write(numpy_helper.from_array(numpy.ascontiguousarray(tensor.numpy())).SerializeToString())
-    with open(os.path.join(folder, "tolerance.json"), "w") as f:
-        json.dump({"rtol": TOLERANCE, "atol": TOLERANCE}, f)
+        onnx_cases.write_set(folder, i, [numpy.ascontiguousarray(t) for t in flat(inputs)], [numpy.ascontiguousarray(t) for t in outputs])
+    onnx_cases.write_tolerance(folder, TOLERANCE, TOLERANCE)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out")
-    parser.add_argument("--run", default="")
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
+def make(out, only):
     for name, module in models():
         module.eval()
         for exporter in ("dynamo", "torchscript"):
             case = f"{name}-{exporter}"
-            folder = os.path.join(args.out, case)
-            if not re.search(args.only, case) or os.path.exists(os.path.join(folder, "tolerance.json")):
+            folder = os.path.join(out, case)
+            if not re.search(only, case) or os.path.exists(os.path.join(folder, "tolerance.json")):
                 continue
             os.makedirs(folder, exist_ok=True)
             export(module, exporter, os.path.join(folder, "model.onnx"))
             write_sets(module, folder)
-    if not args.run:
-        return 0
-    text = subprocess.run([*shlex.split(args.run), args.out], stdout=subprocess.PIPE, text=True).stdout
-    print(text, end="")
-    bad = [line for line in text.splitlines() if " FAIL" in line or " UNSUPPORTED" in line]
-    return 1 if bad or " PASS" not in text else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(onnx_cases.main(__doc__, make, onnx_cases.expect_all))

@@ -15,9 +15,11 @@ def FoldConstantsPass : Pass<"llmopt-fold-constants", "::mlir::ModuleOp"> {
     Evaluates operations whose operands are all `llm.constant` with the reference interpreter (results of at most 1 MiB), and replaces integer
     tensors whose elements the shape analysis solved to numbers. Expressions over `llm.weight` stay: they are evaluated when the artifact is
     written. An operation that fails to evaluate is left for the run time to report.
+    Reshapes, broadcasts and slices whose result is proven to be their input are dropped.
   }];
   let constructor = "::llmopt::createFoldConstantsPass()";
-  let statistics = [Statistic<"numFolded", "num-folded", "Operations replaced by constants">];
+  let statistics = [Statistic<"numFolded", "num-folded", "Operations replaced by constants">,
+                    Statistic<"numDropped", "num-dropped", "Operations that changed nothing">];
 }
 
 def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {

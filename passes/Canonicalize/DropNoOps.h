@@ -1,0 +1,20 @@
+//===- DropNoOps.h - operations that change nothing -------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_PASSES_CANONICALIZE_DROPNOOPS_H
+#define LLMOPT_PASSES_CANONICALIZE_DROPNOOPS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace llmopt {
+
+/// Reshapes, broadcasts, tiles and slices whose result is proven to have the shape of their input, and concatenations of
+/// one tensor, are replaced by that input. Returns how many.
+int64_t dropNoOps(mlir::func::FuncOp function);
+
+} // namespace llmopt
+
+#endif // LLMOPT_PASSES_CANONICALIZE_DROPNOOPS_H
