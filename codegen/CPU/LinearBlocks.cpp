@@ -166,6 +166,14 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   int64_t width = panels * 16;
   if (plan_.widen)
     widenPanels(segment.linears[weight], tile, panels, k0);
+  // A cheap epilogue runs on the registers of a finished tile; others, and those of cut columns, on the sums in memory.
+  bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight();
+  Value column = b_.mul(tile, plan_.tilePanels * 16), yes = b_.equal(zero, zero), isLast = yes, isWhole = yes;
+  if (plan_.kBlocks > 1)
+    isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), k0);
+  if (segment.columns % 16 != 0)
+    isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
+  Value inRegisters = b_.select(isLast, isWhole, b_.equal(zero, b_.index(1)));
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
     Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
@@ -179,16 +187,17 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
         start = b_.ifThen(
             b_.equal(k0, zero), ValueRange(start).getTypes(), [&] { return start; },
             [&] { return loadTile(b_, shape, b_.f32(), own, width); });
-      storeTile(b_, shape, emitTileLoop(b_, shape, in, start), own, width);
+      KernelBuilder::Values sum = emitTileLoop(b_, shape, in, start);
+      if (!direct)
+        return storeTile(b_, shape, sum, own, width);
+      b_.ifThen(
+          inRegisters, [&] { epilogue.emitRegisters(firstRow, column, shape, sum, buffer, productStride()); },
+          [&] { storeTile(b_, shape, sum, own, width); });
     });
-    if (weight + 1 < segment.linears.size())
+    if (!last || (direct && segment.columns % 16 == 0))
       return;
-    Value column = b_.mul(tile, plan_.tilePanels * 16);
-    auto finish = [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); };
-    if (plan_.kBlocks > 1)
-      b_.ifThen(b_.less(k0, b_.index((plan_.kBlocks - 1) * plan_.kBlock)), [] {}, finish);
-    else
-      finish();
+    Value fromMemory = direct ? b_.select(isWhole, b_.equal(zero, b_.index(1)), isLast) : isLast;
+    b_.ifThen(fromMemory, [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); });
   });
 }
 

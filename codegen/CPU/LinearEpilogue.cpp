@@ -9,6 +9,7 @@
 #include "codegen/CPU/Elementwise.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -147,4 +148,36 @@ void LinearEpilogue::emitTile(Value firstRow, Value rows, Value firstColumn, int
           [&] { emitVector(row, column, products, {}); });
     });
   });
+}
+
+void LinearEpilogue::emitRegisters(Value firstRow, Value firstColumn, const TileShape &shape, ValueRange lastProduct, Value tile,
+                                   int64_t productStride) {
+  VectorType type = b_.vec(lanes_, productElement_);
+  for (int64_t r = 0; r < shape.rows; ++r) {
+    Row row = startRow(b_.add(firstRow, r));
+    for (int64_t c = 0; c < shape.columns(); c += shape.lanes) {
+      SmallVector<Value> products;
+      for (size_t p = 0; p + 1 < products_.size(); ++p)
+        products.push_back(b_.load(type, tile, b_.index(int64_t(p) * productStride + r * shape.columns() + c)));
+      products.push_back(lastProduct[size_t((r * shape.columns() + c) / shape.lanes)]);
+      emitVector(row, b_.add(firstColumn, c), products, {});
+    }
+  }
+}
+
+bool LinearEpilogue::isLight() const {
+  SmallVector<Value> pending;
+  llvm::SmallPtrSet<Operation *, 8> seen;
+  for (const LinearOutput &output : outputs_)
+    pending.push_back(output.value);
+  while (!pending.empty()) {
+    Value value = pending.pop_back_val();
+    Operation *op = value.getDefiningOp();
+    if (!op || llvm::is_contained(products_, value) || isa<llm::ConstantOp>(op) || !seen.insert(op).second)
+      continue;
+    if (!isa<llm::AddOp, llm::SubOp, llm::MulOp, llm::NegOp, llm::ReluOp, llm::CastOp>(op))
+      return false;
+    llvm::append_range(pending, op->getOperands());
+  }
+  return seen.size() <= 4;
 }

@@ -11,6 +11,7 @@
 #define LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H
 
 #include "codegen/CPU/LinearRegion.h"
+#include "codegen/CPU/MatMulTile.h"
 
 namespace llmopt::cpu {
 
@@ -30,6 +31,12 @@ public:
   /// products have another type) at p * productStride + row * width + column.
   void emitTile(mlir::Value firstRow, mlir::Value rows, mlir::Value firstColumn, int64_t width, mlir::Value tile,
                 int64_t productStride);
+
+  /// The same for a tile whose columns all exist and whose last product is in registers; the others lie in `tile`.
+  void emitRegisters(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape, mlir::ValueRange lastProduct,
+                     mlir::Value tile, int64_t productStride);
+  /// Few and cheap operations: worth repeating for each register of a tile.
+  bool isLight() const;
 
   /// The type of the products in registers.
   mlir::Type productElement() const { return productElement_; }
