@@ -7,8 +7,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "ToyModel.h"
+#include "llmopt/lib/Target/Target.h"
 #include "llmopt/runtime/Engine.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <elf.h>
@@ -124,6 +126,30 @@ TEST(Load, WrongMachine) {
   EXPECT_EQ(engine.error().code, "E0206");
   EXPECT_EQ(engine.error().kind, ErrorKind::Unsupported);
   EXPECT_NE(engine.error().message.find("needs telepathy, time_travel; this CPU has sse2"), std::string::npos) << engine.error().message;
+}
+
+// One file for several machines: the best target that runs, within LLMOPT_CPU.
+TEST(Load, BestTargetOfSeveral) {
+  std::string path = toy::folder() / "fat.llmopt", plan = toJson(toy::graphPlan()).str();
+  ArtifactWriter writer = ArtifactWriter::create(path).take();
+  // In no particular order; the middle one runs nowhere.
+  for (const auto &[name, feature] : {std::pair("x86-64-v3", "avx2"), std::pair("x86-64-v4", "telepathy"), std::pair("x86-64", "sse2")}) {
+    ASSERT_TRUE(writer.addSection(std::string("plan/") + name, plan).ok());
+    ASSERT_TRUE(writer.addSection(std::string("code/") + name, toy::codeImage()).ok());
+    writer.addTarget({name, {feature}});
+  }
+  writer.setModel(kGraph);
+  ASSERT_TRUE(writer.commit().ok());
+  std::vector<std::string> host = hostFeatures();
+  bool avx2 = std::find(host.begin(), host.end(), "avx2") != host.end();
+  EXPECT_EQ(Engine::load(path)->target(), avx2 ? "x86-64-v3" : "x86-64");
+  EXPECT_EQ(Engine::load(path, {.target = "x86-64"})->target(), "x86-64");
+  ::setenv("LLMOPT_CPU", "x86-64", 1);
+  EXPECT_EQ(Engine::load(path)->target(), "x86-64");
+  Result<Engine> engine = Engine::load(path, {.target = "x86-64-v3"});
+  ::unsetenv("LLMOPT_CPU");
+  ASSERT_FALSE(engine.ok());
+  EXPECT_NE(engine.error().message.find("target x86-64-v3 needs avx2; this CPU has sse2"), std::string::npos) << engine.error().message;
 }
 
 TEST(Load, MissingTargetAndKernel) {
