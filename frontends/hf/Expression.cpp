@@ -17,6 +17,7 @@ namespace {
 
 /// Nesting that no description needs, and that recursion can bear.
 constexpr int kMaxDepth = 100;
+constexpr size_t kMaxLength = 4096;
 
 bool isNameStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
@@ -216,6 +217,8 @@ void collect(const ExpressionNode &node, std::vector<std::string> &names) {
 } // namespace
 
 Result<Expression> Expression::parse(std::string_view text) {
+  if (text.size() > kMaxLength)
+    return badInput("E0420", "a formula has more than " + std::to_string(kMaxLength) + " characters");
   LLMOPT_ASSIGN(ExpressionNode root, Parser(text).parseAll());
   Expression expression;
   expression.root_ = std::make_shared<const ExpressionNode>(std::move(root));

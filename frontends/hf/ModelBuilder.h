@@ -40,6 +40,7 @@ private:
   // Functions of the statement language.
   Result<Operand> callBlock(const std::string &callee, const std::vector<Operand> &arguments);
   Result<mlir::Value> embedding(const std::vector<Operand> &arguments);
+  Result<mlir::Value> countPositions(const std::vector<Operand> &arguments);
   Result<mlir::Value> linear(const std::vector<Operand> &arguments);
   Result<mlir::Value> row(const std::vector<Operand> &arguments);
   Result<mlir::Value> weight(const std::vector<Operand> &arguments);

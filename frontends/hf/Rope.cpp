@@ -259,7 +259,10 @@ static Result<Base> readBase(const RopeSpec &spec, ConfigScope &config, Scaling 
   LLMOPT_ASSIGN(double outerTheta, config.number(spec.theta));
   LLMOPT_ASSIGN(double outerFraction, config.number(spec.fraction, 1.0));
   base.theta = theta.value_or(outerTheta);
-  int64_t inferred = int64_t(std::clamp(double(headDim) * fraction.value_or(outerFraction), 0.0, double(headDim)));
+  double share = fraction.value_or(outerFraction);
+  if (!(share > 0 && share <= 1))
+    return badInput("E0421", "partial_rotary_factor must be greater than 0 and at most 1");
+  int64_t inferred = int64_t(double(headDim) * share);
   LLMOPT_ASSIGN(int64_t dim, config.integer(spec.dim, 1, headDim, inferred));
   base.dim = double(dim);
   base.pairs = size_t(dim + 1) / 2;

@@ -37,6 +37,8 @@ Result<Operand> ModelBuilder::call(const std::string &callee, const std::vector<
     return wrap(weight(arguments));
   if (callee == "softcap")
     return wrap(softcap(arguments));
+  if (callee == "count_positions")
+    return wrap(countPositions(arguments));
   if (callee == "rows") {
     if (arguments.size() != 2 || !isTensorAt(arguments, 0) || !isTensorAt(arguments, 1))
       return wrongArguments(callee, "tensor, row numbers");
@@ -95,6 +97,27 @@ Result<Value> ModelBuilder::embedding(const std::vector<Operand> &arguments) {
   Value table = context_.weights.weight(graph_, name + ".weight", {rows, width});
   auto type = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, width}, graph_.builder().getF32Type());
   return graph_.create<llm::EmbeddingOp>(type, arguments[0].tensor, table);
+}
+
+/// count_positions(ids, positions, padding): the tokens so far of a token's sequence, itself included, that are not padding;
+/// 0 for padding itself. Of whole sequences only, as encoders are given them.
+Result<Value> ModelBuilder::countPositions(const std::vector<Operand> &arguments) {
+  if (arguments.size() != 3 || !isTensorAt(arguments, 0) || !isTensorAt(arguments, 1) || !arguments[2].json.isInt())
+    return wrongArguments("count_positions", "ids, positions, id of the padding token");
+  Value ids = arguments[0].tensor, positions = arguments[1].tensor;
+  mlir::Type type = ids.getType();
+  Value one = graph_.scalarLike(1, ids);
+  auto running = [&](Value values) { return graph_.create<llm::CumSumOp>(type, values, uint64_t(0), false, false); };
+  auto isToken = graph_.create<llm::CompareOp>(GraphBuilder::typeOf(ids).clone(graph_.builder().getI1Type()), llm::ComparePredicate::ne, ids,
+                                               graph_.scalarLike(double(arguments[2].json.asInt()), ids));
+  Value mask = graph_.create<llm::CastOp>(type, isToken);
+  // Sequences lie one behind the other: count from the first token of all, less what stood before this sequence.
+  Value everything = graph_.binary<llm::AddOp>(graph_.binary<llm::MulOp>(mask, graph_.scalarLike(0, ids)), one);
+  Value place = graph_.binary<llm::SubOp>(running(everything), one);
+  Value first = graph_.binary<llm::SubOp>(place, positions);
+  Value counted = running(mask);
+  Value before = graph_.gatherRows(graph_.binary<llm::SubOp>(counted, mask), first);
+  return graph_.binary<llm::MulOp>(graph_.binary<llm::SubOp>(counted, before), mask);
 }
 
 /// linear(x, 'name', outputs[, bias])

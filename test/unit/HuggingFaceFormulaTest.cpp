@@ -61,8 +61,9 @@ TEST(HuggingFaceFormula, Mistakes) {
   EXPECT_CONTAINS(valueOf("1 +"), "expected a value at character 4");
   EXPECT_CONTAINS(valueOf("1 2"), "unexpected text at character 3");
   EXPECT_CONTAINS(valueOf("'open"), "without closing quote");
-  EXPECT_CONTAINS(valueOf(std::string(5000, '(')), "nesting is too deep");
-  EXPECT_CONTAINS(valueOf(std::string(5000, '-') + "1"), "nesting is too deep");
+  EXPECT_CONTAINS(valueOf(std::string(4000, '(')), "nesting is too deep");
+  EXPECT_CONTAINS(valueOf(std::string(4000, '-') + "1"), "nesting is too deep");
+  EXPECT_CONTAINS(valueOf(std::string(5000, ' ')), "more than 4096 characters");
 }
 
 TEST(HuggingFaceFormula, Patterns) {

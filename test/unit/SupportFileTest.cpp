@@ -38,10 +38,7 @@ protected:
   fs::path root_;
 };
 
-template <typename T>
-std::string codeOf(const Result<T> &result) {
-  return result.ok() ? "ok" : result.error().code;
-}
+template <typename T> std::string codeOf(const Result<T> &result) { return result.ok() ? "ok" : result.error().code; }
 
 } // namespace
 

@@ -29,7 +29,11 @@ TEST(SupportUtf8, EveryScalarValueRoundTrips) {
 TEST(SupportUtf8, InvalidSequencesAreReplacedByMaximalSubpart) {
   // The example of the Unicode standard, table 3-8, and its neighbours.
   const std::string R = "\xEF\xBF\xBD";
-  EXPECT_EQ(replaceInvalidUtf8("a\xF1\x80\x80\xE1\x80\xC2" "b\x80" "c\x80\xBF" "d"), "a" + R + R + R + "b" + R + "c" + R + R + "d");
+  EXPECT_EQ(replaceInvalidUtf8("a\xF1\x80\x80\xE1\x80\xC2"
+                               "b\x80"
+                               "c\x80\xBF"
+                               "d"),
+            "a" + R + R + R + "b" + R + "c" + R + R + "d");
   EXPECT_EQ(replaceInvalidUtf8("\xC0\xAF"), R + R);
   EXPECT_EQ(replaceInvalidUtf8("\xED\xA0\x80"), R + R + R);
   EXPECT_EQ(replaceInvalidUtf8("\xF4\x90\x80\x80"), R + R + R + R);

@@ -18,7 +18,8 @@ namespace {
 class TokenizerBadInput : public TokenizerTest {
 protected:
   static std::string bpe(std::string vocab, std::string merges = "[]", std::string rest = "") {
-    return R"({"version": "1.0", "model": {"type": "BPE", "vocab": )" + vocab + R"(, "merges": )" + merges + "}" + rest + "}";
+    return R"({"version": "1.0", "model": {"type": "BPE", "vocab": )" + vocab + R"(, "merges": )" + merges + "}" +
+           rest + "}";
   }
   void expectProblem(const std::string &json, std::string_view kind, std::string_view text) {
     std::string got = problem(json);
@@ -43,7 +44,8 @@ TEST_F(TokenizerBadInput, D01SizeAndDepth) {
   std::filesystem::resize_file(path, 300 << 20); // sparse
   EXPECT_TRUE(describe(importTokenizerFile(path)).starts_with("E1303 x1"));
   expectProblem(std::string(100000, '['), "E0113 x1", "nesting");
-  expectProblem(bpe("{}", "[]", ", \"normalizer\": " + std::string(100, '[') + std::string(100, ']')), "E0113 x1", "nesting");
+  expectProblem(bpe("{}", "[]", ", \"normalizer\": " + std::string(100, '[') + std::string(100, ']')), "E0113 x1",
+                "nesting");
 }
 
 TEST_F(TokenizerBadInput, D02Merges) {
@@ -60,27 +62,39 @@ TEST_F(TokenizerBadInput, D02Merges) {
 }
 
 TEST_F(TokenizerBadInput, D04NamesTheJsonPath) {
-  expectProblem(bpe(R"({"a": 0})", "[]", R"(, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {"type": "Foo"}]})"),
-                "E1302 x3", "pre_tokenizer.pretokenizers[1].type: \"Foo\" is not supported");
+  expectProblem(
+      bpe(R"({"a": 0})", "[]",
+          R"(, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {"type": "Foo"}]})"),
+      "E1302 x3", "pre_tokenizer.pretokenizers[1].type: \"Foo\" is not supported");
   expectProblem(bpe(R"({"a": 0})", "[]", R"(, "normalizer": {"type": "Foo"})"), "E1302 x3", "normalizer.type");
-  expectProblem(bpe(R"({"a": 0})", "[]", R"(, "decoder": {"type": "Sequence", "decoders": [{"type": "Foo"}]})"), "E1302 x3", "decoder.decoders[0].type");
+  expectProblem(bpe(R"({"a": 0})", "[]", R"(, "decoder": {"type": "Sequence", "decoders": [{"type": "Foo"}]})"),
+                "E1302 x3", "decoder.decoders[0].type");
   expectProblem(bpe(R"({"a": 0})", "[]", R"(, "post_processor": {"type": "Foo"})"), "E1302 x3", "post_processor.type");
   expectProblem(R"({"model": {"type": "Foo", "vocab": {}}})", "E1302 x3", "model.type");
-  expectProblem(bpe(R"({"a": 0})", "[]", R"x(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?(1)a)"}, "behavior": "Isolated", "invert": false})x"),
-                "E1302 x3", "pre_tokenizer.pattern.Regex");
-  expectProblem(bpe(R"({"a": 0})", "[]", R"x(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": false})x"),
-                "E1301 x1", "')' expected");
-  expectProblem(bpe(R"({"a": 0})", "[]", R"(, "pre_tokenizer": {"type": "ByteLevel"})"), "E1301 x1", "pre_tokenizer.add_prefix_space");
+  expectProblem(
+      bpe(R"({"a": 0})", "[]",
+          R"x(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?(1)a)"}, "behavior": "Isolated", "invert": false})x"),
+      "E1302 x3", "pre_tokenizer.pattern.Regex");
+  expectProblem(
+      bpe(R"({"a": 0})", "[]",
+          R"x(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": false})x"),
+      "E1301 x1", "')' expected");
+  expectProblem(bpe(R"({"a": 0})", "[]", R"(, "pre_tokenizer": {"type": "ByteLevel"})"), "E1301 x1",
+                "pre_tokenizer.add_prefix_space");
 }
 
 TEST_F(TokenizerBadInput, D07AddedTokens) {
   auto added = [](std::string content, int id) {
-    return R"({"id": )" + std::to_string(id) + R"(, "content": ")" + content + R"(", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})";
+    return R"({"id": )" + std::to_string(id) + R"(, "content": ")" + content +
+           R"(", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})";
   };
   std::string vocab = R"({"a": 0, "b": 1})";
   expectProblem(bpe(vocab, "[]", R"(, "added_tokens": [)" + added("", 2) + "]"), "E1301 x1", "added_tokens[0].content");
-  expectProblem(bpe(vocab, "[]", R"(, "added_tokens": [)" + added("<x>", 9) + "]"), "E1301 x1", "the next free one is 2");
-  auto tokenizer = load(bpe(vocab, "[]", R"(, "added_tokens": [)" + added("<a>", 2) + "," + added("<a><b>", 3) + "," + added("<a><b><c>", 4) + "]"));
+  expectProblem(bpe(vocab, "[]", R"(, "added_tokens": [)" + added("<x>", 9) + "]"), "E1301 x1",
+                "the next free one is 2");
+  auto tokenizer = load(
+      bpe(vocab, "[]",
+          R"(, "added_tokens": [)" + added("<a>", 2) + "," + added("<a><b>", 3) + "," + added("<a><b><c>", 4) + "]"));
   ASSERT_NE(tokenizer, nullptr);
   EXPECT_EQ(tokenizer->encode("a<a>b<a><b>a<a><b><c><a><b><"), (Ids{0, 2, 1, 3, 0, 4, 3}));
   EXPECT_EQ(tokenizer->encode("a<a>b", EncodeOptions{true, false}), (Ids{0, 0, 1}));
@@ -106,7 +120,9 @@ TEST_F(TokenizerBadInput, D05TextsThatAreNoUtf8) {
   auto tokenizer = load(R"({"model": {"type": "WordLevel", "vocab": {"a": 0, "�": 1, "?": 2}, "unk_token": "?"},
                             "pre_tokenizer": {"type": "Split", "pattern": {"String": ""}, "behavior": "Isolated", "invert": false}})");
   ASSERT_NE(tokenizer, nullptr);
-  EXPECT_EQ(tokenizer->encode("a\xFF" "a"), (Ids{0, 1, 0}));
+  EXPECT_EQ(tokenizer->encode("a\xFF"
+                              "a"),
+            (Ids{0, 1, 0}));
   EXPECT_EQ(tokenizer->encode("\xED\xA0\x80"), (Ids{1, 1, 1}));
   EXPECT_EQ(tokenizer->encode("\xE2\x82"), (Ids{1}));
   EXPECT_EQ(tokenizer->encode(std::string_view("a\0a", 3)), (Ids{0, 2, 0}));
@@ -115,8 +131,12 @@ TEST_F(TokenizerBadInput, D05TextsThatAreNoUtf8) {
 }
 
 TEST_F(TokenizerBadInput, SectionsDamagedAtEveryByte) {
-  std::string section = *import(bpe(R"({"a": 0, "b": 1, "ab": 2})", R"(["a b"])", R"(, "normalizer": {"type": "Replace", "pattern": {"Regex": "a+$|b"}, "content": "b"})"));
-  auto load = [](std::string_view bytes) { return Tokenizer::load(std::as_bytes(std::span(bytes.data(), bytes.size()))); };
+  std::string section =
+      *import(bpe(R"({"a": 0, "b": 1, "ab": 2})", R"(["a b"])",
+                  R"(, "normalizer": {"type": "Replace", "pattern": {"Regex": "a+$|b"}, "content": "b"})"));
+  auto load = [](std::string_view bytes) {
+    return Tokenizer::load(std::as_bytes(std::span(bytes.data(), bytes.size())));
+  };
   ASSERT_TRUE(load(section).ok());
   for (size_t cut = 0; cut < section.size(); ++cut)
     EXPECT_FALSE(load(std::string_view(section).substr(0, cut)).ok()) << cut;
@@ -144,8 +164,9 @@ TEST_F(TokenizerBadInput, FoldersWithoutATokenizer) {
 
 // Twice the text may take about twice the time; squared it would take four times.
 TEST_F(TokenizerBadInput, D05LongTextsTakeLinearTime) {
-  auto tokenizer = load(bpe(R"({"a": 0, "aa": 1, "aaaa": 2, "Ġ": 3, "ĠĠ": 4, "Ċ": 5})", R"(["a a", "aa aa", "Ġ Ġ"])",
-                            R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})"));
+  auto tokenizer =
+      load(bpe(R"({"a": 0, "aa": 1, "aaaa": 2, "Ġ": 3, "ĠĠ": 4, "Ċ": 5})", R"(["a a", "aa aa", "Ġ Ġ"])",
+               R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})"));
   ASSERT_NE(tokenizer, nullptr);
   for (std::string_view unit : {"a", " ", "\n", "a b", "\xCC\x81"}) {
     std::string text;

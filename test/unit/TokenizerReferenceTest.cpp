@@ -111,4 +111,5 @@ TEST_P(TokenizerLlamaCpp, AllStrings) {
 INSTANTIATE_TEST_SUITE_P(Real, TokenizerLlamaCpp,
                          testing::Values(Reference{"tokenizers/gpt2", "gpt-2"},
                                          Reference{"tokenizers/bert-base-uncased", "bert-bge"},
-                                         Reference{"tokenizers/phi3", "phi-3"}, Reference{"tokenizers/phi3", "llama-spm"}));
+                                         Reference{"tokenizers/phi3", "phi-3"},
+                                         Reference{"tokenizers/phi3", "llama-spm"}));

@@ -37,8 +37,7 @@ protected:
   Result<std::string> import(std::string_view json) { return importTokenizerFile(write("tokenizer.json", json)); }
   /// "E1301 bad input: message", or "ok".
   std::string problem(std::string_view json) { return describe(import(json)); }
-  template <typename T>
-  static std::string describe(const Result<T> &result) {
+  template <typename T> static std::string describe(const Result<T> &result) {
     if (result)
       return "ok";
     return result.error().code + " x" + std::to_string(int(result.error().kind)) + ": " + result.error().message;
