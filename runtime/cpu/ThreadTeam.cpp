@@ -52,11 +52,8 @@ ThreadTeam::~ThreadTeam() {
 }
 
 void ThreadTeam::pinCaller() {
-  if (std::vector<int> processors = allowedProcessors().ids; !processors.empty()) {
-    // The list depends on the caller's own mask, so the team must be made before that shrinks.
-    (void)process();
+  if (const std::vector<int> &processors = allowedProcessors().ids; !processors.empty())
     pinThread(::pthread_self(), processors.front());
-  }
 }
 
 void ThreadTeam::begin(unsigned parts) {

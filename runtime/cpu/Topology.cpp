@@ -58,19 +58,25 @@ static std::vector<int> affinity() {
   return {};
 }
 
-cpu::Processors cpu::allowedProcessors() {
-  Processors result;
+static cpu::Processors findProcessors() {
+  cpu::Processors result;
   std::vector<int> siblings;
   std::set<int> seenCores;
   for (int id : affinity()) {
     std::string path = "/sys/devices/system/cpu/cpu" + std::to_string(id) + "/topology/thread_siblings_list";
-    std::vector<int> core = parseCpuList(firstLine(path).value_or(""));
+    std::vector<int> core = cpu::parseCpuList(firstLine(path).value_or(""));
     bool first = seenCores.insert(core.empty() ? id : core.front()).second;
     (first ? result.ids : siblings).push_back(id);
   }
   result.cores = std::max<unsigned>(1, unsigned(result.ids.size()));
   result.ids.insert(result.ids.end(), siblings.begin(), siblings.end());
   return result;
+}
+
+const cpu::Processors &cpu::allowedProcessors() {
+  // Once: a thread that binds itself to one processor must not make the process's look like one.
+  static const Processors processors = findProcessors();
+  return processors;
 }
 
 /// "max 100000" or "150000 100000".

@@ -13,12 +13,12 @@
 
 namespace llmopt::cpu {
 
-/// Processors this process may use, one of each core first, then their hyper-threads.
+/// Processors this process may use, one of each core first, then their hyper-threads; as they were at the first call.
 struct Processors {
   std::vector<int> ids;
   unsigned cores = 1; ///< the first `cores` of `ids` lie on different cores
 };
-Processors allowedProcessors();
+const Processors &allowedProcessors();
 
 /// Processors' worth of time the control groups grant, the tightest of all levels; nothing if unlimited.
 /// `membership` is /proc/self/cgroup, `mount` is /sys/fs/cgroup (versions 1 and 2).

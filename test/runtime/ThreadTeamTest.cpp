@@ -109,6 +109,14 @@ TEST(Topology, CpuLists) {
   EXPECT_GE(allowedProcessors().cores, 1u);
 }
 
+TEST(Topology, PinnedCallersDoNotCountAsOneProcessor) {
+  unsigned before = defaultThreads();
+  std::thread([&] {
+    ThreadTeam::pinCaller();
+    EXPECT_EQ(defaultThreads(), before);
+  }).join();
+}
+
 class Cgroup : public testing::Test {
 protected:
   void SetUp() override {
