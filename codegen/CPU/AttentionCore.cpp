@@ -136,7 +136,15 @@ void AttentionCore::block(Value rows, const KeyBlock &keys) {
   }
 }
 
-void AttentionCore::rowTile(const RowTile &tile, const KeyBlock &keys) {
+// A later row sees at least as far as an earlier one, so what the last row does not see is left out for the whole tile.
+void AttentionCore::rowTile(const RowTile &tile, const KeyBlock &block) {
+  Value last = b_.add(b_.add(tile.first, tile.rows), -1);
+  KeyBlock keys = block;
+  keys.count = b_.min(block.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 4), b_.index(1)), block.key));
+  b_.ifThen(b_.less(b_.index(0), keys.count), [&] { visibleTile(tile, keys); });
+}
+
+void AttentionCore::visibleTile(const RowTile &tile, const KeyBlock &keys) {
   forHeight(tile, [&](int64_t rows) { scores(tile.first, rows, keys); });
   b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { softmaxRow(b_.add(tile.first, i), part(scores_, i, kKeys), keys); });
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
@@ -232,28 +240,41 @@ void AttentionCore::softmaxPasses(Value row, Value scores, const KeyBlock &keys,
   Value end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16), least = b_.constant(type_, -FLT_MAX);
   bool masked = bool(low) || bool(adjust);
   Values context = loadRow ? loadRow(row) : Values{};
-  Values maxima = b_.forLoop(b_.index(0), end, shape_.lanes, ValueRange{least}, [&](Value i, ValueRange most) {
-    Value s = b_.load(type_, scores, i), key = b_.add(keys.key, i);
-    if (adjust)
-      s = adjust(s, context, key, b_.sub(keys.count, i));
-    if (low)
-      s = maskScores(s, key, low, high);
-    if (masked)
-      b_.store(s, scores, i);
-    return Values{b_.fmax(s, most[0])};
+  int64_t vectors = 16 / shape_.lanes; // side by side: independent chains
+  Values maxima = b_.forLoop(b_.index(0), end, 16, Values(size_t(vectors), least), [&](Value first, ValueRange most) {
+    Values found;
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), key = b_.add(keys.key, i);
+      if (adjust)
+        s = adjust(s, context, key, b_.sub(keys.count, i));
+      if (low)
+        s = maskScores(s, key, low, high);
+      if (masked)
+        b_.store(s, scores, i);
+      found.push_back(b_.fmax(s, most[size_t(v)]));
+    }
+    return found;
   });
+  for (size_t v = 1; v < maxima.size(); ++v)
+    maxima[0] = b_.fmax(maxima[v], maxima[0]);
   Value maximumAt = part(maximum_, row, 1);
   Value before = b_.load(b_.f32(), maximumAt, b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
   Value maximum = b_.splat(after, type_);
-  Values sums = b_.forLoop(b_.index(0), end, shape_.lanes, ValueRange{b_.constant(type_, 0)}, [&](Value i, ValueRange sum) {
-    Value s = b_.load(type_, scores, i), p = exp2(b_.fsub(s, maximum));
-    if (masked) {
-      Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
-      p = b_.select(hidden, b_.constant(type_, 0), p);
+  Values sums = b_.forLoop(b_.index(0), end, 16, Values(size_t(vectors), b_.constant(type_, 0)), [&](Value first, ValueRange sum) {
+    Values added;
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), p = exp2(b_.fsub(s, maximum));
+      if (masked) {
+        Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
+        p = b_.select(hidden, b_.constant(type_, 0), p);
+      }
+      b_.store(p, scores, i);
+      added.push_back(b_.fadd(sum[size_t(v)], p));
     }
-    b_.store(p, scores, i);
-    return Values{b_.fadd(sum[0], p)};
+    return added;
   });
+  for (size_t v = 1; v < sums.size(); ++v)
+    sums[0] = b_.fadd(sums[0], sums[v]);
   Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
   Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
   b_.ifThen(changed, [&] {

@@ -56,7 +56,7 @@ public:
 
   /// Where the caller puts the query of a row (keySize floats, scaled).
   mlir::Value query(mlir::Value row);
-  /// Prepares a row that sees keys [low, high). `sink` (base 2, may be null): a score without a value.
+  /// Prepares a row that sees keys [low, high); neither bound is below that of an earlier row. `sink` (base 2, may be null): a score without a value.
   void startRow(mlir::Value row, mlir::Value low, mlir::Value high, mlir::Value sink = {});
   /// Takes one block into account, for rows [0, rows).
   void block(mlir::Value rows, const KeyBlock &keys);
@@ -68,7 +68,8 @@ private:
     mlir::Value first, rows;
     int64_t staticRows = 0; ///< known height, or 0
   };
-  void rowTile(const RowTile &tile, const KeyBlock &keys);
+  void rowTile(const RowTile &tile, const KeyBlock &block);
+  void visibleTile(const RowTile &tile, const KeyBlock &keys);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
   void scores(mlir::Value first, int64_t rows, const KeyBlock &keys);
