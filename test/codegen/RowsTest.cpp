@@ -91,6 +91,21 @@ TEST(Rows, SoftmaxOfMaskedAndDouble) {
   checkAgainstInterpreter(wide, {randomTensor(DType::F64, {3, 21}, -3, 3, 1)}, {{"n", 3}}, 1e-12, 1e-13);
 }
 
+TEST(Rows, SoftmaxOfConstantMask) {
+  for (std::string size : {"6", "16", "19"}) {
+    std::string x = "tensor<2x4x" + size + "xf32>", mask = "tensor<4x" + size + "xf32>", rows;
+    for (int i = 0; i < 4; ++i) {
+      rows += i ? "], [" : "[";
+      for (int j = 0; j < std::stoi(size); ++j)
+        rows += std::string(j ? ", " : "") + (j <= i ? "0.0" : "0xFF800000");
+    }
+    KernelText text{.family = "rows", .operands = {{"f32", {"2", "4", size}}}, .results = {x}, .body =
+      "%m = llm.constant dense<[" + rows + "]]> : " + mask + "\n%s = llm.add %0, %m : " + x + ", " + mask + " -> " + x +
+      "\n%r0 = llm.softmax %s {axis = 2} : " + x};
+    checkAgainstInterpreter(text, {floats({2, 4, std::stoll(size)})}, {}, 1e-5, 1e-7);
+  }
+}
+
 TEST(Rows, SoftmaxAlongAnotherAxis) {
   for (int axis : {0, 1}) {
     KernelText text{.family = "rows", .operands = {{"f32", {"b", "s", "37"}}}, .results = {"tensor<?x?x37xf32>"}, .body =
