@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Phase Strategy: what a kernel's generator will read is decided here from the shapes and the row of the target table, and
-// written down as an attribute, so that it can be printed, tested and overridden. Evidence for the numbers: docs/rationale.
+// written down as an attribute, so that it can be printed, tested and overridden. test/benchmark/kernels.cpp measures them.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_COMMON_CHOOSESTRATEGY_H

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &context);
@@ -97,6 +98,8 @@ public:
 
   /// Runs a step of `counts[i]` tokens of sequence i and checks all results.
   void step(const std::vector<uint32_t> &counts, unsigned parts);
+  /// Computes each of `count` first tokens of one sequence alone and all in one step: the same bits.
+  void checkAlone(uint32_t count);
 
 private:
   void check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length);
@@ -155,6 +158,32 @@ void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
           result.data() + int64_t(t) * layer_.heads * layer_.valueSize, positionList[t], int64_t(sequences_[tokenSequence[t]].keys.size()));
     if (testing::Test::HasFailure())
       return;
+  }
+}
+
+void Model::checkAlone(uint32_t count) {
+  std::vector<int32_t> blocks = {3, 1, 2};
+  std::vector<uint32_t> tokenSequence(count, 0);
+  std::vector<int64_t> positionList;
+  for (uint32_t i = 0; i < count; ++i)
+    positionList.push_back(i);
+  size_t width = size_t(layer_.heads * layer_.keySize), resultWidth = size_t(layer_.heads * layer_.valueSize);
+  Buffer keys = randomFloats(random_, count * size_t(layer_.kvHeads * layer_.keySize)), positions(count * 8);
+  Buffer values = randomFloats(random_, count * size_t(layer_.kvHeads * layer_.valueSize)), queries = randomFloats(random_, count * width);
+  Buffer all = filled(count * resultWidth, NAN), one = filled(resultWidth, NAN);
+  std::copy(positionList.begin(), positionList.end(), positions.data<int64_t>());
+  auto attend = [&](float *query, Buffer &result, uint32_t past, uint32_t tokens) {
+    SequenceRow row{0, tokens, past, past + tokens, 0, 0};
+    StepTable table{tokens, 1, {&row, nullptr}, {blocks.data(), nullptr}, tokenSequence.data()};
+    if (past == 0 && tokens == count)
+      append_->run({keys.data(), values.data(), positions.data(), frequencies_.data(), pool_.data()}, {{"tokens", tokens}}, 1, &table);
+    attention_->run({query, positions.data<int64_t>() + past, frequencies_.data(), slopes_.data(), bias_.data(), sinks_.data(), result.data(),
+                     pool_.data()}, {{"tokens", tokens}}, 2, &table);
+  };
+  attend(queries.data(), all, 0, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    attend(queries.data() + i * width, one, i, 1);
+    ASSERT_EQ(0, std::memcmp(one.data(), all.data() + i * resultWidth, resultWidth * 4)) << "token " << i;
   }
 }
 
@@ -224,3 +253,12 @@ TEST(PagedAttention, Sinks) { checkLayer({.sinks = true}); }
 TEST(PagedAttention, Rope) { checkLayer({.ropePairs = 32}); }
 TEST(PagedAttention, PartialRope) { checkLayer({.keySize = 40, .valueSize = 40, .ropePairs = 5}); }
 TEST(PagedAttention, InterleavedRope) { checkLayer({.interleaved = true, .ropePairs = 20}); }
+
+// A token's result has the same bits whether it is decoded alone or in one step with others.
+TEST(PagedAttention, StepsOfAnySizeAgree) {
+  for (const TargetPair &pair : runnableTargets())
+    for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}}) {
+      SCOPED_TRACE(pair.name());
+      Model(layer, pair).checkAlone(150);
+    }
+}
