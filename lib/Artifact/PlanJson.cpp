@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One pair of functions per structure: how it is written, how it is read. Indices are checked after reading.
+// One pair of functions per structure: how it is written, how it is read.
 //
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Artifact/Plan.h"
@@ -272,75 +272,6 @@ State readState(Reader &in, const Json &json) {
   return state;
 }
 
-/// Every index an entry holds, against what it points into.
-class EntryChecker {
-public:
-  EntryChecker(Reader &in, const Plan &plan, const Entry &entry) : in_(in), plan_(plan), entry_(entry) {}
-
-  void run() {
-    for (size_t i = 0; i < entry_.expressions.size(); ++i)
-      checkExpr(entry_.expressions[i], i);
-    for (const Buffer &buffer : entry_.buffers)
-      checkBuffer(buffer);
-    for (uint32_t buffer : entry_.inputs)
-      if (below(buffer, entry_.buffers.size(), "an input") && entry_.buffers[buffer].kind != BufferKind::Input)
-        in_.fail("input '" + entry_.buffers[buffer].name + "' is not an input buffer");
-    for (uint32_t buffer : entry_.outputs)
-      below(buffer, entry_.buffers.size(), "an output");
-    for (const Stage &stage : entry_.stages)
-      checkStage(stage);
-  }
-
-private:
-  bool below(uint64_t index, size_t count, const std::string &what) {
-    if (index < count)
-      return true;
-    in_.fail(what + " of entry '" + entry_.name + "' has index " + std::to_string(index) + " of " + std::to_string(count));
-    return false;
-  }
-  void checkExprId(ExprId id) { below(id, entry_.expressions.size(), "an expression"); }
-
-  void checkExpr(const Expr &expr, size_t position) {
-    if (expr.op == Expr::Op::Symbol)
-      below(uint64_t(expr.value), entry_.symbols.size(), "a symbol");
-    else if (expr.op != Expr::Op::Constant)
-      below(std::max(expr.lhs, expr.rhs), position, "an operand");
-  }
-
-  void checkBuffer(const Buffer &buffer) {
-    checkExprId(buffer.bytes);
-    for (ExprId dim : buffer.shape)
-      checkExprId(dim);
-    if (buffer.kind == BufferKind::Weight)
-      below(buffer.index, plan_.weights.size(), "a weight");
-    else if (buffer.kind == BufferKind::State)
-      below(buffer.index, plan_.states.size(), "a state");
-    else if (buffer.firstStage > buffer.lastStage || buffer.lastStage > entry_.stages.size())
-      in_.fail("buffer '" + buffer.name + "' has a lifetime outside the stages");
-  }
-
-  void checkStage(const Stage &stage) {
-    for (uint32_t buffer : stage.bindings)
-      below(buffer, entry_.buffers.size(), "a binding");
-    for (ExprId dim : stage.dims)
-      checkExprId(dim);
-    for (ExprId expr : {stage.selector, stage.flops, stage.bytesMoved})
-      checkExprId(expr);
-    if (stage.variants.empty() || stage.variants.back().limit != 0)
-      in_.fail("stage '" + stage.name + "' has no variant without limit");
-    for (size_t i = 0; i < stage.variants.size(); ++i) {
-      checkExprId(stage.variants[i].units);
-      checkExprId(stage.variants[i].scratchBytes);
-      if (i + 1 < stage.variants.size() && stage.variants[i].limit <= (i ? stage.variants[i - 1].limit : 0))
-        in_.fail("the variants of stage '" + stage.name + "' are not ordered by limit");
-    }
-  }
-
-  Reader &in_;
-  const Plan &plan_;
-  const Entry &entry_;
-};
-
 } // namespace
 
 Json plan::toJson(const Plan &plan) {
@@ -363,9 +294,8 @@ Result<Plan> plan::fromJson(const Json &json, std::string_view context) {
   for (const Json &entry : in.list(json, "entries"))
     plan.entries.push_back(readEntry(in, entry));
   // Indices are looked at only in a plan that is otherwise well formed.
-  for (size_t i = 0; in.ok() && i < plan.entries.size(); ++i)
-    EntryChecker(in, plan, plan.entries[i]).run();
   if (!in.ok())
     return in.status();
+  LLMOPT_RETURN_IF_ERROR(checkPlan(plan, context));
   return plan;
 }

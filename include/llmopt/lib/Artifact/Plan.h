@@ -109,7 +109,10 @@ struct Plan {
 std::string describeDim(const Entry &entry, ExprId dim);
 std::string describeType(const Entry &entry, const Buffer &buffer);
 
-/// The plan as the artifact stores it. Reading checks every index.
+/// Every index against what it points into, every lifetime against the stages. E0208.
+Status checkPlan(const Plan &plan, std::string_view context);
+
+/// The plan as the artifact stores it. Reading includes checkPlan.
 Json toJson(const Plan &plan);
 Result<Plan> fromJson(const Json &json, std::string_view context);
 
