@@ -16,8 +16,8 @@ Status ExpressionReader::malformed(std::string what) const {
 }
 
 Status ExpressionReader::missing(std::string what) const {
-  return unsupported("E1302", "split expression: " + std::move(what) + " at byte " + std::to_string(at_) +
-                                  " is not supported");
+  return unsupported("E1302",
+                     "split expression: " + std::move(what) + " at byte " + std::to_string(at_) + " is not supported");
 }
 
 bool ExpressionReader::accept(std::string_view token) {

@@ -85,7 +85,8 @@ private:
 
   Status add(AddedToken token, const Component &place) {
     if (token.content.empty() || token.content.size() > tokenizer::kMaxAddedTokenBytes)
-      return place.wrong("content", "an added token has 1 to " + std::to_string(tokenizer::kMaxAddedTokenBytes) + " bytes");
+      return place.wrong("content",
+                         "an added token has 1 to " + std::to_string(tokenizer::kMaxAddedTokenBytes) + " bytes");
     if (findAdded(token.content) >= 0)
       return {};
     if (token.id < 0 || !fromPieces_) {
@@ -111,7 +112,9 @@ private:
         LLMOPT_ASSIGN(int64_t id, place.integer(member.first, 0, int64_t(tokenizer::kMaxPieces) - 1));
         tokens.push_back({member.first, int32_t(id)});
       }
-    auto byId = [](const AddedToken &a, const AddedToken &b) { return std::tie(a.id, a.content) < std::tie(b.id, b.content); };
+    auto byId = [](const AddedToken &a, const AddedToken &b) {
+      return std::tie(a.id, a.content) < std::tie(b.id, b.content);
+    };
     std::sort(tokens.begin(), tokens.end(), byId);
     for (AddedToken &token : tokens)
       LLMOPT_RETURN_IF_ERROR(add(std::move(token), decoder));
@@ -121,7 +124,8 @@ private:
   Result<AddedToken> listedToken(const Component &place, const std::string &id) {
     AddedToken token;
     auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), token.id);
-    if (error != std::errc() || end != id.data() + id.size() || token.id < 0 || size_t(token.id) >= tokenizer::kMaxPieces)
+    if (error != std::errc() || end != id.data() + id.size() || token.id < 0 ||
+        size_t(token.id) >= tokenizer::kMaxPieces)
       return place.wrong("", "expected a token id as the key");
     LLMOPT_ASSIGN(token.content, place.string("content"));
     LLMOPT_ASSIGN(token.special, place.boolean("special", false));
@@ -174,7 +178,8 @@ private:
 
   Status setLayout(bool bos, bool eos) {
     if ((bos && data_.bosId < 0) || (eos && data_.eosId < 0))
-      return root_.wrong(bos && data_.bosId < 0 ? "bos_token" : "eos_token", "no such token, but it is to be added to every text");
+      return root_.wrong(bos && data_.bosId < 0 ? "bos_token" : "eos_token",
+                         "no such token, but it is to be added to every text");
     data_.layout.clear();
     if (bos)
       data_.layout.push_back({false, {data_.bosId}});
@@ -199,8 +204,10 @@ private:
     LLMOPT_ASSIGN(std::string name, root_.string("tokenizer_class", ""));
     bool isT5 = isOneOf(name, {"T5Tokenizer", "MT5Tokenizer"});
     // Other classes renumber the pieces, or split the text before; only their tokenizer.json says how.
-    if (!name.empty() && !isT5 && !isOneOf(name, {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer"}))
-      return unsupported("E1302", "tokenizer_class: '" + name + "' needs a tokenizer.json; save one with AutoTokenizer", root_.file);
+    if (!name.empty() && !isT5 &&
+        !isOneOf(name, {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer"}))
+      return unsupported("E1302", "tokenizer_class: '" + name + "' needs a tokenizer.json; save one with AutoTokenizer",
+                         root_.file);
     LLMOPT_ASSIGN(bool legacy, root_.boolean("legacy", true));
     data_.spaces.prefixOnlyAtStart = !legacy;
     LLMOPT_ASSIGN(bool bos, root_.boolean("add_bos_token", !isT5 && data_.bosId >= 0));

@@ -7,6 +7,7 @@
 #include "Import.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 using namespace llmopt;
 using namespace llmopt::frontend;
@@ -23,8 +24,10 @@ PieceIds frontend::pieceIds(const Model &model) {
 
 static Status checkPiece(std::string_view piece, const TokenizerFile &file) {
   if (piece.size() > tokenizer::kMaxPieceBytes)
-    return badInput("E1303", "model.vocab: a piece has " + std::to_string(piece.size()) + " bytes; the limit is " +
-                                 std::to_string(tokenizer::kMaxPieceBytes), file.path);
+    return badInput("E1303",
+                    "model.vocab: a piece has " + std::to_string(piece.size()) + " bytes; the limit is " +
+                        std::to_string(tokenizer::kMaxPieceBytes),
+                    file.path);
   return {};
 }
 
@@ -37,8 +40,8 @@ static Status addPiecesById(const TokenizerFile &file, Model &model) {
   for (size_t i = 0; i < count; ++i) {
     LLMOPT_RETURN_IF_ERROR(checkPiece(file.pieces[i], file));
     if (size_t(file.ids[i]) >= count)
-      return clash("ids have gaps: there are " + std::to_string(count) + " pieces, and '" + std::string(file.pieces[i]) +
-                   "' has the id " + std::to_string(file.ids[i]));
+      return clash("ids have gaps: there are " + std::to_string(count) + " pieces, and '" +
+                   std::string(file.pieces[i]) + "' has the id " + std::to_string(file.ids[i]));
     uint32_t &slot = at[size_t(file.ids[i])];
     if (slot != kNone)
       return clash("id " + std::to_string(file.ids[i]) + " belongs to both '" + std::string(file.pieces[slot]) +
@@ -59,8 +62,10 @@ static Status addPiecesById(const TokenizerFile &file, Model &model) {
 
 static Status addScoredPieces(const TokenizerFile &file, Model &model) {
   if (file.pieces.size() > tokenizer::kMaxPieces)
-    return badInput("E1303", "model.vocab has " + std::to_string(file.pieces.size()) + " pieces; the limit is " +
-                                 std::to_string(tokenizer::kMaxPieces), file.path);
+    return badInput("E1303",
+                    "model.vocab has " + std::to_string(file.pieces.size()) + " pieces; the limit is " +
+                        std::to_string(tokenizer::kMaxPieces),
+                    file.path);
   for (size_t i = 0; i < file.pieces.size(); ++i) {
     LLMOPT_RETURN_IF_ERROR(checkPiece(file.pieces[i], file));
     model.addPiece(file.pieces[i]);
@@ -69,26 +74,39 @@ static Status addScoredPieces(const TokenizerFile &file, Model &model) {
   return {};
 }
 
+/// One merge, with the ids of its pieces.
+static Result<tokenizer::Merge> mergeAt(size_t i, const TokenizerFile &file, const PieceIds &ids, const Model &model,
+                                        std::string &both) {
+  std::string_view left = file.merges[2 * i], right = file.merges[2 * i + 1];
+  auto wrong = [&](std::string what) {
+    return badInput("E1301", "model.merges[" + std::to_string(i) + "]: " + std::move(what), file.path);
+  };
+  if (right.size() < model.continuingPrefix.size())
+    return wrong("'" + std::string(right) + "' is shorter than continuing_subword_prefix");
+  both.assign(left).append(right.substr(model.continuingPrefix.size()));
+  tokenizer::Merge merge{};
+  std::pair<std::string_view, int32_t *> parts[] = {{left, &merge.left}, {right, &merge.right}, {both, &merge.result}};
+  for (auto [piece, id] : parts) {
+    auto it = ids.find(piece);
+    if (it == ids.end())
+      return wrong("'" + std::string(piece) + "' is not in the vocabulary");
+    *id = it->second;
+  }
+  return merge;
+}
+
+/// Of merges of the same pair the last counts. So they are read backwards, and those before it are left out: files may
+/// repeat a pair without end, but there are no more pairs than ways to cut a piece in two.
 static Status addMerges(const TokenizerFile &file, Model &model) {
   PieceIds ids = pieceIds(model);
+  std::unordered_set<uint64_t> seen;
   std::string both;
-  model.merges.reserve(file.merges.size() / 2);
-  for (size_t i = 0; i + 1 < file.merges.size(); i += 2) {
-    std::string_view left = file.merges[i], right = file.merges[i + 1];
-    if (right.size() < model.continuingPrefix.size())
-      return badInput("E1301", "model.merges[" + std::to_string(i / 2) + "]: '" + std::string(right) +
-                                   "' is shorter than continuing_subword_prefix", file.path);
-    both.assign(left).append(right.substr(model.continuingPrefix.size()));
-    tokenizer::Merge merge{};
-    for (auto [piece, id] : {std::pair(left, &merge.left), {right, &merge.right}, {std::string_view(both), &merge.result}}) {
-      auto it = ids.find(piece);
-      if (it == ids.end())
-        return badInput("E1301", "model.merges[" + std::to_string(i / 2) + "]: '" + std::string(piece) +
-                                     "' is not in the vocabulary", file.path);
-      *id = it->second;
-    }
-    model.merges.push_back(merge);
+  for (size_t i = file.merges.size() / 2; i-- > 0;) {
+    LLMOPT_ASSIGN(tokenizer::Merge merge, mergeAt(i, file, ids, model, both));
+    if (seen.insert(uint64_t(uint32_t(merge.left)) << 32 | uint32_t(merge.right)).second)
+      model.merges.push_back(merge);
   }
+  std::reverse(model.merges.begin(), model.merges.end());
   return {};
 }
 

@@ -87,8 +87,8 @@ static Status importBert(const Component &component, TokenizerData &data) {
 
 static Status importNmt(TokenizerData &data) {
   CharRanges removed = {{0x1, 0x8}, {0xB, 0xB}, {0xE, 0x1F}, {0x7F, 0x7F}, {0x8F, 0x8F}, {0x9F, 0x9F}};
-  CharRanges spaces = {{0x9, 0xA},       {0xC, 0xD},       {0x1680, 0x1680}, {0x200B, 0x200F}, {0x2028, 0x2029},
-                       {0x2581, 0x2581}, {0xFEFF, 0xFEFF}, {0xFFFD, 0xFFFD}};
+  CharRanges spaces = {{0x9, 0xA},       {0xC, 0xD},       {0x1680, 0x1680}, {0x200B, 0x200F},
+                       {0x2028, 0x2029}, {0x2581, 0x2581}, {0xFEFF, 0xFEFF}, {0xFFFD, 0xFFFD}};
   data.normalize.push_back(setStep(NormalizeStep::Remove, removed, data));
   data.normalize.push_back(spacesStep(spaces));
   return {};
@@ -163,7 +163,8 @@ Status frontend::importNormalizer(const Component &component, TokenizerData &dat
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     bool compatibility = type.size() == 4, compose = type.back() == 'C';
     step = setStep(compatibility ? (compose ? NormalizeStep::Nfkc : NormalizeStep::Nfkd)
-                                 : (compose ? NormalizeStep::Nfc : NormalizeStep::Nfd), inertChars(), data);
+                                 : (compose ? NormalizeStep::Nfc : NormalizeStep::Nfd),
+                   inertChars(), data);
   } else if (type == "StripAccents") {
     step = setStep(NormalizeStep::Remove, combiningMarks(), data);
   } else if (type == "Lowercase") {

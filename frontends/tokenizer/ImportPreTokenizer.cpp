@@ -46,7 +46,8 @@ static tokenizer::Matcher literal(std::string text) {
 }
 
 static Result<SplitBehavior> importBehavior(const Component &component, std::optional<std::string> otherwise = {}) {
-  constexpr std::array<std::string_view, 5> kNames = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+  constexpr std::array<std::string_view, 5> kNames = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                                      "Contiguous"};
   LLMOPT_ASSIGN(std::string name, component.string("behavior", std::move(otherwise)));
   for (size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i] == name)
@@ -149,7 +150,8 @@ Status frontend::importPreTokenizer(const Component &component, TokenizerData &d
     data.preTokenize.push_back(splitAt(punctuationChars(), behavior, data));
   } else if (type == "Digits") {
     LLMOPT_ASSIGN(bool single, component.boolean("individual_digits"));
-    data.preTokenize.push_back(splitAt(numericChars(), single ? SplitBehavior::Isolated : SplitBehavior::Contiguous, data));
+    data.preTokenize.push_back(
+        splitAt(numericChars(), single ? SplitBehavior::Isolated : SplitBehavior::Contiguous, data));
   } else if (type == "CharDelimiterSplit" || type == "Delimiter") {
     LLMOPT_ASSIGN(std::string delimiter, component.character("delimiter"));
     data.preTokenize.push_back(splitStep(literal(std::move(delimiter)), SplitBehavior::Removed));

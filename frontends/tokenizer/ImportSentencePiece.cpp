@@ -131,7 +131,8 @@ private:
     constexpr std::array<ModelKind, 4> kKinds = {ModelKind::PieceUnigram, ModelKind::PieceBpe, ModelKind::PieceWord,
                                                  ModelKind::PieceChar};
     if (kind_ < 1 || kind_ > kKinds.size())
-      return unsupported("E1302", "SentencePiece model: model_type " + std::to_string(kind_) + " is not supported", path_);
+      return unsupported("E1302", "SentencePiece model: model_type " + std::to_string(kind_) + " is not supported",
+                         path_);
     data_.model.kind = kKinds[kind_ - 1];
     LLMOPT_RETURN_IF_ERROR(checkPieces());
     addCommonSets(data_);
@@ -197,6 +198,9 @@ Result<TokenizerData> frontend::importSentencePiece(const std::string &path) {
   if (file.text().empty())
     return badInput("E1301", "file is empty (0 bytes)", path);
   if (file.text().size() > kMaxFileBytes)
-    return badInput("E1303", "file has " + std::to_string(file.text().size()) + " bytes; the limit is " + std::to_string(kMaxFileBytes), path);
+    return badInput("E1303",
+                    "file has " + std::to_string(file.text().size()) + " bytes; the limit is " +
+                        std::to_string(kMaxFileBytes),
+                    path);
   return PieceModelReader(path).read(file.text());
 }

@@ -34,8 +34,10 @@ static Result<AddedToken> importToken(const Component &component) {
   if (token.content.empty())
     return component.wrong("content", "an added token cannot be empty");
   if (token.content.size() > tokenizer::kMaxAddedTokenBytes)
-    return badInput("E1303", component.path + ".content has " + std::to_string(token.content.size()) +
-                                 " bytes; the limit is " + std::to_string(tokenizer::kMaxAddedTokenBytes), component.file);
+    return badInput("E1303",
+                    component.path + ".content has " + std::to_string(token.content.size()) + " bytes; the limit is " +
+                        std::to_string(tokenizer::kMaxAddedTokenBytes),
+                    component.file);
   return token;
 }
 

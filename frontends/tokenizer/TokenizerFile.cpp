@@ -107,17 +107,23 @@ private:
 
   Status wrongVocab() const {
     if (part_ == Merges)
-      return badInput("E1301", "model.merges[" + std::to_string(file_.merges.size() / 2) +
-                                   "]: expected \"left right\" or [\"left\", \"right\"]", file_.path);
-    return badInput("E1301", "model.vocab, entry " + std::to_string(file_.pieces.size()) +
-                                 ": expected a map of pieces to ids, or a list of [\"piece\", score]", file_.path);
+      return badInput("E1301",
+                      "model.merges[" + std::to_string(file_.merges.size() / 2) +
+                          "]: expected \"left right\" or [\"left\", \"right\"]",
+                      file_.path);
+    return badInput("E1301",
+                    "model.vocab, entry " + std::to_string(file_.pieces.size()) +
+                        ": expected a map of pieces to ids, or a list of [\"piece\", score]",
+                    file_.path);
   }
 
   Status mapEntry(const Json &value) {
     std::string_view piece = file_.pieces[file_.pieces.size() - 1];
     if (!value.isInt() || value.asInt() < 0 || value.asInt() >= int64_t(tokenizer::kMaxPieces))
-      return badInput("E1301", "model.vocab: the id of '" + std::string(piece) + "' is " + value.str() +
-                                   "; expected an integer from 0 to " + std::to_string(tokenizer::kMaxPieces - 1), file_.path);
+      return badInput("E1301",
+                      "model.vocab: the id of '" + std::string(piece) + "' is " + value.str() +
+                          "; expected an integer from 0 to " + std::to_string(tokenizer::kMaxPieces - 1),
+                      file_.path);
     file_.ids.push_back(value.asInt());
     return {};
   }
@@ -165,7 +171,10 @@ private:
 Result<TokenizerFile> frontend::readTokenizerFile(const std::string &path) {
   LLMOPT_ASSIGN(MappedFile mapped, MappedFile::open(path));
   if (mapped.text().size() > kMaxFileBytes)
-    return badInput("E1303", "file has " + std::to_string(mapped.text().size()) + " bytes; the limit is " + std::to_string(kMaxFileBytes), path);
+    return badInput("E1303",
+                    "file has " + std::to_string(mapped.text().size()) + " bytes; the limit is " +
+                        std::to_string(kMaxFileBytes),
+                    path);
   TokenizerFile file;
   file.path = path;
   Reader reader(file);

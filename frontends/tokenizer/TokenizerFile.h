@@ -67,7 +67,9 @@ struct Component {
   Result<std::string> character(std::string_view key) const;
   /// The elements of an array of objects.
   Result<std::vector<Component>> list(std::string_view key) const;
-  Component at(std::string_view key) const { return {find(key), path.empty() ? std::string(key) : path + '.' + std::string(key), file}; }
+  Component at(std::string_view key) const {
+    return {find(key), path.empty() ? std::string(key) : path + '.' + std::string(key), file};
+  }
 };
 
 } // namespace llmopt::frontend

@@ -36,16 +36,44 @@ struct NamedSet {
 constexpr std::array<std::string_view, 30> kCategories = {"lu", "ll", "lt", "lm", "lo", "mn", "mc", "me", "nd", "nl",
                                                           "no", "pc", "pd", "ps", "pe", "pi", "pf", "po", "sm", "sc",
                                                           "sk", "so", "zs", "zl", "zp", "cc", "cf", "cs", "co", "cn"};
-constexpr std::array<std::pair<std::string_view, std::string_view>, 38> kLongNames = {
-    {{"letter", "l"}, {"casedletter", "lc"}, {"uppercaseletter", "lu"}, {"lowercaseletter", "ll"},
-     {"titlecaseletter", "lt"}, {"modifierletter", "lm"}, {"otherletter", "lo"}, {"mark", "m"},
-     {"combiningmark", "m"}, {"nonspacingmark", "mn"}, {"spacingmark", "mc"}, {"enclosingmark", "me"},
-     {"number", "n"}, {"decimalnumber", "nd"}, {"letternumber", "nl"}, {"othernumber", "no"}, {"punctuation", "p"},
-     {"connectorpunctuation", "pc"}, {"dashpunctuation", "pd"}, {"openpunctuation", "ps"}, {"closepunctuation", "pe"},
-     {"initialpunctuation", "pi"}, {"finalpunctuation", "pf"}, {"otherpunctuation", "po"}, {"symbol", "s"},
-     {"mathsymbol", "sm"}, {"currencysymbol", "sc"}, {"modifiersymbol", "sk"}, {"othersymbol", "so"},
-     {"separator", "z"}, {"spaceseparator", "zs"}, {"lineseparator", "zl"}, {"paragraphseparator", "zp"},
-     {"other", "c"}, {"control", "cc"}, {"format", "cf"}, {"privateuse", "co"}, {"unassigned", "cn"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 38> kLongNames = {{{"letter", "l"},
+                                                                                       {"casedletter", "lc"},
+                                                                                       {"uppercaseletter", "lu"},
+                                                                                       {"lowercaseletter", "ll"},
+                                                                                       {"titlecaseletter", "lt"},
+                                                                                       {"modifierletter", "lm"},
+                                                                                       {"otherletter", "lo"},
+                                                                                       {"mark", "m"},
+                                                                                       {"combiningmark", "m"},
+                                                                                       {"nonspacingmark", "mn"},
+                                                                                       {"spacingmark", "mc"},
+                                                                                       {"enclosingmark", "me"},
+                                                                                       {"number", "n"},
+                                                                                       {"decimalnumber", "nd"},
+                                                                                       {"letternumber", "nl"},
+                                                                                       {"othernumber", "no"},
+                                                                                       {"punctuation", "p"},
+                                                                                       {"connectorpunctuation", "pc"},
+                                                                                       {"dashpunctuation", "pd"},
+                                                                                       {"openpunctuation", "ps"},
+                                                                                       {"closepunctuation", "pe"},
+                                                                                       {"initialpunctuation", "pi"},
+                                                                                       {"finalpunctuation", "pf"},
+                                                                                       {"otherpunctuation", "po"},
+                                                                                       {"symbol", "s"},
+                                                                                       {"mathsymbol", "sm"},
+                                                                                       {"currencysymbol", "sc"},
+                                                                                       {"modifiersymbol", "sk"},
+                                                                                       {"othersymbol", "so"},
+                                                                                       {"separator", "z"},
+                                                                                       {"spaceseparator", "zs"},
+                                                                                       {"lineseparator", "zl"},
+                                                                                       {"paragraphseparator", "zp"},
+                                                                                       {"other", "c"},
+                                                                                       {"control", "cc"},
+                                                                                       {"format", "cf"},
+                                                                                       {"privateuse", "co"},
+                                                                                       {"unassigned", "cn"}}};
 
 CharRanges fromChanges(std::span<const uint32_t> changes) {
   CharRanges set;
@@ -210,11 +238,11 @@ std::optional<CharRanges> frontend::propertyChars(std::string_view text) {
 
 /// Characters that fold to another although they are lower case already.
 static constexpr std::array<std::pair<uint32_t, uint32_t>, 25> kSpecialFolds = {
-    {{0xB5, 0x3BC},    {0x17F, 's'},     {0x345, 0x3B9},   {0x3C2, 0x3C3},   {0x3D0, 0x3B2},
-     {0x3D1, 0x3B8},   {0x3D5, 0x3C6},   {0x3D6, 0x3C0},   {0x3F0, 0x3BA},   {0x3F1, 0x3C1},
-     {0x3F5, 0x3B5},   {0x1C80, 0x432},  {0x1C81, 0x434},  {0x1C82, 0x43E},  {0x1C83, 0x441},
-     {0x1C84, 0x442},  {0x1C85, 0x442},  {0x1C86, 0x44A},  {0x1C87, 0x463},  {0x1C88, 0xA64B},
-     {0x1E9B, 0x1E61}, {0x1E9E, 0xDF},   {0x1FBE, 0x3B9},  {0xFB05, 0xFB06}, {0x1FD3, 0x390}}};
+    {{0xB5, 0x3BC},    {0x17F, 's'},    {0x345, 0x3B9},  {0x3C2, 0x3C3},   {0x3D0, 0x3B2},
+     {0x3D1, 0x3B8},   {0x3D5, 0x3C6},  {0x3D6, 0x3C0},  {0x3F0, 0x3BA},   {0x3F1, 0x3C1},
+     {0x3F5, 0x3B5},   {0x1C80, 0x432}, {0x1C81, 0x434}, {0x1C82, 0x43E},  {0x1C83, 0x441},
+     {0x1C84, 0x442},  {0x1C85, 0x442}, {0x1C86, 0x44A}, {0x1C87, 0x463},  {0x1C88, 0xA64B},
+     {0x1E9B, 0x1E61}, {0x1E9E, 0xDF},  {0x1FBE, 0x3B9}, {0xFB05, 0xFB06}, {0x1FD3, 0x390}}};
 
 CharRanges frontend::caseClosure(const CharRanges &set) {
   // Every character that has a case, by the one that stands for all of its kind.

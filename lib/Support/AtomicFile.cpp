@@ -42,8 +42,9 @@ Result<AtomicFile> AtomicFile::create(const std::string &path) {
   // A rename would put a file in the place of a device such as /dev/null.
   struct stat info;
   if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
-    return badInput("E0104", S_ISDIR(info.st_mode) ? "cannot be written: it is a folder"
-                                                   : "cannot be written: it is not a regular file",
+    return badInput("E0104",
+                    S_ISDIR(info.st_mode) ? "cannot be written: it is a folder"
+                                          : "cannot be written: it is not a regular file",
                     path);
   AtomicFile file;
   file.path_ = path;

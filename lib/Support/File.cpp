@@ -134,7 +134,8 @@ Result<std::string> llmopt::readTextFile(const std::string &path, uint64_t limit
     return openError(path, errno);
   LLMOPT_ASSIGN(uint64_t size, regularFileSize(descriptor.get(), path));
   if (size > limit)
-    return badInput("E0103", "file has " + std::to_string(size) + " bytes; the limit is " + std::to_string(limit), path);
+    return badInput("E0103", "file has " + std::to_string(size) + " bytes; the limit is " + std::to_string(limit),
+                    path);
   std::string text(size, '\0');
   size_t filled = 0;
   while (filled < text.size()) {

@@ -55,7 +55,8 @@ public:
     std::string_view text = error.what();
     if (size_t bracket = text.find("] "); bracket != text.npos)
       text.remove_prefix(bracket + 2);
-    return pass(badInput("E0111", "invalid JSON at byte " + std::to_string(position) + ": " + std::string(text), context_));
+    return pass(
+        badInput("E0111", "invalid JSON at byte " + std::to_string(position) + ": " + std::string(text), context_));
   }
   Status finish(bool complete) {
     return status_.ok() && !complete ? badInput("E0111", "invalid JSON", context_) : std::move(status_);
@@ -82,7 +83,8 @@ Status checkEncoding(std::string_view text, std::string_view context) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF")
     return badInput("E0114", "JSON starts with a byte-order mark; save it as UTF-8 without one", std::string(context));
   if (size_t bad = findInvalidUtf8(text); bad != text.size())
-    return badInput("E0114", "JSON is not UTF-8: invalid sequence at byte " + std::to_string(bad), std::string(context));
+    return badInput("E0114", "JSON is not UTF-8: invalid sequence at byte " + std::to_string(bad),
+                    std::string(context));
   // The scanner below would take a NUL for the end of the text.
   if (size_t nul = text.find('\0'); nul != text.npos)
     return badInput("E0111", "invalid JSON at byte " + std::to_string(nul) + ": NUL character", std::string(context));

@@ -93,8 +93,9 @@ Result<Header> parseHeader(std::string_view text, const std::string &path) {
     if (row.descr == name || (row.descr[0] == '|' && !name.empty() && row.descr.substr(1) == name.substr(1)))
       found = &row;
   if (!found)
-    return unsupported("E0122", "npy element type " + std::string(descr->substr(0, descr->find(','))) +
-                                    " is not supported; use a little-endian number type or bool",
+    return unsupported("E0122",
+                       "npy element type " + std::string(descr->substr(0, descr->find(','))) +
+                           " is not supported; use a little-endian number type or bool",
                        path);
   header.type = found->type;
   std::optional<std::vector<int64_t>> dims = parseShape(*shape);
@@ -145,8 +146,9 @@ Result<Tensor> llmopt::readNpy(const std::string &path) {
   std::optional<int64_t> count = checkedElementCount(header.shape);
   std::optional<uint64_t> bytes = count ? checkedMul(uint64_t(*count), dtypeSize(header.type)) : std::nullopt;
   if (!bytes || *bytes != data.size())
-    return badInput("E0121", "npy file holds " + std::to_string(data.size()) + " bytes of data; its shape needs " +
-                                 (bytes ? std::to_string(*bytes) : "more than 2^63"),
+    return badInput("E0121",
+                    "npy file holds " + std::to_string(data.size()) + " bytes of data; its shape needs " +
+                        (bytes ? std::to_string(*bytes) : "more than 2^63"),
                     path);
   Tensor tensor(header.type, std::move(header.shape));
   if (!data.empty())

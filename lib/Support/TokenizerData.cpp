@@ -36,24 +36,17 @@ constexpr bool kPlain = (Scalar<T> && !std::is_same_v<T, bool>) || std::is_same_
 
 class Writer {
 public:
-  template <typename... T>
-  void operator()(const T &...values) {
-    (put(values), ...);
-  }
+  template <typename... T> void operator()(const T &...values) { (put(values), ...); }
   std::string take() { return std::move(out_); }
 
 private:
   void raw(const void *data, size_t size) { out_.append(static_cast<const char *>(data), size); }
-  template <Scalar T>
-  void put(const T &value) {
-    raw(&value, sizeof value);
-  }
+  template <Scalar T> void put(const T &value) { raw(&value, sizeof value); }
   void put(const std::string &text) {
     put(uint32_t(text.size()));
     out_ += text;
   }
-  template <typename T>
-  void put(const std::vector<T> &list) {
+  template <typename T> void put(const std::vector<T> &list) {
     put(uint32_t(list.size()));
     if constexpr (kPlain<T>)
       raw(list.data(), list.size() * sizeof(T));
@@ -61,20 +54,14 @@ private:
       for (const T &item : list)
         put(item);
   }
-  template <typename T>
-  void put(const T &record) {
-    fields(*this, record);
-  }
+  template <typename T> void put(const T &record) { fields(*this, record); }
   std::string out_;
 };
 
 class Reader {
 public:
   explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
-  template <typename... T>
-  void operator()(T &...values) {
-    (get(values), ...);
-  }
+  template <typename... T> void operator()(T &...values) { (get(values), ...); }
   bool ok() const { return ok_; }
   bool atEnd() const { return rest_.empty(); }
 
@@ -88,10 +75,7 @@ private:
     rest_ = rest_.subspan(size);
     return true;
   }
-  template <Scalar T>
-  void get(T &value) {
-    raw(&value, sizeof value);
-  }
+  template <Scalar T> void get(T &value) { raw(&value, sizeof value); }
   void get(bool &value) {
     uint8_t byte = 0;
     ok_ = raw(&byte, 1) && byte <= 1;
@@ -108,8 +92,7 @@ private:
     text.resize(count(1));
     raw(text.data(), text.size());
   }
-  template <typename T>
-  void get(std::vector<T> &list) {
+  template <typename T> void get(std::vector<T> &list) {
     if constexpr (kPlain<T>) {
       list.resize(count(sizeof(T)));
       raw(list.data(), list.size() * sizeof(T));
@@ -118,10 +101,7 @@ private:
         get(list.emplace_back());
     }
   }
-  template <typename T>
-  void get(T &record) {
-    fields(*this, record);
-  }
+  template <typename T> void get(T &record) { fields(*this, record); }
   std::span<const std::byte> rest_;
   bool ok_ = true;
 };
@@ -227,7 +207,8 @@ Status checkModel(const Model &model) {
   if (model.ends.empty() ? !model.blob.empty() : model.ends.back() != model.blob.size())
     return damaged("the vocabulary");
   for (size_t i = 0; i < count; ++i)
-    if (model.ends[i] < (i ? model.ends[i - 1] : 0) || model.piece(i).size() > kMaxPieceBytes || !isUtf8(model.piece(i)))
+    if (model.ends[i] < (i ? model.ends[i - 1] : 0) || model.piece(i).size() > kMaxPieceBytes ||
+        !isUtf8(model.piece(i)))
       return damaged("piece " + std::to_string(i) + " of the vocabulary");
   if ((isPieces || model.kind == ModelKind::Unigram) && model.scores.size() != count)
     return damaged("scores of the vocabulary");
@@ -243,7 +224,8 @@ Status checkModel(const Model &model) {
 Status checkIds(const TokenizerData &data) {
   auto isId = [](int32_t id) { return id >= 0 && size_t(id) < kMaxPieces; };
   for (const AddedToken &token : data.added)
-    if (!isId(token.id) || token.content.empty() || token.content.size() > kMaxAddedTokenBytes || !isUtf8(token.content))
+    if (!isId(token.id) || token.content.empty() || token.content.size() > kMaxAddedTokenBytes ||
+        !isUtf8(token.content))
       return damaged("an added token");
   for (const TemplateItem &item : data.layout)
     for (int32_t id : item.ids)

@@ -45,7 +45,12 @@ inline constexpr ByteAlphabet kByteAlphabet;
 
 /// The byte a token like "<0x41>" stands for.
 inline std::optional<uint8_t> byteOfToken(std::string_view token) {
-  auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+  };
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>' || digit(token[3]) < 0 || digit(token[4]) < 0)
     return std::nullopt;
   return uint8_t(digit(token[3]) * 16 + digit(token[4]));

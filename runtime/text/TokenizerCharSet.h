@@ -24,9 +24,7 @@ public:
       add(range.first, range.last);
   }
 
-  bool contains(uint32_t c) const {
-    return c < kLimit && (bits_[pages_[c >> 8]][(c >> 6) & 3] >> (c & 63) & 1) != 0;
-  }
+  bool contains(uint32_t c) const { return c < kLimit && (bits_[pages_[c >> 8]][(c >> 6) & 3] >> (c & 63) & 1) != 0; }
 
 private:
   using Page = std::array<uint64_t, 4>;

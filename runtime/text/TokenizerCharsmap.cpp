@@ -128,7 +128,8 @@ static Prefix normalizePrefix(std::string_view text, const Charsmap &map, const 
 }
 
 std::string llmopt::text::normalizeForPieces(std::string_view text, const Charsmap &map,
-                                             const tokenizer::SpaceRules &rules, const Trie &userDefined, bool atStart) {
+                                             const tokenizer::SpaceRules &rules, const Trie &userDefined,
+                                             bool atStart) {
   const std::string_view space = rules.escape ? "\xE2\x96\x81" : " ";
   while (rules.removeExtra && !text.empty()) {
     Prefix prefix = normalizePrefix(text, map, userDefined);

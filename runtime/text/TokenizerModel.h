@@ -22,8 +22,7 @@ namespace llmopt::text {
 class PieceTable {
 public:
   /// Pieces that `model` has and `takes` accepts; `model` outlives the table.
-  template <typename Takes>
-  PieceTable(const tokenizer::Model &model, Takes takes) : model_(&model) {
+  template <typename Takes> PieceTable(const tokenizer::Model &model, Takes takes) : model_(&model) {
     reserve(model.size());
     for (size_t id = 0; id < model.size(); ++id)
       if (!model.piece(id).empty() && takes(id))

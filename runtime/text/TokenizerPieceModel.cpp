@@ -44,7 +44,9 @@ struct Candidate {
   int32_t left, right;
   size_t length; ///< of both together when it was offered
 };
-bool isLater(const Candidate &a, const Candidate &b) { return a.score != b.score ? a.score < b.score : a.left > b.left; }
+bool isLater(const Candidate &a, const Candidate &b) {
+  return a.score != b.score ? a.score < b.score : a.left > b.left;
+}
 
 class PieceModel final : public WordModel {
 public:
@@ -101,8 +103,7 @@ private:
   }
 
   /// A word is what begins with the space symbol.
-  template <typename Add>
-  static void cutWords(std::string_view text, Add add) {
+  template <typename Add> static void cutWords(std::string_view text, Add add) {
     constexpr std::string_view kSpace = "\xE2\x96\x81";
     while (!text.empty()) {
       size_t end = std::min(text.find(kSpace, 1), text.size());
@@ -126,8 +127,7 @@ private:
       parts[both] = {a, b};
   }
 
-  template <typename Add>
-  void join(std::vector<Symbol> &symbols, Add add) const {
+  template <typename Add> void join(std::vector<Symbol> &symbols, Add add) const {
     std::vector<Candidate> queue;
     Parts parts;
     for (int32_t i = 1; i < int32_t(symbols.size()); ++i)
@@ -151,8 +151,7 @@ private:
       takeApart(symbols[size_t(i)].text, parts, add);
   }
 
-  template <typename Add>
-  void takeApart(std::string_view text, const Parts &parts, Add add) const {
+  template <typename Add> void takeApart(std::string_view text, const Parts &parts, Add add) const {
     std::vector<std::string_view> stack{text};
     while (!stack.empty()) {
       std::string_view piece = stack.back();

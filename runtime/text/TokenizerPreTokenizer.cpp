@@ -97,8 +97,7 @@ Status PreTokenizer::split(const Step &step, Pieces &pieces) {
 }
 
 /// Writes all words anew. `rewrite` appends the new form of a word to the text.
-template <typename Rewrite>
-static void rewriteWords(Pieces &pieces, Rewrite rewrite) {
+template <typename Rewrite> static void rewriteWords(Pieces &pieces, Rewrite rewrite) {
   std::string text;
   text.reserve(pieces.text.size() + pieces.text.size() / 8);
   for (Piece &piece : pieces.list) {

@@ -18,8 +18,7 @@ constexpr uint32_t kMatchLimit = 10'000'000;
 constexpr uint32_t kHeapLimitKiB = 256 * 1024;
 constexpr size_t kJitStackBytes = size_t(8) << 20;
 
-template <auto Free>
-struct Freeing {
+template <auto Free> struct Freeing {
   void operator()(auto *object) const { Free(object); }
 };
 using Code = std::unique_ptr<pcre2_code, Freeing<pcre2_code_free>>;
@@ -50,8 +49,8 @@ private:
       auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
       int count = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, data.get(), context.get());
       if (count == PCRE2_ERROR_JIT_STACKLIMIT) // the interpreter keeps its state on the heap
-        count = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(),
-                            context.get());
+        count =
+            pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(), context.get());
       if (count == PCRE2_ERROR_NOMATCH)
         return Search::None;
       if (count < 0)
@@ -81,7 +80,7 @@ Result<std::unique_ptr<text::Matcher>> text::createRegexMatcher(const std::strin
   Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
                           PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
   if (!code)
-    return badInput("E1401", "tokenizer section is damaged: PCRE2 refuses a split expression at byte " +
-                                 std::to_string(offset));
+    return badInput("E1401",
+                    "tokenizer section is damaged: PCRE2 refuses a split expression at byte " + std::to_string(offset));
   return std::unique_ptr<Matcher>(std::make_unique<RegexMatcher>(std::move(code)));
 }

@@ -23,8 +23,7 @@ public:
   explicit Trie(std::vector<std::pair<std::string_view, int32_t>> keys = {});
 
   /// Calls visit(length, value) for each key that text begins with.
-  template <typename Visit>
-  void prefixes(std::string_view text, Visit visit) const {
+  template <typename Visit> void prefixes(std::string_view text, Visit visit) const {
     uint32_t node = 0;
     for (size_t i = 0; i < text.size(); ++i) {
       node = i == 0 ? root_[uint8_t(text[0])] : child(node, uint8_t(text[i]));

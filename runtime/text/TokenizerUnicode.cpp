@@ -59,7 +59,8 @@ private:
       return add({c, 0, 0});
     std::array<utf8proc_int32_t, 32> parts;
     int boundary = 0;
-    auto options = utf8proc_option_t(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (form_.compatibility ? UTF8PROC_COMPAT : 0));
+    auto options =
+        utf8proc_option_t(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (form_.compatibility ? UTF8PROC_COMPAT : 0));
     auto count = utf8proc_decompose_char(utf8proc_int32_t(c), parts.data(), parts.size(), options, &boundary);
     if (count <= 0 || size_t(count) > parts.size())
       return add({c, 0, 0});

@@ -22,8 +22,7 @@ namespace {
 
 constexpr double kUnknownPenalty = 10;
 
-template <typename Score>
-struct Node {
+template <typename Score> struct Node {
   Score score = 0;
   int32_t id = -1;
   int64_t begin = -1; ///< of the piece that ends here on the best path; -1: no path yet
@@ -138,8 +137,9 @@ public:
         return double(float(length) * greatest_) - 0.1;
       return model_.scores[size_t(id)];
     };
-    bestPath<float>(word, trie_, unknownScore_, model_.unkId, scoreOf,
-                    [&](size_t begin, size_t end, int32_t id) { parts.push_back({begin, end, id}); });
+    bestPath<float>(word, trie_, unknownScore_, model_.unkId, scoreOf, [&](size_t begin, size_t end, int32_t id) {
+      parts.push_back({begin, end, id});
+    });
     bool afterUnknown = false;
     for (size_t i = parts.size(); i-- > 0;) {
       bool unknown = parts[i].id == model_.unkId;

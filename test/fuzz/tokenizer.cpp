@@ -13,8 +13,8 @@
 // Whatever is accepted has to load, encode the rest of the input as a text, and decode what came out, in one go and as
 // a stream.
 
-#include "frontends/tokenizer/Expression.h"
 #include "llmopt/frontends/Tokenizer.h"
+#include "frontends/tokenizer/Expression.h"
 #include "llmopt/lib/Support/Utf8.h"
 #include "llmopt/runtime/Tokenizer.h"
 
@@ -28,7 +28,8 @@ static void use(const std::string &section, std::string_view text, bool ownSecti
   auto tokenizer = Tokenizer::load(std::as_bytes(std::span(section.data(), section.size())));
   if (!tokenizer)
     return;
-  for (std::string_view input : {text.substr(0, 4096), std::string_view("Hello  wor\xCC\x81ld\n <s> 123 \xE4\xBD\xA0")}) {
+  for (std::string_view input :
+       {text.substr(0, 4096), std::string_view("Hello  wor\xCC\x81ld\n <s> 123 \xE4\xBD\xA0")}) {
     std::vector<int32_t> ids = (*tokenizer)->encode(input);
     Result<std::string> decoded = (*tokenizer)->decode(ids, false);
     // A damaged section may name ids in its layout that it has no piece for.

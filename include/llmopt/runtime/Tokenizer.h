@@ -81,7 +81,9 @@ private:
 };
 
 /// Decodes ids as they come. The texts given back, put together, are the text of `decode`, and no character is ever
-/// cut in two: bytes of an unfinished one are kept until the id that completes it.
+/// cut in two: bytes of an unfinished one are kept until the id that completes it. Only where a run of byte tokens is
+/// damaged can the two differ: `decode` then shows all of the run as U+FFFD, as the `tokenizers` library does, while a
+/// stream has shown the characters that were complete before the damage.
 class StreamDecoder {
 public:
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skipSpecial = true);
