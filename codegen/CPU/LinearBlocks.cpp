@@ -76,6 +76,7 @@ private:
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
   void depthBlock(const LinearSegment &segment, const RowBlock &rows, Value chunkBegin, Value tile, int64_t panels, Value k0);
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile, int64_t panels, Value k0);
+  KernelBuilder::Values tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height,
                         Value tile, int64_t panels, Value k0);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels);
@@ -154,7 +155,8 @@ void BlockWriter::depthBlock(const LinearSegment &segment, const RowBlock &rows,
     product(segment, rows, weight, place, tile, panels, k0);
 }
 
-/// One weight's product of all row tiles with one column tile and one block of K; after the last of all, the epilogue.
+/// One weight's product of all row tiles with one column tile and one block of K; after the last of all, the epilogue: a cheap
+/// one on the registers of the finished tile, others (and those of cut columns) on the sums in memory.
 void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile,
                           int64_t panels, Value k0) {
   llvm::SmallVector<Value> products;
@@ -162,18 +164,13 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     products.push_back(linear.getResult());
   LinearEpilogue epilogue(b_, context_.shapes, products, segment.outputs, context_.problem.leading,
                           context_.shapes.symbols().constant(segment.columns), plan_.lanes);
-  Value zero = b_.index(0);
   int64_t width = panels * 16;
   if (plan_.widen)
     widenPanels(segment.linears[weight], tile, panels, k0);
-  // A cheap epilogue runs on the registers of a finished tile; others, and those of cut columns, on the sums in memory.
-  bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight();
-  Value column = b_.mul(tile, plan_.tilePanels * 16), yes = b_.equal(zero, zero), isLast = yes, isWhole = yes;
-  if (plan_.kBlocks > 1)
-    isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), k0);
-  if (segment.columns % 16 != 0)
-    isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
-  Value inRegisters = b_.select(isLast, isWhole, b_.equal(zero, b_.index(1)));
+  bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight(), cut = segment.columns % 16 != 0;
+  Value column = b_.mul(tile, plan_.tilePanels * 16), no = b_.constantInt(b_.ops().getI1Type(), 0);
+  Value isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), k0);
+  Value isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
     Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
@@ -181,24 +178,28 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
     switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
       TileShape shape{count, panels, plan_.lanes};
-      TileOperands in = operands(segment, rows, weight, rowTile, count, tile, panels, k0);
-      KernelBuilder::Values start = zeroTile(b_, shape, b_.f32());
-      if (plan_.kBlocks > 1)
-        start = b_.ifThen(
-            b_.equal(k0, zero), ValueRange(start).getTypes(), [&] { return start; },
-            [&] { return loadTile(b_, shape, b_.f32(), own, width); });
-      KernelBuilder::Values sum = emitTileLoop(b_, shape, in, start);
+      KernelBuilder::Values sum = tileSums(shape, operands(segment, rows, weight, rowTile, count, tile, panels, k0), own, k0);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(
-          inRegisters, [&] { epilogue.emitRegisters(firstRow, column, shape, sum, buffer, productStride()); },
+          cut ? b_.select(isLast, isWhole, no) : isLast,
+          [&] { epilogue.emitRegisters(firstRow, column, shape, sum, buffer, productStride()); },
           [&] { storeTile(b_, shape, sum, own, width); });
     });
-    if (!last || (direct && segment.columns % 16 == 0))
-      return;
-    Value fromMemory = direct ? b_.select(isWhole, b_.equal(zero, b_.index(1)), isLast) : isLast;
-    b_.ifThen(fromMemory, [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); });
+    if (last && (!direct || cut))
+      b_.ifThen(direct ? b_.select(isWhole, no, isLast) : isLast,
+                [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); });
   });
+}
+
+/// The tile's sums after this block of K; `before`: where those of the blocks before it lie.
+KernelBuilder::Values BlockWriter::tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0) {
+  KernelBuilder::Values start = zeroTile(b_, shape, b_.f32());
+  if (plan_.kBlocks > 1)
+    start = b_.ifThen(
+        b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
+        [&] { return loadTile(b_, shape, b_.f32(), before, shape.columns()); });
+  return emitTileLoop(b_, shape, in, start);
 }
 
 Value BlockWriter::blockDepth(Value k0) {
