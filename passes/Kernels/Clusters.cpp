@@ -19,9 +19,6 @@ using llm::isWeightExpression;
 
 namespace {
 
-/// A bound on the code of one loop nest.
-constexpr size_t kMostOps = 48;
-
 bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 
 /// Operations that are kernels' hearts, and the family that generates them.
@@ -37,33 +34,6 @@ StringRef anchorFamily(Operation *op) {
       .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })
       .Case<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>([](auto) { return "rows"; })
       .Default([](Operation *) { return ""; });
-}
-
-/// Loop kernels that stand alone: they walk slices along an axis, or are too heavy to be computed per element of a reader.
-bool standsAlone(Operation *op) {
-  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp>(op);
-}
-
-/// May be computed where it is read, once for each element read.
-bool isPullable(Operation *op) {
-  return isElementwise(op) ||
-         isa<llm::TransposeOp, llm::BroadcastOp, llm::TileOp, llm::SliceOp, llm::ConcatOp, llm::PadOp, llm::GatherOp,
-             llm::GatherElementsOp, llm::GatherNDOp, llm::EmbeddingOp, llm::RangeOp, llm::ShapeOp>(op);
-}
-
-/// Reads each element of `value` at most once, or `value` costs nothing to compute again.
-bool readsOnce(Operation *reader, Value value, ShapeAnalysis &shapes) {
-  if (isElementwise(reader)) {
-    auto dims = shapes.shapeOf(value).dims, result = shapes.shapeOf(reader->getResult(0)).dims;
-    if (dims.size() != result.size())
-      return false;
-    return llvm::all_of(llvm::zip(dims, result), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
-  }
-  if (isa<llm::TransposeOp, llm::ConcatOp>(reader))
-    return true;
-  if (isa<llm::SliceOp, llm::PadOp, llm::ReduceOp>(reader))
-    return reader->getOperand(0) == value;
-  return false;
 }
 
 } // namespace
@@ -87,27 +57,35 @@ static bool isSizeUse(OpOperand &use) {
       .Default([](Operation *) { return false; });
 }
 
-static bool onlySizes(Operation *op, ShapeAnalysis &shapes) {
-  if (op->getNumResults() != 1 || !isSolved(op->getResult(0), shapes))
-    return false;
-  return llvm::all_of(op->getUses(), [&](OpOperand &use) {
-    if (isSizeUse(use))
-      return true;
-    Operation *user = use.getOwner();
-    return isa_and_nonnull<llm::LLMDialect>(user->getDialect()) && user->getNumResults() == 1 && onlySizes(user, shapes);
-  });
-}
-
-bool kernels::isOutside(Operation *op, ShapeAnalysis &shapes) {
-  if (op->getNumResults() != 1 || !isa_and_nonnull<llm::LLMDialect>(op->getDialect()))
-    return false;
-  return isWeightExpression(op->getResult(0)) || isView(op) || onlySizes(op, shapes);
+// From the last operation to the first, so that what an operation's users are is known when it is asked.
+void Clusters::findOutside() {
+  llvm::DenseSet<Operation *> sizes;
+  llvm::DenseMap<Value, bool> weights;
+  Block &block = function_.getBody().front();
+  for (Operation &op : block.without_terminator()) {
+    bool leaf = isa<llm::WeightOp, llm::ConstantOp>(op);
+    bool derived = op.getNumOperands() > 0 && op.getNumResults() == 1 && isa_and_nonnull<llm::LLMDialect>(op.getDialect()) &&
+                   llvm::all_of(op.getOperands(), [&](Value operand) { return weights.lookup(operand); });
+    if (leaf || derived)
+      weights[op.getResult(0)] = true;
+    if (leaf || derived || isView(&op))
+      outside_.insert(&op);
+  }
+  for (Operation &op : llvm::reverse(block.without_terminator())) {
+    if (op.getNumResults() != 1 || !isSolved(op.getResult(0), shapes_))
+      continue;
+    if (llvm::all_of(op.getUses(), [&](OpOperand &use) { return isSizeUse(use) || sizes.contains(use.getOwner()); })) {
+      sizes.insert(&op);
+      outside_.insert(&op);
+    }
+  }
 }
 
 Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse)
     : function_(function), shapes_(shapes), fuse_(fuse) {
+  findOutside();
   for (Operation &op : function.getBody().front())
-    if (!op.hasTrait<OpTrait::IsTerminator>() && !isOutside(&op, shapes))
+    if (!op.hasTrait<OpTrait::IsTerminator>() && !isOutside(&op))
       order_.push_back(&op);
   startAnchors();
   if (fuse_) {
@@ -184,7 +162,7 @@ void Clusters::absorbRope(int cluster, Value rotated) {
 void Clusters::absorbNormPrologue(int cluster) {
   Operation *norm = clusters_[size_t(cluster)].ops.front();
   Operation *producer = norm->getOperand(0).getDefiningOp();
-  if (!producer || of(producer) >= 0 || !isElementwise(producer) || isOutside(producer, shapes_) || producer->getBlock() != norm->getBlock())
+  if (!producer || of(producer) >= 0 || !isElementwise(producer) || isOutside(producer) || producer->getBlock() != norm->getBlock())
     return;
   if (norm->getOperand(0).getType() != producer->getOperand(0).getType())
     return;
@@ -206,7 +184,7 @@ bool Clusters::repeatsOrFits(Value operand, Value of) {
 // Follows the only user of `value` while it computes element by element on the same shape.
 void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
   while (Operation *user = onlyUser(value)) {
-    if (of(user) >= 0 || !isElementwise(user) || isOutside(user, shapes_) || user->getNumResults() != 1)
+    if (of(user) >= 0 || !isElementwise(user) || isOutside(user) || user->getNumResults() != 1)
       return;
     Value result = user->getResult(0);
     if (!sameShape(result, value) || clusters_[size_t(cluster)].ops.size() >= kMostOps)
@@ -253,33 +231,5 @@ void Clusters::joinProjections() {
     auto leader = isNew ? linear : cast<llm::LinearOp>(clusters_[size_t(it->second)].ops.front());
     if (!isNew && leader.getTransposed() == linear.getTransposed() && leader->getBlock() == linear->getBlock())
       merge(int(i), it->second);
-  }
-}
-
-// From the last operation to the first: whoever reads is placed before whoever is read.
-void Clusters::clusterLoops() {
-  for (Operation *op : llvm::reverse(order_)) {
-    if (of(op) >= 0)
-      continue;
-    int target = -1;
-    Operation *user = nullptr;
-    if (fuse_ && op->getNumResults() == 1 && isPullable(op)) {
-      for (Operation *next : op->getUsers()) {
-        if (user && user != next) {
-          user = nullptr;
-          break;
-        }
-        user = next;
-      }
-      int reader = user ? of(user) : -1;
-      if (reader >= 0 && clusters_[size_t(reader)].family == "loops" && !standsAlone(user) &&
-          clusters_[size_t(reader)].ops.size() < kMostOps &&
-          (readsOnce(user, op->getResult(0), shapes_) || (isa<llm::TransposeOp, llm::SliceOp, llm::BroadcastOp>(op) && isPullable(user))))
-        target = reader;
-    }
-    if (target >= 0)
-      put(op, target);
-    else
-      add(op, "loops");
   }
 }

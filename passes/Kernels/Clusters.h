@@ -14,14 +14,17 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SmallVector.h"
 
 namespace llmopt::kernels {
 
 /// An integer tensor whose elements the analysis solved to expressions in the function's symbols.
 bool isSolved(mlir::Value value, ShapeAnalysis &shapes);
-/// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.
-bool isOutside(mlir::Operation *op, ShapeAnalysis &shapes);
+
+/// A bound on the operations of one kernel, and so on its code.
+inline constexpr size_t kMostOps = 48;
 
 struct Cluster {
   llvm::StringRef family;
@@ -38,13 +41,20 @@ public:
   int of(mlir::Operation *op) const;
 
 private:
+  void findOutside();
+  /// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.
+  bool isOutside(mlir::Operation *op) const { return outside_.contains(op); }
   void startAnchors();
   void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
   void joinGatedPairs();
   void joinProjections();
   void absorbNormPrologue(int cluster);
   void absorbRope(int cluster, mlir::Value rotated);
+  // ClustersLoops.cpp
   void clusterLoops();
+  struct Reader;
+  Reader soleReader(mlir::Operation *op) const;
+  bool mayPull(mlir::Operation *op, const Reader &reader);
   int add(mlir::Operation *op, llvm::StringRef family);
   void put(mlir::Operation *op, int cluster);
   void merge(int from, int into);
@@ -56,8 +66,12 @@ private:
   ShapeAnalysis &shapes_;
   bool fuse_;
   llvm::SmallVector<mlir::Operation *> order_;
+  llvm::DenseSet<mlir::Operation *> outside_;
   llvm::DenseMap<mlir::Operation *, int> clusterOf_;
   llvm::SmallVector<Cluster> clusters_;
+  /// Operations in loop nests whose elements are computed more than once, and how many of them a cluster has.
+  llvm::DenseSet<mlir::Operation *> repeated_;
+  llvm::DenseMap<int, int> repeatedIn_;
 };
 
 } // namespace llmopt::kernels

@@ -84,6 +84,18 @@ def lit(build, tally, env):
     tally.add("lit", count("Passed"), max(failed, 1 if code and not failed else 0), count("Unsupported") + count("Skipped"), "see above", seconds)
 
 
+def other_ctests(build, tally, env):
+    """What is registered with ctest and is neither a GoogleTest program nor a lit suite."""
+    code, output, seconds = run(["ctest", "--test-dir", build, "--output-on-failure", "-E", "(Tests|^lit_.*)$"], env=env)
+    total = re.search(r"(\d+) tests? failed out of (\d+)", output)
+    if not total:
+        return
+    failed, count = int(total.group(1)), int(total.group(2))
+    if failed:
+        print(tail(output, 80))
+    tally.add("ctest", count - failed, failed, 0, "see above", seconds)
+
+
 def marks(script):
     with open(script, encoding="utf-8") as file:
         head = file.read(2000)
@@ -155,6 +167,8 @@ def main():
             google_test(program, tally, env)
     if wanted("lit"):
         lit(build, tally, env)
+    if wanted("ctest"):
+        other_ctests(build, tally, env)
     for path in sorted(glob.glob(os.path.join(ROOT, "test", "**", "*.py"), recursive=True)):
         label = marks(path)[0]
         if (label == "quick" or (label and args.label == "long")) and wanted(os.path.relpath(path, ROOT)):
