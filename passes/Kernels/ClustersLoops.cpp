@@ -79,6 +79,7 @@ bool keepsRuns(Operation *view, ShapeAnalysis &shapes) {
 struct Clusters::Reader {
   Operation *op = nullptr;
   unsigned operand = 0;
+  bool twice = false; ///< more than one of its operands
   SmallVector<Operation *, 2> views; ///< on the way, from the value to the reader
 };
 
@@ -92,8 +93,8 @@ Clusters::Reader Clusters::soleReader(Operation *op) const {
       return {};
     if (!isView(user)) {
       reader.op = user;
-      // Of several uses by one operation, the one that reads most often would be the careful choice; they are alike in practice.
       reader.operand = first.getOperandNumber();
+      reader.twice = !value.hasOneUse();
       return reader;
     }
     if (first.getOperandNumber() != 0 || of(user) >= 0 || !keepsRuns(user, shapes_))
@@ -115,7 +116,9 @@ bool Clusters::mayPull(Operation *op, const Reader &reader) {
   bool isNorm = isa<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>(reader.op);
   if (isNorm && reader.operand != 0)
     return false;
-  if (readsOnce(reader.op, reader.operand, shapes_) && !repeated_.contains(reader.op))
+  // Two operands of an elementwise operation read the same element; two parts of a concatenation do not.
+  bool once = readsOnce(reader.op, reader.operand, shapes_) && (!reader.twice || isElementwise(reader.op));
+  if (once && !repeated_.contains(reader.op))
     return true;
   if (!isCheap(op) || repeatedIn_[cluster] >= kMostRepeated)
     return false;
