@@ -13,7 +13,9 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PROMPTS = ["Nora and the silver key\n", "In Stonebridge, a small town on the river", "On Friday Otto took twelve apples to the market. Each apple cost two coins.\n"]
+from grammar_words import MEN, WOMEN
+
+PROMPTS = ["The quarrel about the ring\n", "Pancakes for four\n", "Wilma at the market\nIn Foxfield, a village on the river"]
 WINDOW = 512
 
 
@@ -39,6 +41,20 @@ def by_window(model, tokenizer, text):
     ids = tokenizer(text, add_special_tokens=False).input_ids
     pieces = [[tokenizer.bos_token_id] + ids[at:at + WINDOW - 1] for at in range(0, len(ids), WINDOW - 1)]
     return sum(loss_sum(model, piece) for piece in pieces), len(ids)
+
+
+@torch.no_grad()
+def copied_names(model, tokenizer, text):
+    """How often a first name that already occurred in a story is the most likely token where it comes again."""
+    names = {tokenizer.convert_tokens_to_ids(mark + name) for name in WOMEN + MEN for mark in ("", "\u0120")} - {None}
+    right = total = 0
+    for story in text.rstrip("\n").split("\n\n"):
+        ids = tokenizer(story + "\n").input_ids
+        best = model(input_ids=torch.tensor([ids])).logits[0].argmax(-1).tolist()
+        again = [at for at in range(1, len(ids)) if ids[at] in names and ids[at] in ids[:at]]
+        right += sum(best[at - 1] == ids[at] for at in again)
+        total += len(again)
+    return {"occurrences": total, "most_likely": right, "share": round(right / total, 4)}
 
 
 @torch.no_grad()
@@ -76,7 +92,7 @@ def main():
         measures[name] = {"tokens": tokens, "nll_sum": round(total, 3), "mean_nll": round(total / tokens, 6),
                           "perplexity": round(math.exp(total / tokens), 5), "nats_per_byte": round(total / len(text.encode()), 6)}
     reference = {"made_with": {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0], "compute": "float32"},
-                 "heldout": {"file": os.path.basename(args.heldout), "bytes": len(text.encode()), "window": WINDOW} | measures,
+                 "heldout": {"file": os.path.basename(args.heldout), "bytes": len(text.encode()), "window": WINDOW} | measures | {"copied_names": copied_names(model, tokenizer, text)},
                  "prompts": [greedy(model, tokenizer, prompt) for prompt in PROMPTS]}
     with open(os.path.join(args.folder, "reference.json"), "w", encoding="utf-8") as file:
         json.dump(reference, file, indent=1)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Trains the storyteller model on text of grammar.py and writes it as a Hugging Face folder.
 
-Everything is seeded: the same versions, thread count and machine type give the same weights. Each story is seen once. With --resume the
-weights so far are also written to the output folder every 250 steps.
-
     python3 train_storyteller.py --output storyteller --threads 2
+    python3 train_storyteller.py --output storyteller --stages stories --resume storyteller/state.pt
+
+Training has stages (see STAGES): first the sentences, then the habit of copying names from earlier in the text, then
+whole stories. Everything is seeded.
 """
 import argparse
 import csv
@@ -14,6 +15,7 @@ import math
 import os
 import random
 import time
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -53,24 +55,127 @@ def make_tokenizer(texts):
                                    model_max_length=CONTEXT, clean_up_tokenization_spaces=False)
 
 
+def encoded(tokenizer, text):
+    return tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+
 def stream(tokenizer, split, first, stories):
     """Token ids of many stories in a row. Three of four end with </s><s>; the others with an empty line, as in a file."""
     ids, chooser, text = [], random.Random(first), ""
     for seed in range(first, first + stories):
         text += grammar.story(seed, split)[0]
         if chooser.random() < 0.75:
-            ids += [0] + tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids + [1]
+            ids += [0] + encoded(tokenizer, text) + [1]
             text = ""
         else:
             text += "\n"
     return torch.tensor(ids, dtype=torch.long)
 
 
-def learning_rate(step, steps, peak, warmup):
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+class Texts:
+    """Batches of training text. No story is used twice."""
+
+    def __init__(self, tokenizer, first, seed):
+        self.tokenizer, self.seed, self.random = tokenizer, first, random.Random(seed)
+        self.left = torch.empty(0, dtype=torch.long)
+
+    def packed(self, tokens):
+        """Windows cut from the stream, in which a story is seen after others."""
+        while len(self.left) < tokens:
+            self.left = torch.cat([self.left, stream(self.tokenizer, "train", self.seed, 200)])
+            self.seed += 200
+        batch, self.left = self.left[:tokens].view(-1, CONTEXT), self.left[tokens:]
+        return batch, batch
+
+    def rows(self, tokens, write):
+        """One text per row, so that every name in sight belongs to it."""
+        rows, size = [], 0
+        while size < tokens:
+            rows.append(([0] + encoded(self.tokenizer, write(self.seed)) + [1])[:CONTEXT])
+            size += len(rows[-1])
+            self.seed += 1
+        ids = torch.full((len(rows), max(map(len, rows))), 2)
+        labels = torch.full_like(ids, -100)
+        for index, row in enumerate(rows):
+            ids[index, :len(row)] = labels[index, :len(row)] = torch.tensor(row)
+        return ids, labels
+
+    def batch(self, tokens, packed, drills):
+        which = self.random.random()
+        if which < packed:
+            return self.packed(tokens)
+        if which < packed + drills:
+            return self.rows(tokens, lambda seed: grammar.drill(seed, "train"))
+        return self.rows(tokens, lambda seed: grammar.story(seed, "train")[0])
+
+
+# What is done to the weights between stages -----------------------------------------------------------------------------
+
+@torch.no_grad()
+def scale_embeddings(model, factor=16.0):
+    """Tied embeddings start small, and the first layers drown them: later layers cannot see which name a word was. Larger
+    rows with a smaller last norm leave the logits as they are, and the word stays visible all the way up."""
+    model.model.embed_tokens.weight *= factor
+    model.model.norm.weight /= factor
+
+
+@torch.no_grad()
+def spread_embeddings(model, size=1.6):
+    """Rare words have short rows that hardly differ. Noise makes them as long as the others, and different."""
+    rows = model.model.embed_tokens.weight
+    rows += torch.randn_like(rows) * (size ** 2 - rows.pow(2).mean(1, keepdim=True)).clamp_min(0).sqrt()
+
+
+@torch.no_grad()
+def copy_heads(model, gain):
+    """Starts the second key-value head of layers 2 and 3 as a copier: query = key, so it looks at words of the kind that is about
+    to come, and output = value transposed, so what it sees becomes more likely. Only the slow rope pairs keep full weight."""
+    for layer in (2, 3):
+        attention = model.model.layers[layer].self_attn
+        value = torch.linalg.qr(torch.randn(256, 32))[0].T
+        key = torch.linalg.qr(torch.randn(256, 32))[0].T
+        key[0:6] *= 0.2
+        key[16:22] *= 0.2
+        attention.v_proj.weight[32:64] = value
+        attention.k_proj.weight[32:64] = 1.3 * key
+        for head in range(4, 8):
+            part = slice(32 * head, 32 * head + 32)
+            attention.q_proj.weight[part] = 1.3 * key + 0.02 * torch.randn(32, 256)
+            attention.o_proj.weight[:, part] = gain * value.T
+
+
+# -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    steps: int
+    tokens: int                 # per step
+    packed: float               # share of steps on windows of the stream
+    drills: float               # share of steps on grammar.drill(); the other steps are on one story per row
+    rate: float                 # peak learning rate
+    warmup: int
+    horizon: int = 0            # the cosine ends here; 0 keeps the rate
+    decay: float = 0.0          # weight decay of the matrices
+    beta2: float = 0.98
+    fade: bool = False          # the share of drills falls, to zero at the horizon
+    prepare: tuple = ()
+
+    def rate_at(self, step):
+        if step < self.warmup or not self.horizon:
+            return self.rate * min(1.0, (step + 1) / self.warmup)
+        progress = (step - self.warmup) / (self.horizon - self.warmup)
+        return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+STAGES = {
+    "sentences": Stage(steps=1750, tokens=4096, packed=1.0, drills=0.0, rate=3e-3, warmup=150, horizon=2200, decay=0.1, beta2=0.95),
+    "scaled": Stage(steps=150, tokens=2048, packed=0.0, drills=0.7, rate=1.5e-3, warmup=30,
+                    prepare=(scale_embeddings, lambda model: copy_heads(model, 0.8))),
+    "copying": Stage(steps=200, tokens=2048, packed=0.0, drills=0.7, rate=1.5e-3, warmup=30,
+                     prepare=(spread_embeddings, lambda model: copy_heads(model, 1.2))),
+    "stories": Stage(steps=750, tokens=2048, packed=0.2, drills=0.4, rate=1.5e-3, warmup=30, horizon=900, fade=True),
+}
 
 
 @torch.no_grad()
@@ -97,7 +202,7 @@ def write_plot(path, rows):
     for tick in range(int(high) + 1):
         x, y = point(0, tick).split(",")
         lines.append(f'<path d="M{x} {y}H{width - 20}" stroke="#ddd"/><text x="{left - 8}" y="{float(y) + 4}" text-anchor="end">{tick}</text>')
-    for tick in range(0, last + 1, max(1, round(last / 6 / 100) * 100)):
+    for tick in range(0, last + 1, max(100, round(last / 6 / 100) * 100)):
         x, y = point(tick, 0).split(",")
         lines.append(f'<text x="{x}" y="{float(y) + 18}" text-anchor="middle">{tick}</text>')
     for key, colour, label, y in (("train_loss", "#9bb7d4", "training loss", 40), ("heldout_loss", "#c0392b", "held-out loss", 58)):
@@ -120,75 +225,71 @@ def save(model, tokenizer, folder):
     tokenizer.save_pretrained(folder)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", default="storyteller")
-    parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--batch", type=int, default=8, help="rows of 512 tokens per step")
-    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
-    parser.add_argument("--warmup", type=int, default=150)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--polite", action="store_true", help="fall back to one thread while the machine has other work")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--resume", help="file to continue from when it exists and to save to now and then")
-    args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    torch.set_num_threads(args.threads)
-
-    tokenizer = make_tokenizer(grammar.story(seed, "train")[0] for seed in range(10000))
-    heldout = stream(tokenizer, "heldout", 10**6, 300)
-    heldout = heldout[:len(heldout) // CONTEXT * CONTEXT].view(-1, CONTEXT)[:48]
-
-    model = LlamaForCausalLM(config())
-    model.train()
-    print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
+def train(model, stage, name, args, tokenizer, heldout, state):
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-                                  lr=args.rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
-    rows, step, story, begin = [], 0, 0, time.time()
-    left = torch.empty(0, dtype=torch.long)
-    if args.resume and os.path.exists(args.resume):
-        state = torch.load(args.resume, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        rows, step, story, left = state["rows"], state["step"], state["story"], state["left"]
-    need = args.batch * CONTEXT
-    running = []
-    while step < args.steps:
-        while len(left) < need:
-            left = torch.cat([left, stream(tokenizer, "train", story, 200)])
-            story += 200
-        batch, left = left[:need].view(args.batch, CONTEXT), left[need:]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": stage.decay}, {"params": vectors, "weight_decay": 0.0}],
+                                  lr=stage.rate, betas=(0.9, stage.beta2), fused=True)
+    texts = Texts(tokenizer, state["seed"], args.seed)
+    running, begin = [], time.time()
+    for step in range(1, stage.steps + 1):
+        ids, labels = texts.batch(stage.tokens, stage.packed, stage.drills * (1 - step / stage.horizon if stage.fade else 1))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.rate, args.warmup)
+            group["lr"] = stage.rate_at(step - 1)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = model(input_ids=batch, labels=batch).loss
+            loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         running.append(loss.item())
-        step += 1
-        if args.polite and step % 10 == 0:
-            torch.set_num_threads(1 if os.getloadavg()[0] > torch.get_num_threads() + 0.6 else args.threads)
-        if step % 25 == 0 or step == args.steps:
-            held = heldout_loss(model, heldout) if step % 250 == 0 or step == args.steps else ""
-            rows.append({"step": step, "tokens": step * need, "train_loss": round(sum(running) / len(running), 4),
-                         "heldout_loss": held if held == "" else round(held, 4), "rate": round(optimizer.param_groups[0]["lr"], 6)})
+        state["step"] += 1
+        state["tokens"] += stage.tokens
+        if step % 25 == 0 or step == stage.steps:
+            held = round(heldout_loss(model, heldout), 4) if step % 150 == 0 or step == stage.steps else ""
+            state["rows"].append({"stage": name, "step": state["step"], "tokens": state["tokens"],
+                                  "train_loss": round(sum(running) / len(running), 4), "heldout_loss": held,
+                                  "rate": round(optimizer.param_groups[0]["lr"], 6)})
             running = []
-            print(json.dumps(rows[-1] | {"seconds": round(time.time() - begin)}), flush=True)
-            if args.resume and step % 250 == 0:
-                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "step": step,
-                            "story": story, "left": left.clone()}, args.resume)
-                save(model, tokenizer, args.output)
+            print(json.dumps(state["rows"][-1] | {"seconds": round(time.time() - begin)}), flush=True)
+            if held:
+                torch.save(state | {"model": model.state_dict(), "seed": texts.seed}, os.path.join(args.output, "state.pt"))
+    state["seed"] = texts.seed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", default="storyteller")
+    parser.add_argument("--stages", default=",".join(STAGES), help="default: %(default)s")
+    parser.add_argument("--resume", help="state.pt of an earlier stage")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    os.makedirs(args.output, exist_ok=True)
+
+    tokenizer = make_tokenizer(grammar.story(seed, "train")[0] for seed in range(10000))
+    heldout = stream(tokenizer, "heldout", 10**6, 300)
+    heldout = heldout[:len(heldout) // CONTEXT * CONTEXT].view(-1, CONTEXT)[:48]
+    model = LlamaForCausalLM(config())
+    model.train()
+    state = {"step": 0, "tokens": 0, "seed": 0, "rows": []}
+    if args.resume:
+        state = torch.load(args.resume, weights_only=True)
+        model.load_state_dict(state.pop("model"))
+    for name in args.stages.split(","):
+        for change in STAGES[name].prepare:
+            change(model)
+        train(model, STAGES[name], name, args, tokenizer, heldout, state)
+
     save(model, tokenizer, args.output)
     with open(os.path.join(args.output, "curve.csv"), "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=rows[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=state["rows"][0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-    write_plot(os.path.join(args.output, "curve.svg"), rows)
-    print(f"{story} stories used, {time.time() - begin:.0f} s")
+        writer.writerows(state["rows"])
+    write_plot(os.path.join(args.output, "curve.svg"), state["rows"])
+    print(f"{state['step']} steps, {state['tokens']} tokens")
 
 
 if __name__ == "__main__":
