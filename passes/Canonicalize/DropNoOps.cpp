@@ -7,7 +7,7 @@
 // symbols, so this asks the shape analysis, which folds of the dialect cannot.
 //
 //===----------------------------------------------------------------------===//
-#include "DropNoOps.h"
+#include "CanonicalSteps.h"
 
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"

@@ -9,7 +9,7 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Canonicalize.h"
 
-#include "DropNoOps.h"
+#include "CanonicalSteps.h"
 
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -54,9 +54,11 @@ public:
   void runOnOperation() override {
     Interpreter interpreter(getOperation(), weights_);
     for (auto function : getOperation().getOps<func::FuncOp>()) {
+      numWidened += widenHalf(function);
       foldSolvedSizes(function);
       foldConstantOperands(function, interpreter);
       numDropped += dropNoOps(function);
+      numResolved += resolveShapes(function);
     }
   }
 

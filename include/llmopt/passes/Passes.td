@@ -15,11 +15,14 @@ def FoldConstantsPass : Pass<"llmopt-fold-constants", "::mlir::ModuleOp"> {
     Evaluates operations whose operands are all `llm.constant` with the reference interpreter (results of at most 1 MiB), and replaces integer
     tensors whose elements the shape analysis solved to numbers. Expressions over `llm.weight` stay: they are evaluated when the artifact is
     written. An operation that fails to evaluate is left for the run time to report.
-    Reshapes, broadcasts and slices whose result is proven to be their input are dropped.
+    Reshapes, broadcasts and slices whose result is proven to be their input are dropped; shapes that reshapes compute become constants where 0 and -1
+    can say them. Operations on f16 become operations on f32 between casts, and casts there and back vanish.
   }];
   let constructor = "::llmopt::createFoldConstantsPass()";
   let statistics = [Statistic<"numFolded", "num-folded", "Operations replaced by constants">,
-                    Statistic<"numDropped", "num-dropped", "Operations that changed nothing">];
+                    Statistic<"numDropped", "num-dropped", "Operations that changed nothing">,
+                    Statistic<"numResolved", "num-resolved", "Computed shapes replaced by constants">,
+                    Statistic<"numWidened", "num-widened", "f16 operations computed in f32">];
 }
 
 def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {

@@ -1,0 +1,50 @@
+// RUN: llmopt-opt %s --llmopt-fuse=only=fuse-layer-norm | FileCheck %s
+// REQUIRES: llmopt-opt
+
+// CHECK-LABEL: func.func @with_scale_and_bias
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<?x64xf32>{{.*}} %[[W:[a-z0-9]+]]: tensor<64xf32>, %[[B:[a-z0-9]+]]: tensor<64xf32>
+//       CHECK:   %[[Y:.+]] = llm.layer_norm %[[X]] scale %[[W]] : tensor<64xf32> bias %[[B]] : tensor<64xf32> {epsilon = 9.99999974E-6 : f32}
+//       CHECK:   return %[[Y]]
+func.func @with_scale_and_bias(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %w: tensor<64xf32>, %b: tensor<64xf32>) -> tensor<?x64xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %two = llm.constant dense<2.0> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<?x64xf32> -> tensor<?x1xf32>
+  %c = llm.sub %x, %mean : tensor<?x64xf32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  %q = llm.pow %c, %two : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<?x64xf32> -> tensor<?x1xf32>
+  %e = llm.add %v, %eps : tensor<?x1xf32>, tensor<f32> -> tensor<?x1xf32>
+  %s = llm.sqrt %e : tensor<?x1xf32>
+  %n = llm.div %c, %s : tensor<?x64xf32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  %t = llm.mul %n, %w : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
+  %y = llm.add %t, %b : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// CHECK-LABEL: func.func @keeps_mean_over_another_axis
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_mean_over_another_axis(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [0] {keepdims} : tensor<8x64xf32> -> tensor<1x64xf32>
+  %c = llm.sub %x, %mean : tensor<8x64xf32>, tensor<1x64xf32> -> tensor<8x64xf32>
+  %q = llm.mul %c, %c : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<8x64xf32>
+  %v = llm.reduce mean %q axes = [0] {keepdims} : tensor<8x64xf32> -> tensor<1x64xf32>
+  %e = llm.add %v, %eps : tensor<1x64xf32>, tensor<f32> -> tensor<1x64xf32>
+  %s = llm.sqrt %e : tensor<1x64xf32>
+  %n = llm.div %c, %s : tensor<8x64xf32>, tensor<1x64xf32> -> tensor<8x64xf32>
+  return %n : tensor<8x64xf32>
+}
+
+// The variance is that of another value.
+// CHECK-LABEL: func.func @keeps_foreign_variance
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_foreign_variance(%x: tensor<8x64xf32>, %z: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<8x64xf32> -> tensor<8x1xf32>
+  %c = llm.sub %x, %mean : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
+  %q = llm.mul %z, %z : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<8x64xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<8x64xf32> -> tensor<8x1xf32>
+  %e = llm.add %v, %eps : tensor<8x1xf32>, tensor<f32> -> tensor<8x1xf32>
+  %s = llm.sqrt %e : tensor<8x1xf32>
+  %n = llm.div %c, %s : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
+  return %n : tensor<8x64xf32>
+}

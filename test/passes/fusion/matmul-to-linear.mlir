@@ -1,0 +1,34 @@
+// RUN: llmopt-opt %s --llmopt-fuse=only=matmul-to-linear | FileCheck %s
+// REQUIRES: llmopt-opt
+
+// CHECK-LABEL: func.func @weight_and_bias
+//       CHECK:   %[[W:.+]] = llm.weight "w"
+//       CHECK:   %[[B:.+]] = llm.weight "b"
+//       CHECK:   llm.linear %{{.+}}, %[[W]], %[[B]] {transposed}
+//   CHECK-NOT:   llm.add
+func.func @weight_and_bias(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> tensor<?x32xf32> {
+  %w = llm.weight "w" : tensor<64x32xf32>
+  %b = llm.weight "b" : tensor<32xf32>
+  %m = llm.matmul %x, %w : tensor<?x64xf32>, tensor<64x32xf32> -> tensor<?x32xf32>
+  %y = llm.add %b, %m : tensor<32xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// CHECK-LABEL: func.func @keeps_product_of_inputs
+//       CHECK:   llm.matmul
+func.func @keeps_product_of_inputs(%x: tensor<8x64xf32>, %w: tensor<64x32xf32>) -> tensor<8x32xf32> {
+  %m = llm.matmul %x, %w : tensor<8x64xf32>, tensor<64x32xf32> -> tensor<8x32xf32>
+  return %m : tensor<8x32xf32>
+}
+
+// The sum without bias is used elsewhere.
+// CHECK-LABEL: func.func @keeps_bias_outside_when_the_product_escapes
+//       CHECK:   llm.linear %{{[^,]+}}, %{{[^,]+}} {transposed}
+//       CHECK:   llm.add
+func.func @keeps_bias_outside_when_the_product_escapes(%x: tensor<8x64xf32>) -> (tensor<8x32xf32>, tensor<8x32xf32>) {
+  %w = llm.weight "w" : tensor<64x32xf32>
+  %b = llm.weight "b" : tensor<32xf32>
+  %m = llm.matmul %x, %w : tensor<8x64xf32>, tensor<64x32xf32> -> tensor<8x32xf32>
+  %y = llm.add %m, %b : tensor<8x32xf32>, tensor<32xf32> -> tensor<8x32xf32>
+  return %m, %y : tensor<8x32xf32>, tensor<8x32xf32>
+}
