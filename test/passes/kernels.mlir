@@ -122,3 +122,56 @@ func.func @projections(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}) -> (ten
   %v = llm.linear %x, %wv : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
   return %q, %k, %v : tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>
 }
+
+// Queries cut out of a joint projection: the slice, the split into heads and the transpose are one nest.
+// CHECK-LABEL: func.func @heads
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.slice
+//       CHECK:   llm.reshape
+//       CHECK:   llm.transpose
+//       CHECK:   llm.mul
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @heads(%x: tensor<?x?x96xf32> {llm.dims = ["b", "s", 96]}) -> tensor<?x2x?x16xf32> {
+  %lo = llm.constant dense<0> : tensor<1xi64>
+  %hi = llm.constant dense<32> : tensor<1xi64>
+  %c = llm.constant dense<0.25> : tensor<f32>
+  %shape = llm.constant dense<[0, 0, 2, 16]> : tensor<4xi64>
+  %q = llm.slice %x, %lo, %hi axes = [2] steps = [1] : tensor<?x?x96xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x32xf32>
+  %h = llm.reshape %q, %shape : tensor<?x?x32xf32>, tensor<4xi64> -> tensor<?x?x2x16xf32>
+  %t = llm.transpose %h permutation = [0, 2, 1, 3] : tensor<?x?x2x16xf32> -> tensor<?x2x?x16xf32>
+  %s = llm.mul %t, %c : tensor<?x2x?x16xf32>, tensor<f32> -> tensor<?x2x?x16xf32>
+  return %s : tensor<?x2x?x16xf32>
+}
+
+// A mask read by all heads is cheap enough to be made for each, in the softmax's own kernel.
+// CHECK-LABEL: func.func @masked_softmax
+//       CHECK: exec.kernel "rows"
+//       CHECK:   llm.sub
+//       CHECK:   llm.mul
+//       CHECK:   llm.add
+//       CHECK:   llm.softmax
+//   CHECK-NOT: exec.kernel
+//       CHECK: return
+func.func @masked_softmax(%x: tensor<?x4x?x?xf32> {llm.dims = ["b", 4, "s", "t"]}, %m: tensor<?x1x?x?xf32> {llm.dims = ["b", 1, "s", "t"]})
+    -> tensor<?x4x?x?xf32> {
+  %one = llm.constant dense<1.0> : tensor<f32>
+  %low = llm.constant dense<-10000.0> : tensor<f32>
+  %n = llm.sub %one, %m : tensor<f32>, tensor<?x1x?x?xf32> -> tensor<?x1x?x?xf32>
+  %k = llm.mul %n, %low : tensor<?x1x?x?xf32>, tensor<f32> -> tensor<?x1x?x?xf32>
+  %a = llm.add %x, %k : tensor<?x4x?x?xf32>, tensor<?x1x?x?xf32> -> tensor<?x4x?x?xf32>
+  %y = llm.softmax %a {axis = 3 : i64} : tensor<?x4x?x?xf32>
+  return %y : tensor<?x4x?x?xf32>
+}
+
+// An exponential would be computed again for each of the rows that read it: a kernel of its own.
+// CHECK-LABEL: func.func @dear_and_repeated
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.exp
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.mul
+func.func @dear_and_repeated(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %v: tensor<64xf32>) -> tensor<?x64xf32> {
+  %e = llm.exp %v : tensor<64xf32>
+  %y = llm.mul %x, %e : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
