@@ -128,9 +128,10 @@ void LinearEpilogue::emitVector(const Row &row, Value column, ValueRange product
                   b_.add(offset, column), count);
 }
 
-void LinearEpilogue::emitTile(Value firstRow, Value rows, Value firstColumn, int64_t width, Value tile, int64_t productStride) {
+void LinearEpilogue::emitTile(Value firstRow, Value rows, Value firstColumn, int64_t width, Value tile, int64_t productStride,
+                              int64_t granule) {
   VectorType type = b_.vec(lanes_, productElement_);
-  bool whole = columns_.constant() && *columns_.constant() % kPanelWidth == 0;
+  bool whole = columns_.constant() && *columns_.constant() % granule == 0;
   b_.forLoop(b_.index(0), rows, 1, [&](Value r) {
     Row row = startRow(b_.add(firstRow, r));
     Value tileRow = b_.mul(r, width);

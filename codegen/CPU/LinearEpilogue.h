@@ -28,9 +28,10 @@ public:
                  llvm::ArrayRef<LinearOutput> outputs, llvm::ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes);
 
   /// Rows [firstRow, firstRow + rows) of `width` columns from firstColumn on. Product p lies in `tile` (f32 unless the
-  /// products have another type) at p * productStride + row * width + column.
+  /// products have another type) at p * productStride + row * width + column. Columns of the tile that do not exist are left
+  /// out; the caller says that tiles end at a multiple of `granule`, so none is cut where that divides the number of columns.
   void emitTile(mlir::Value firstRow, mlir::Value rows, mlir::Value firstColumn, int64_t width, mlir::Value tile,
-                int64_t productStride);
+                int64_t productStride, int64_t granule = 16);
 
   /// The same for a tile whose columns all exist and whose last product is in registers; the others lie in `tile`.
   void emitRegisters(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape, mlir::ValueRange lastProduct,
@@ -65,7 +66,6 @@ private:
   SymExpr columns_;
   int64_t lanes_;
   mlir::Type productElement_;
-  static constexpr int64_t kPanelWidth = 16;
   llvm::SmallVector<Access> accesses_;
 };
 

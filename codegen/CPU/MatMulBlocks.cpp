@@ -110,7 +110,7 @@ void MatMulWriter::unit(Value unit) {
   Value zero = isa<FloatType>(sum_) ? b_.constant(type, 0) : b_.constantInt(type, 0);
   b_.forLoop(b_.index(0), b_.mul(block.rows, kMatMulColumns), lanes_, [&](Value i) { b_.store(zero, b_.scratch(), i); });
   b_.forLoop(b_.index(0), k, kDepth, [&](Value k0) { depthBlock(block, k0); });
-  epilogue_.emitTile(b_.add(b_.mul(index, m), row), block.rows, column, kMatMulColumns, b_.scratch(), 0);
+  epilogue_.emitTile(b_.add(b_.mul(index, m), row), block.rows, column, kMatMulColumns, b_.scratch(), 0, kMatMulColumns);
 }
 
 void MatMulWriter::depthBlock(const Block &block, Value k0) {

@@ -167,14 +167,15 @@ KernelFunction CompiledKernel::function(const std::string &symbol) const {
 }
 
 void CompiledKernel::run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols,
-                         unsigned parts, const StepTable *step) const {
+                         unsigned parts, const StepTable *step, bool lastPartFirst) const {
   const KernelVariant &variant = choose(symbols);
   std::vector<int64_t> dims = {evaluate(variant.units, symbols)};
   for (SymExpr dim : lowered_.dims)
     dims.push_back(evaluate(dim, symbols));
   KernelArgs args{buffers.data(), dims.data(), scalarFunctions()};
   size_t scratchBytes = variant.scratchBytes.known() ? size_t(evaluate(variant.scratchBytes, symbols)) : 0;
-  for (unsigned part = 0; part < parts; ++part) {
+  for (unsigned i = 0; i < parts; ++i) {
+    unsigned part = lastPartFirst ? parts - 1 - i : i;
     Buffer scratch((scratchBytes + 63) / 64 * 64);
     std::memset(scratch.data<char>(), 0xff, scratch.bytes()); // NaN
     function(variant.symbol)(&args, step, part, parts, scratch.data<void>());

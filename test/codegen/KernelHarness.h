@@ -44,9 +44,10 @@ public:
                                               const Target &strategy);
   ~CompiledKernel();
 
-  /// Runs the variant that the plan would choose, its units dealt to `parts` threads one after the other.
+  /// Runs the variant that the plan would choose, its units dealt to `parts` threads one after the other (or the last first:
+  /// writes outside a part's own units show in one of the two orders).
   void run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols, unsigned parts,
-           const StepTable *step = nullptr) const;
+           const StepTable *step = nullptr, bool lastPartFirst = false) const;
   /// Symbol of the variant that run() would take.
   std::string variant(const std::map<std::string, int64_t, std::less<>> &symbols) const;
   /// The function itself, for programs that measure.

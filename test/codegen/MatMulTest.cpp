@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerMatMul(exec::KernelOp kernel, FamilyContext &context);
@@ -111,6 +112,34 @@ TEST(MatMul, BatchBroadcasts) {
             }
     }
   }
+}
+
+// Widths known when compiling that are whole panels but no whole work units: nothing is written beyond a row, which would be the
+// next row (of another thread) or lie behind the result.
+TEST(MatMul, StaticWidths) {
+  for (const TargetPair &pair : runnableTargets())
+    for (int64_t n : {1, 16, 48, 63, 64, 80, 128}) {
+      SCOPED_TRACE(pair.name() + " N=" + std::to_string(n));
+      constexpr int64_t kM = 7, kK = 19;
+      std::string width = std::to_string(n);
+      auto kernel = CompiledKernel::make(matmulText({{"b", "7", "19"}}, {{"19", width}}, {{"b", "7", width}}, "f32", "f32", "f32"),
+                                         cpu::lowerMatMul, pair.target, pair.strategy);
+      std::mt19937 random(3);
+      constexpr int64_t kB = 4;
+      Buffer left = randomFloats(random, kB * kM * kK), right = randomFloats(random, size_t(kK * n)), y = filled(size_t(kB * kM * n), NAN);
+      // The parts in both orders: what one writes outside its units would survive in one of them.
+      kernel->run({left.data(), right.data(), y.data()}, {{"b", kB}}, 2);
+      Buffer reversed = filled(size_t(kB * kM * n), NAN);
+      kernel->run({left.data(), right.data(), reversed.data()}, {{"b", kB}}, 2, nullptr, /*lastPartFirst=*/true);
+      ASSERT_EQ(0, std::memcmp(y.data(), reversed.data(), y.bytes()));
+      for (int64_t i = 0; i < kB * kM; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          double sum = 0;
+          for (int64_t x = 0; x < kK; ++x)
+            sum += double(left.data()[i * kK + x]) * right.data()[x * n + j];
+          ASSERT_NEAR(y.data()[i * n + j], sum, 1e-4) << i << "," << j;
+        }
+    }
 }
 
 TEST(MatMul, RowsAndColumnsOfRankOne) {
