@@ -2,6 +2,8 @@
 
 include_directories(${CMAKE_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include ${CMAKE_SOURCE_DIR})
 
+# One spelling for libraries and programs, so that all can use one precompiled header.
+add_compile_options(-fPIC)
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -fvisibility=hidden -fvisibility-inlines-hidden)
 add_link_options(-fuse-ld=lld)
 if(LLMOPT_SANITIZE)

@@ -5,6 +5,7 @@
 //
 //   %y = llm.matmul %x, %w   (w a matrix known when compiling)   ==>   %y = llm.linear %x, %w {transposed}
 //   %z = %y + %b             (b a vector)                        ==>   %z = llm.linear %x, %w, %b {transposed}
+//   %z = (%y + %r) + %b                                          ==>   %z = llm.linear %x, %w, %b {transposed} + %r
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Fusion/Match.h"
@@ -50,8 +51,35 @@ struct JoinBias : OpRewritePattern<llm::AddOp> {
   }
 };
 
+/// (%y + residual) + %b, where the bias comes after a residual sum: it goes to the linear all the same.
+struct JoinBiasBehindSum : OpRewritePattern<llm::AddOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(llm::AddOp root, PatternRewriter &rewriter) const override {
+    for (Value side : {root.getLhs(), root.getRhs()}) {
+      auto sum = side.getDefiningOp<llm::AddOp>();
+      Value bias = side == root.getLhs() ? root.getRhs() : root.getLhs();
+      if (!sum || !sum->hasOneUse() || sum.getType() != root.getType())
+        continue;
+      for (Value term : {sum.getLhs(), sum.getRhs()}) {
+        auto linear = term.getDefiningOp<llm::LinearOp>();
+        if (!linear || linear.getBias() || !linear->hasOneUse() || linear.getType() != root.getType() || !isRowVector(bias, term) ||
+            !llm::isWeightExpression(bias))
+          continue;
+        Value residual = otherOperand(sum, term);
+        auto joined = llm::LinearOp::create(rewriter, linear.getLoc(), linear.getType(), linear.getInput(), linear.getWeight(), bias,
+                                            linear.getTransposed());
+        rewriter.replaceOpWithNewOp<llm::AddOp>(root, root.getType(), joined, residual);
+        return success();
+      }
+    }
+    return rewriter.notifyMatchFailure(root, "not a sum with a linear without bias, plus a vector of its outputs");
+  }
+};
+
 } // namespace
 
 namespace llmopt::fusion {
-void addMatMulToLinear(RewritePatternSet &patterns) { patterns.add<ToLinear, JoinBias>(patterns.getContext()); }
+void addMatMulToLinear(RewritePatternSet &patterns) {
+  patterns.add<ToLinear, JoinBias, JoinBiasBehindSum>(patterns.getContext());
+}
 } // namespace llmopt::fusion

@@ -25,8 +25,10 @@ bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 StringRef anchorFamily(Operation *op) {
   return llvm::TypeSwitch<Operation *, StringRef>(op)
       .Case<llm::LinearOp>([](auto) { return "linear"; })
-      // llm.matmul of two run-time tensors has a family ("matmul"), but at some sizes it gives wrong rows when two threads share the work
-      // (capp-gpt at -O0): plain loop nests until that is found.
+      .Case<llm::MatMulOp>([](llm::MatMulOp matmul) {
+        bool plain = llvm::all_of(matmul->getOperandTypes(), [](Type type) { return getElementTypeOrSelf(type).isF32(); });
+        return plain ? "matmul" : ""; // other types: a plain loop nest
+      })
       .Case<llm::AttentionOp>([](auto) { return "attention"; })
       .Case<llm::PagedAttentionOp>([](auto) { return "paged_attention"; })
       .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })

@@ -14,6 +14,21 @@ func.func @weight_and_bias(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> tenso
   return %y : tensor<?x32xf32>
 }
 
+// CHECK-LABEL: func.func @bias_behind_residual
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<8x64xf32>, %[[R:[a-z0-9]+]]: tensor<8x32xf32>
+//       CHECK:   %[[B:.+]] = llm.weight "b"
+//       CHECK:   %[[L:.+]] = llm.linear %[[X]], %{{.+}}, %[[B]] {transposed}
+//       CHECK:   llm.add %[[L]], %[[R]]
+//   CHECK-NOT:   llm.add
+func.func @bias_behind_residual(%x: tensor<8x64xf32>, %r: tensor<8x32xf32>) -> tensor<8x32xf32> {
+  %w = llm.weight "w" : tensor<64x32xf32>
+  %b = llm.weight "b" : tensor<32xf32>
+  %m = llm.matmul %x, %w : tensor<8x64xf32>, tensor<64x32xf32> -> tensor<8x32xf32>
+  %s = llm.add %r, %m : tensor<8x32xf32>, tensor<8x32xf32> -> tensor<8x32xf32>
+  %y = llm.add %s, %b : tensor<8x32xf32>, tensor<32xf32> -> tensor<8x32xf32>
+  return %y : tensor<8x32xf32>
+}
+
 // CHECK-LABEL: func.func @keeps_product_of_inputs
 //       CHECK:   llm.matmul
 func.func @keeps_product_of_inputs(%x: tensor<8x64xf32>, %w: tensor<64x32xf32>) -> tensor<8x32xf32> {
