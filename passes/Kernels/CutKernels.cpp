@@ -36,15 +36,16 @@ namespace {
 /// Constants this small are immediates of the code, not operands.
 constexpr int64_t kInlineElements = 64;
 
-bool isInlineConstant(Value value) {
+/// Operations that a family takes whole read their operands from memory, and epilogues of matrix products know only constants that
+/// repeat one element.
+bool takesImmediate(Operation *user, StringRef family, Value value) {
+  bool product = family == "linear" || family == "matmul";
+  if (isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp, llm::RopeOp, llm::AttentionOp>(user) ||
+      (product && isa<llm::MatMulOp>(user)))
+    return false;
   auto constant = value.getDefiningOp<llm::ConstantOp>();
   auto elements = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : nullptr;
-  return elements && (elements.isSplat() || elements.getNumElements() <= kInlineElements);
-}
-
-/// Composite operations whose region a family takes whole read their weights from memory.
-bool takesImmediates(Operation *op) {
-  return !isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp, llm::RopeOp, llm::AttentionOp>(op);
+  return elements && (elements.isSplat() || (!product && elements.getNumElements() <= kInlineElements));
 }
 
 class Cutter {
@@ -181,7 +182,7 @@ private:
     Operation *op = value.getDefiningOp();
     if (isInside(value, *region.cluster))
       return; // cloned in block order before its users
-    bool immediate = takesImmediates(user) && isInlineConstant(value);
+    bool immediate = takesImmediate(user, region.cluster->family, value);
     bool sizes = op && !immediate && clusters_.of(op) < 0 && !isWeightExpression(value) && isSolved(value, shapes_);
     if (immediate || sizes) {
       for (Value operand : op->getOperands())

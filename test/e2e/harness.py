@@ -43,7 +43,10 @@ def scratch(name):
 def tool(name, *arguments, env=None, timeout=600):
     """Runs a program of the build: exit status, standard output (bytes), standard error (text)."""
     command = [os.path.join(BUILD, "bin", name), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, **(env or {})), timeout=timeout)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, **(env or {})), timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return 124, b"", f"took longer than {timeout} s"
     return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
 

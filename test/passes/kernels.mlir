@@ -175,3 +175,23 @@ func.func @dear_and_repeated(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %v: te
   %y = llm.mul %x, %e : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// Small constants are immediates of loop nests; matrix products read their operands from memory, and their epilogues all but
+// repeated elements.
+// CHECK-LABEL: func.func @constants_of_products
+//       CHECK: %[[L:.+]] = llm.constant dense<{{.*}}> : tensor<1x4xf32>
+//       CHECK: %[[C:.+]] = llm.constant dense<{{.*}}> : tensor<3xf32>
+//       CHECK: exec.kernel "matmul"(%[[L]], %{{.+}}, %[[C]])
+//       CHECK:   llm.matmul
+//       CHECK:   llm.mul
+//       CHECK:   llm.constant dense<2.000000e+00>
+//       CHECK:   llm.mul
+func.func @constants_of_products(%z: tensor<?x4x3xf32> {llm.dims = ["n", 4, 3]}) -> tensor<?x1x3xf32> {
+  %l = llm.constant dense<[[1.0, 2.0, 3.0, 4.0]]> : tensor<1x4xf32>
+  %c = llm.constant dense<[10.0, 20.0, 30.0]> : tensor<3xf32>
+  %s = llm.constant dense<2.0> : tensor<f32>
+  %m = llm.matmul %l, %z : tensor<1x4xf32>, tensor<?x4x3xf32> -> tensor<?x1x3xf32>
+  %p = llm.mul %m, %c : tensor<?x1x3xf32>, tensor<3xf32> -> tensor<?x1x3xf32>
+  %q = llm.mul %p, %s : tensor<?x1x3xf32>, tensor<f32> -> tensor<?x1x3xf32>
+  return %q : tensor<?x1x3xf32>
+}
