@@ -6,13 +6,14 @@
 //   bench-kernels [--target=x86-64-v3] [--rounds=15] [filter]
 //
 // One thread, pinned. Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
-// of the peak (best round), memory-bound ones as the share of the four-stream read rate (median of the rounds' ratios).
+// of the peak (best round), memory-bound ones as the share of the read rate (median of the rounds' ratios).
 //
 //===----------------------------------------------------------------------===//
 #include "KernelHarness.h"
 #include "codegen/Common/CacheLayout.h"
 #include "codegen/Common/WeightPacking.h"
 #include "kernelsFloors.h"
+#include "runtime/cpu/MachineLoops.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -46,7 +47,7 @@ public:
     dims_.push_back(kernel.evaluate(variant->units, symbols));
     for (SymExpr dim : lowered.dims)
       dims_.push_back(kernel.evaluate(dim, symbols));
-    scratch_ = allocateHuge(size_t(kernel.evaluate(variant->scratchBytes, symbols)));
+    scratch_ = cpu::allocateHuge(size_t(kernel.evaluate(variant->scratchBytes, symbols)));
     name = variant->symbol;
   }
   ~Launch() { std::free(scratch_); }
@@ -98,11 +99,11 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   size_t weightBytes = size_t(packedBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
   bool memoryBound = m <= 4;
   size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
-  char *weights = static_cast<char *>(allocateHuge(64 + copies * stride));
+  char *weights = static_cast<char *>(cpu::allocateHuge(64 + copies * stride));
   fillRandom(weights + 64, weightBytes, type);
   for (size_t i = 1; i < copies; ++i)
     std::memcpy(weights + 64 + i * stride, weights + 64, weightBytes);
-  auto *x = static_cast<float *>(allocateHuge(size_t(m * k) * 4)), *y = static_cast<float *>(allocateHuge(size_t(m * n) * 4));
+  auto *x = static_cast<float *>(cpu::allocateHuge(size_t(m * k) * 4)), *y = static_cast<float *>(cpu::allocateHuge(size_t(m * n) * 4));
   fillRandom(x, size_t(m * k) * 4, DType::F32);
   double flops = 2.0 * double(m) * double(n) * double(k), bestRate = 0, peak = 0, bestRead = 0;
   std::vector<double> ratios;
@@ -111,7 +112,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   auto once = [&] { launch.run({x, weights + 64 + (next++ % copies) * stride, y}); };
   once();
   for (int round = 0; round < options.rounds; ++round) {
-    double limit = memoryBound ? readFourStreams(weights, copies * stride) : peakFlops(target.vectorBits == 512);
+    double limit = memoryBound ? readRate(weights, copies * stride) : peakOperations("f32", target.vectorBits);
     double begin = seconds();
     for (int i = 0; i < repeats; ++i)
       once();
@@ -126,7 +127,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
     }
   }
   if (memoryBound)
-    std::printf("%-32s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of four-stream reading\n", title.c_str(), launch.name.c_str(),
+    std::printf("%-32s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of reading\n", title.c_str(), launch.name.c_str(),
                 bestRate / 1e9, 100 * bestRate / bestRead, 100 * median(ratios));
   else
     std::printf("%-32s %-14s %6.1f GFLOP/s %5.1f %% of peak\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak);
@@ -152,10 +153,10 @@ void benchAttention(const Options &options, const Target &target, int64_t heads,
   int64_t length = past + tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(kvHeads, size, size, DType::F32);
   bool memoryBound = tokens == 1;
   int64_t copies = memoryBound ? std::max<int64_t>(1, (int64_t(256) << 20) / (blocks * blockBytes)) : 1;
-  char *pool = static_cast<char *>(allocateHuge(size_t(copies * blocks * blockBytes)));
+  char *pool = static_cast<char *>(cpu::allocateHuge(size_t(copies * blocks * blockBytes)));
   fillRandom(pool, size_t(copies * blocks * blockBytes), DType::F32);
   size_t floats = size_t(tokens * heads * size);
-  auto *x = static_cast<float *>(allocateHuge(floats * 4)), *y = static_cast<float *>(allocateHuge(floats * 4));
+  auto *x = static_cast<float *>(cpu::allocateHuge(floats * 4)), *y = static_cast<float *>(cpu::allocateHuge(floats * 4));
   fillRandom(x, floats * 4, DType::F32);
   std::vector<int32_t> table(static_cast<size_t>(copies * blocks));
   for (size_t i = 0; i < table.size(); ++i)
@@ -172,9 +173,9 @@ void benchAttention(const Options &options, const Target &target, int64_t heads,
   };
   once(0);
   for (int round = 0; round < options.rounds; ++round) {
-    peak = std::max(peak, peakFlops(target.vectorBits == 512));
+    peak = std::max(peak, peakOperations("f32", target.vectorBits));
     if (memoryBound)
-      bestRead = std::max(bestRead, readFourStreams(pool, size_t(copies * blocks * blockBytes)));
+      bestRead = std::max(bestRead, readRate(pool, size_t(copies * blocks * blockBytes)));
     double begin = seconds();
     for (int i = 0; i < repeats; ++i)
       once(i % copies);
@@ -182,7 +183,7 @@ void benchAttention(const Options &options, const Target &target, int64_t heads,
   }
   std::printf("%-48s %5.1f %% of peak", title.c_str(), 100 * bestRate * flops / peak);
   if (memoryBound)
-    std::printf(", %5.1f %% of four-stream reading", 100 * bestRate * bytes / bestRead);
+    std::printf(", %5.1f %% of reading", 100 * bestRate * bytes / bestRead);
   std::printf("\n");
   std::fflush(stdout);
   std::free(pool);
@@ -192,14 +193,14 @@ void benchAttention(const Options &options, const Target &target, int64_t heads,
 
 void printFloors(const Target &target) {
   size_t bytes = size_t(256) << 20;
-  void *memory = allocateHuge(bytes);
-  double peak = 0, one = 0, four = 0;
+  void *memory = cpu::allocateHuge(bytes);
+  double f32 = 0, bf16 = 0, reading = 0;
   for (int i = 0; i < 5; ++i) {
-    peak = std::max(peak, peakFlops(target.vectorBits == 512));
-    one = std::max(one, readOneStream(memory, bytes));
-    four = std::max(four, readFourStreams(memory, bytes));
+    f32 = std::max(f32, peakOperations("f32", target.vectorBits));
+    bf16 = std::max(bf16, peakOperations("bf16", target.vectorBits));
+    reading = std::max(reading, readRate(memory, bytes));
   }
-  std::printf("%s: peak %.1f GFLOP/s, reading %.1f GB/s as one stream, %.1f as four\n", target.name.c_str(), peak / 1e9, one / 1e9, four / 1e9);
+  std::printf("%s: peak %.1f GFLOP/s in f32, %.1f in bf16; reading %.1f GB/s\n", target.name.c_str(), f32 / 1e9, bf16 / 1e9, reading / 1e9);
   std::free(memory);
 }
 

@@ -8,21 +8,18 @@
 #define LLMOPT_TEST_BENCHMARK_KERNELSFLOORS_H
 
 #include <cstddef>
+#include <string_view>
 
 namespace llmopt::test {
 
-/// Processor time of this thread.
+/// Processor time of this thread: the measured code never waits, so time that other processes take does not count.
 double seconds();
 
-/// f32 operations a second of one core: independent chains of fused multiply-adds on registers (512-bit ones if `wide`).
-double peakFlops(bool wide);
+/// Operations a second of one core in a format ("f32", "bf16"), with vectors of at most this width.
+double peakOperations(std::string_view format, int vectorBits);
 
-/// Bytes a second of one core reading [data, data + bytes) from the start, or as four parallel streams of 256 KiB.
-double readOneStream(const void *data, size_t bytes);
-double readFourStreams(const void *data, size_t bytes);
-
-/// Memory on huge pages where the system gives them.
-void *allocateHuge(size_t bytes);
+/// Bytes a second of one core reading [data, data + bytes), the better of one and four parallel streams.
+double readRate(const void *data, size_t bytes);
 
 } // namespace llmopt::test
 

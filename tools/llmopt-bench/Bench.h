@@ -47,6 +47,14 @@ Json shapeJson(const Engine &engine, const std::vector<Sample> &samples);
 /// Where the time went, by family of kernels.
 void printProfile(const Engine &engine);
 
+/// Measures what this machine can do at most and keeps it for the other programs.
+struct MachineOptions {
+  unsigned threads = 0;
+  std::string file; ///< empty: the user's cache folder
+  std::string format = "md";
+};
+Status benchMachine(const MachineOptions &options);
+
 /// "1,2,4" and several flags; "first-last", "first-last+step", "first-last*factor" as llama-bench has them.
 Result<std::vector<int64_t>> expandNumbers(const std::vector<std::string> &texts, const std::string &flag);
 

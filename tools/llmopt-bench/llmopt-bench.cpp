@@ -18,6 +18,7 @@ EXAMPLES:
   llmopt-bench model.llmopt                       pp512 and tg128
   llmopt-bench model.llmopt -p 512 -n 128 -d 0,2048 -t 1,2 -o json
   llmopt-bench bert.llmopt --shape input_ids=8x128
+  llmopt-bench machine                            what this machine can do at most, kept for --profile
 
 Loading, tokenizing and sampling are not measured. One run before each measurement does not count.
 )";
@@ -28,6 +29,8 @@ static Result<Engine> loadWith(const BenchOptions &options, int64_t threads) {
 }
 
 static Status run(const BenchOptions &options) {
+  if (options.artifact.empty())
+    return usageError("E1601", "no artifact; try llmopt-bench --help");
   LLMOPT_ASSIGN(std::vector<int64_t> threads, expandNumbers(options.threads, "--threads"));
   Engine::pinCallingThread();
   std::vector<Sample> samples;
@@ -57,7 +60,7 @@ static Status run(const BenchOptions &options) {
 int main(int argc, char **argv) {
   CLI::App app("Measures the speed of a model that llmopt-compile made.", "llmopt-bench");
   BenchOptions options;
-  app.add_option("artifact", options.artifact, "model.llmopt")->required();
+  app.add_option("artifact", options.artifact, "model.llmopt");
   app.add_option("-p,--n-prompt", options.prompts, "Prompt tokens")->allow_extra_args(false)->capture_default_str();
   app.add_option("-n,--n-gen", options.generates, "Tokens to generate")->allow_extra_args(false)->capture_default_str();
   app.add_option("-d,--n-depth", options.depths, "Tokens in the cache before")->allow_extra_args(false)->capture_default_str();
@@ -70,5 +73,11 @@ int main(int argc, char **argv) {
   app.add_option("-o,--output", options.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
   app.add_flag("--profile", options.profile, "Tell on stderr where the time went, by kernel family (a barrier behind each stage)");
   app.footer(kExamples);
-  return runProgram(app, argc, argv, [&] { return run(options); });
+  MachineOptions machine;
+  CLI::App *limits = app.add_subcommand("machine", "Measures reading, arithmetic and barriers on this machine and keeps the results");
+  limits->add_option("-t,--threads", machine.threads, "Measure with 1 to this many threads; 0: the cores this process may use")
+      ->check(CLI::Range(0, 1024))->capture_default_str();
+  limits->add_option("-f,--file", machine.file, "File to write [LLMOPT_MACHINE_FILE, or one for this host in the user's cache folder]");
+  limits->add_option("-o,--output", machine.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
+  return runProgram(app, argc, argv, [&] { return limits->parsed() ? benchMachine(machine) : run(options); });
 }
