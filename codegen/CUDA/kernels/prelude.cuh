@@ -57,7 +57,7 @@ struct StepTable {
 };
 
 //===----------------------------------------------------------------------===//
-// 16-bit floats, by their bits
+// Small floats, by their bits
 //===----------------------------------------------------------------------===//
 
 DEVICE u32 bitsOf(float x) { return __builtin_bit_cast(u32, x); }
@@ -68,6 +68,10 @@ struct bf16 {
 };
 struct f16 {
   u16 bits;
+};
+/// 8-bit float of 4 exponent and 3 mantissa bits, without infinities; conversions are primitives.
+struct e4m3 {
+  u8 bits;
 };
 
 DEVICE float toFloat(float x) { return x; }
