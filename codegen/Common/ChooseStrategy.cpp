@@ -8,6 +8,8 @@
 
 #include "llmopt/dialects/LLM/LLM.h"
 
+#include "mlir/IR/Remarks.h"
+
 #include <algorithm>
 
 using namespace mlir;
@@ -107,9 +109,22 @@ static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis
   return facts;
 }
 
-Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
-  if (kernel.getStrategyAttr())
-    return {};
+/// What a kernel holds and how it will be computed.
+static void explainKernel(exec::KernelOp kernel, const Target &target) {
+  if (!kernel.getContext()->getRemarkEngine())
+    return;
+  std::string ops, strategy;
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    if (!isa<llm::ConstantOp>(op))
+      ops += (ops.empty() ? "" : " ") + op.getName().stripDialect().str();
+  if (Attribute attribute = kernel.getStrategyAttr())
+    llvm::raw_string_ostream(strategy) << attribute;
+  remark::analysis(kernel.getLoc(), remark::RemarkOpts::name("strategy").category("kernel"))
+      << remark::metric("Family", kernel.getFamily().str()) << remark::metric("Ops", ops) << remark::metric("Target", target.name)
+      << remark::metric("Strategy", strategy.empty() ? "none" : strategy);
+}
+
+static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
   MLIRContext *context = kernel.getContext();
   StringRef family = kernel.getFamily();
   if (family == "linear") {
@@ -122,5 +137,11 @@ Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, cons
   } else if (family == "loops" || family == "rows") {
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/4096, target.vectorBits));
   }
+}
+
+Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
+  if (!kernel.getStrategyAttr())
+    setStrategy(kernel, shapes, target);
+  explainKernel(kernel, target);
   return {};
 }

@@ -10,6 +10,7 @@
 #include "codegen/Common/ExpressionTable.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/LLM/SourceName.h"
 #include "llmopt/lib/Support/Hash.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -22,16 +23,6 @@ using namespace mlir;
 using namespace llmopt;
 
 namespace {
-
-std::string locationName(Location loc) {
-  if (auto name = dyn_cast<NameLoc>(loc))
-    return name.getName().str();
-  if (auto fused = dyn_cast<FusedLoc>(loc))
-    for (Location part : fused.getLocations())
-      if (std::string name = locationName(part); !name.empty())
-        return name;
-  return {};
-}
 
 /// The operations of a kernel that touch key-value state, and the states in order of first use.
 SmallVector<std::pair<Operation *, int64_t>> stateUses(exec::KernelOp kernel) {
@@ -186,7 +177,7 @@ void EntryBuilder::declareStates(exec::KernelOp kernel) {
       plan_.states.resize(index + 1);
     auto key = cast<RankedTensorType>(append.getKey().getType()), value = cast<RankedTensorType>(append.getValue().getType());
     plan::State state;
-    state.name = locationName(append.getLoc());
+    state.name = llm::sourceName(append.getLoc());
     state.group = uint8_t(append.getGroup());
     state.kvHeads = key.getDimSize(1);
     state.keySize = key.getDimSize(2);
@@ -215,7 +206,7 @@ Result<uint32_t> EntryBuilder::operandBuffer(exec::KernelOp kernel, unsigned ope
   if (auto it = buffers_.find(value); it != buffers_.end())
     return it->second;
   if (!llm::isWeightExpression(value))
-    return internalError("E0911", "a kernel operand is neither an input, a kernel's result nor a weight", locationName(kernel.getLoc()));
+    return internalError("E0911", "a kernel operand is neither an input, a kernel's result nor a weight", llm::sourceName(kernel.getLoc()));
   auto layout = code.weightLayouts.find(operand);
   LLMOPT_ASSIGN(uint32_t row, weights_.add(value, layout == code.weightLayouts.end() ? WeightLayout{} : layout->second));
   auto [it, isNew] = weightBuffers_.emplace(row, uint32_t(entry_.buffers.size()));
@@ -234,10 +225,10 @@ Status EntryBuilder::addKernel(exec::KernelOp kernel) {
   for (Value output : kernel.getOutputs())
     for (SymExpr dim : shapes_.shapeOf(output).dims)
       if (!dim.known())
-        return unsupported("E0914", "the shape of a result depends on tensor data", locationName(kernel.getLoc()));
+        return unsupported("E0914", "the shape of a result depends on tensor data", llm::sourceName(kernel.getLoc()));
   LLMOPT_ASSIGN(const LoweredKernel *code, lowerOnce(kernel));
   plan::Stage stage;
-  stage.name = locationName(kernel.getLoc());
+  stage.name = llm::sourceName(kernel.getLoc());
   stage.family = kernel.getFamily().str();
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
     LLMOPT_ASSIGN(uint32_t buffer, operandBuffer(kernel, i, *code));
@@ -332,7 +323,7 @@ Result<plan::Entry> EntryBuilder::build() {
     else if (isNamedView(&op))
       buffers_[op.getResult(0)] = buffers_.lookup(op.getOperand(0));
     else if (!isa<func::ReturnOp>(op) && !isEvaluated(op.getResult(0)))
-      return internalError("E0913", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", locationName(op.getLoc()));
+      return internalError("E0913", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", llm::sourceName(op.getLoc()));
   }
   LLMOPT_RETURN_IF_ERROR(addResults());
   placeBarriers();

@@ -8,6 +8,7 @@
 
 #include "lib/Compiler/GraphDecoder.h"
 #include "lib/Compiler/Phases.h"
+#include "lib/Compiler/RemarkSink.h"
 #include "lib/Compiler/TargetCode.h"
 #include "llmopt/codegen/CPU.h"
 #include "llmopt/dialects/Exec/Exec.h"
@@ -37,6 +38,8 @@ public:
     cpu::registerCodegenDialects(context_);
     context_.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, func::FuncDialect>();
     context_.disableMultithreading();
+    if (options.remark)
+      collectRemarks(context_, options.remarkFilter, options.remark);
   }
 
   Result<CompileReport> run();
@@ -76,6 +79,11 @@ public:
         }) {}
   Status status(Phase phase) const {
     std::string message = errors_.empty() ? "failed without a message" : errors_.front();
+    // "[E0551] ...": an error that is not a defect of ours.
+    if (llvm::StringRef(message).starts_with("[E0") && message.size() > 8 && message[6] == ']') {
+      std::string code = message.substr(1, 5), text = message.substr(8);
+      return code < "E0400" ? usageError(code, text) : verificationFailed(code, text);
+    }
     return internalError("E0931", "phase " + std::string(phaseName(phase)) + ": " + message);
   }
 

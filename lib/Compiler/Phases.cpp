@@ -50,6 +50,8 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options) {
   FusePassOptions fuse;
   fuse.level = int(options.level);
   fuse.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
+  fuse.require.assign(options.requiredFusions.begin(), options.requiredFusions.end());
+  fuse.verify = options.verifyRewrites;
   pm.addPass(createFusePass(fuse));
   pm.addPass(createCSEPass());
 }

@@ -6,8 +6,11 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Fusion.h"
 
+#include "passes/Rewriting/PatternLog.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/STLExtras.h"
@@ -28,15 +31,25 @@ namespace llmopt::fusion {
 
 namespace {
 
-struct Fusion {
-  FusionInfo info;
-  void (*add)(RewritePatternSet &);
+using AddPatterns = void (*)(RewritePatternSet &);
+
+/// The fusions of the list, then those of plugins.
+struct Registry {
+  std::vector<FusionInfo> infos;
+  std::vector<AddPatterns> adders;
 };
 
-constexpr Fusion kFusions[] = {
-#define LLMOPT_FUSION(Class, name, level, summary) {{name, level, summary}, fusion::add##Class},
+Registry &registry() {
+  static Registry fusions{{
+#define LLMOPT_FUSION(Class, name, level, summary) {name, level, summary},
 #include "passes/Fusion/Patterns.def"
-};
+                          },
+                          {
+#define LLMOPT_FUSION(Class, name, level, summary) fusion::add##Class,
+#include "passes/Fusion/Patterns.def"
+                          }};
+  return fusions;
+}
 
 class FusePass : public llmopt::impl::FusePassBase<FusePass> {
 public:
@@ -44,31 +57,65 @@ public:
 
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    for (const Fusion &fusion : kFusions)
-      if (isWanted(fusion.info))
-        fusion.add(patterns);
+    for (auto [info, add] : llvm::zip(registry().infos, registry().adders))
+      if (isWanted(info))
+        addNamed(patterns, info.name, add);
+    PatternLog log;
+    bool watched = getContext().getRemarkEngine() || !require.empty();
     GreedyRewriteConfig config;
     config.setUseTopDownTraversal(true);
+    if (watched)
+      config.setListener(&log);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns), config)))
       getOperation().emitWarning("fusion patterns did not reach a fixed point");
+    log.emitRemarks(getOperation());
+    if (failed(checkRequired(log.countMade())))
+      signalPassFailure();
   }
 
 private:
-  bool isWanted(const FusionInfo &info) const {
+  bool isWanted(const FusionInfo &info) {
     if (!only.empty())
       return llvm::is_contained(only, info.name);
-    return info.level <= level && !llvm::is_contained(disable, info.name);
+    bool disabled = llvm::is_contained(disable, info.name);
+    if (disabled)
+      remark::analysis(getOperation()->getLoc(), remark::RemarkOpts::name(info.name).category("fusion")) << "switched off by name";
+    return info.level <= level && !disabled;
+  }
+
+  /// Patterns carry the name of their fusion, for remarks and for whoever debugs the driver.
+  void addNamed(RewritePatternSet &patterns, StringRef name, AddPatterns add) {
+    size_t before = patterns.getNativePatterns().size();
+    add(patterns);
+    for (auto &pattern : llvm::drop_begin(patterns.getNativePatterns(), before))
+      pattern->addDebugLabels(name);
+  }
+
+  /// "fuse-gelu" or "fuse-gelu:12": at least that many must have been made.
+  LogicalResult checkRequired(const llvm::StringMap<int64_t> &made) {
+    for (const std::string &requirement : require) {
+      auto [name, text] = StringRef(requirement).split(':');
+      int64_t wanted = 1;
+      if (!text.empty() && text.getAsInteger(10, wanted))
+        return getOperation().emitError("[E0304] 'require' expects name or name:count, found '") << requirement << "'";
+      if (llvm::none_of(registry().infos, [&](const FusionInfo &info) { return name == info.name; }))
+        return getOperation().emitError("[E0305] there is no fusion '") << name << "'";
+      if (int64_t found = made.lookup(name); found < wanted)
+        return getOperation().emitError("[E0551] fusion '")
+               << name << "' was made " << found << " times, required " << wanted << "; --explain=" << name << " says what stood in the way";
+    }
+    return success();
   }
 };
 
 } // namespace
 
-std::span<const FusionInfo> llmopt::allFusions() {
-  static const auto infos = [] {
-    std::vector<FusionInfo> list;
-    for (const Fusion &fusion : kFusions)
-      list.push_back(fusion.info);
-    return list;
-  }();
-  return infos;
+std::span<const FusionInfo> llmopt::allFusions() { return registry().infos; }
+
+bool llmopt::registerFusion(const FusionInfo &info, void (*addPatterns)(RewritePatternSet &)) {
+  if (llvm::any_of(registry().infos, [&](const FusionInfo &known) { return StringRef(known.name) == info.name; }))
+    return false;
+  registry().infos.push_back(info);
+  registry().adders.push_back(addPatterns);
+  return true;
 }

@@ -11,7 +11,7 @@
 // Does not fuse when scores or weights are used elsewhere (a model that returns its attention weights).
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 
@@ -74,6 +74,22 @@ Value beforeRepetition(Value value) {
   return heads && joined.getDimSize(3) == input.getDimSize(3) && !joined.isDynamicDim(3) ? expand.getInput() : Value();
 }
 
+/// Says why the left operand is not a softmax, where it comes from one.
+LogicalResult explainSoftmax(llm::MatMulOp root, PatternRewriter &rewriter) {
+  Value value = root.getLhs();
+  for (int depth = 0; depth < 3 && value.getDefiningOp() && value.getDefiningOp()->getNumOperands() > 0; ++depth) {
+    Operation *op = value.getDefiningOp();
+    if (auto softmax = dyn_cast<llm::SoftmaxOp>(op)) {
+      if (depth == 0)
+        return missed(rewriter, otherUser(softmax, root), Miss::MultiUse, "the attention weights are read here as well", "do not return or reuse the weights");
+      return missed(rewriter, root.getLhs(), Miss::OtherOp, "this operation stands between the softmax and the product with the values",
+                    "remove it: no cast, no scale and no dropout there");
+    }
+    value = op->getOperand(isa<llm::SelectOp>(op) ? 2 : 0);
+  }
+  return rewriter.notifyMatchFailure(root, "left operand is not the softmax of a row, for this product alone");
+}
+
 struct Attention {
   Value query, key, value, mask;
   double scale = 1;
@@ -85,19 +101,26 @@ struct Fuse : OpRewritePattern<llm::MatMulOp> {
   LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
     llm::SoftmaxOp softmax = softmaxUnder(root.getLhs());
     auto type = typeOf(root);
-    if (!softmax || type.getRank() != 4 || softmax.getAxis() != 3 || !type.getElementType().isF32())
-      return rewriter.notifyMatchFailure(root, "left operand is not the softmax of a row, for this product alone");
+    if (!softmax)
+      return explainSoftmax(root, rewriter);
+    if (type.getRank() != 4 || softmax.getAxis() != 3)
+      return missed(rewriter, softmax, type.getRank() != 4 ? Miss::ShapeMismatch : Miss::OtherAxis,
+                    "the softmax is not over the last of four dimensions", "write attention on [batch, heads, tokens, size]");
+    if (!type.getElementType().isF32())
+      return missed(rewriter, root, Miss::TypeMismatch, "the product is not computed in f32", "export the model in f32 or f16");
     Value scores = softmax.getInput();
     SmallVector<Value> added;
     llm::MatMulOp product = peelMasks(scores, added);
     Attention found;
     if (!product)
-      return rewriter.notifyMatchFailure(root, "no product of queries and keys under the softmax, used by it alone");
+      return missed(rewriter, scores, scores.hasOneUse() ? Miss::OtherOp : Miss::MultiUse,
+                    scores.hasOneUse() ? "no way from the softmax down to a product of queries and keys" : "the scores are read elsewhere as well",
+                    "between the product and the softmax leave only a scale by one number and added masks, each used once");
     scores = withoutScale(scores, found.scale);
     found.query = withoutScale(product.getLhs(), found.scale);
     Value keys = withoutScale(product.getRhs(), found.scale);
     if (typeOf(found.query).getRank() != 4 || typeOf(keys).getRank() != 4 || typeOf(root.getRhs()).getRank() != 4)
-      return rewriter.notifyMatchFailure(root, "queries, keys or values are not [batch, heads, tokens, size]");
+      return missed(rewriter, product, Miss::ShapeMismatch, "queries, keys or values are not [batch, heads, tokens, size]", "give them four dimensions");
 
     found.key = untransposed(keys);
     found.value = root.getRhs();
@@ -105,7 +128,8 @@ struct Fuse : OpRewritePattern<llm::MatMulOp> {
     if (sharedKey && sharedValue && typeOf(sharedKey).getDimSize(1) == typeOf(sharedValue).getDimSize(1))
       found.key = sharedKey, found.value = sharedValue;
     if (!dimensionsAgree(found, keys))
-      return rewriter.notifyMatchFailure(root, "batch, heads or tokens of queries, keys and values are not proven to agree");
+      return missed(rewriter, product, Miss::ShapeUnknown, "batch, heads or tokens of queries, keys and values are not proven to agree",
+                    "name equal dimensions alike, or fix them with --dim");
     if (!found.key)
       found.key = transposeKeys(rewriter, keys);
     found.mask = joinMasks(rewriter, added);

@@ -8,7 +8,7 @@
 // The factors of the product come in any order: they are collected and then told apart.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
 
@@ -85,6 +85,13 @@ std::optional<Gate> matchGate(Value value) {
   return std::nullopt;
 }
 
+/// The erf or tanh of something else than GELU's argument, in 1 + erf(..) or 1 + tanh(..).
+Operation *nearGate(Value value) {
+  auto add = value.getDefiningOp<llm::AddOp>();
+  Value inner = add ? besideSplat(add, 1.0) : Value();
+  return inner && isa_and_nonnull<llm::ErfOp, llm::TanhOp>(inner.getDefiningOp()) ? inner.getDefiningOp() : nullptr;
+}
+
 struct Fuse : OpRewritePattern<llm::MulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::MulOp root, PatternRewriter &rewriter) const override {
@@ -99,10 +106,15 @@ struct Fuse : OpRewritePattern<llm::MulOp> {
       Value a = factors[(g + 1) % 3], b = factors[(g + 2) % 3];
       bool matches = (a == gate->x && isSplat(b, 0.5)) || (b == gate->x && isSplat(a, 0.5));
       if (!matches)
-        return rewriter.notifyMatchFailure(root, "the other factors are not x and 0.5");
+        return missed(rewriter, root, Miss::OtherOperand, "beside 1 + erf(..) or 1 + tanh(..) the factors are not x and 0.5",
+                      "write 0.5 * x * (1 + ...) with x the argument of the gate");
       rewriter.replaceOpWithNewOp<llm::GeluOp>(root, root.getType(), gate->x, gate->tanh);
       return success();
     }
+    for (Value factor : factors)
+      if (Operation *inner = nearGate(factor))
+        return missed(rewriter, inner, Miss::OtherConstant, "the argument is not x / sqrt(2), or sqrt(2 / pi) * (x + 0.044715 * x^3)",
+                      "use the constants of the published formulas, to 4 digits at least");
     return rewriter.notifyMatchFailure(root, "no factor is 1 + erf(..) or 1 + tanh(..)");
   }
 };

@@ -9,7 +9,7 @@
 // which is how torch.export writes the transposition of keys.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 

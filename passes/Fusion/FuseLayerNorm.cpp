@@ -8,7 +8,7 @@
 // Scale and bias join afterwards, each by a pattern of its own, when the norm has no other use.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
 
@@ -29,13 +29,17 @@ struct Normalize : OpRewritePattern<RootOp> {
     if (!centered)
       return rewriter.notifyMatchFailure(root, "numerator is not x - mean(x)");
     auto mean = centered.getRhs().template getDefiningOp<llm::ReduceOp>();
-    if (!mean || !reducesLastAxis(mean, llm::ReduceKind::mean) || mean.getInput() != centered.getLhs())
-      return rewriter.notifyMatchFailure(root, "mean does not run over the last axis of the same value");
+    if (!mean)
+      return rewriter.notifyMatchFailure(root, "numerator is not x - mean(x)");
+    if (!reducesLastAxis(mean, llm::ReduceKind::mean) || mean.getInput() != centered.getLhs())
+      return missed(rewriter, mean, Miss::OtherAxis, "the mean does not run over the last axis of the value it is taken from",
+                    "reduce axis -1 with keepdims");
     auto squared = meanOfSquare(normalized->under.value).template getDefiningOp<llm::SubOp>();
     if (!squared || squared.getLhs() != centered.getLhs() || squared.getRhs() != centered.getRhs())
-      return rewriter.notifyMatchFailure(root, "variance is not that of the numerator");
+      return missed(rewriter, normalized->under.value, Miss::OtherOperand, "the variance is not the mean square of the numerator over the last axis",
+                    "compute the variance from x - mean(x)");
     if (root.getType() != centered.getLhs().getType())
-      return rewriter.notifyMatchFailure(root, "the result has another shape than the input");
+      return missed(rewriter, root, Miss::ShapeMismatch, "the result has another shape than the input", "divide tensors of one shape");
     rewriter.replaceOpWithNewOp<llm::LayerNormOp>(root, root.getType(), centered.getLhs(), Value(), Value(),
                                                   rewriter.getF32FloatAttr(float(normalized->under.epsilon)));
     return success();
@@ -51,8 +55,13 @@ struct JoinScale : OpRewritePattern<llm::MulOp> {
       norm = root.getRhs().getDefiningOp<llm::LayerNormOp>();
       scale = root.getLhs();
     }
-    if (!norm || norm.getScale() || norm.getBias() || !norm->hasOneUse() || !isRowVector(scale, norm.getInput()))
-      return rewriter.notifyMatchFailure(root, "not a layer_norm without scale times a vector of its row");
+    if (!norm || norm.getScale() || norm.getBias())
+      return rewriter.notifyMatchFailure(root, "not a layer_norm without scale times something");
+    if (!norm->hasOneUse())
+      return missed(rewriter, otherUser(norm, root), Miss::MultiUse, "the norm without its scale is read here as well", "use the scaled norm, or none");
+    if (!isRowVector(scale, norm.getInput()))
+      return missed(rewriter, scale, typeMismatchOr(scale, norm.getInput(), Miss::ShapeMismatch),
+                    "the scale is no vector as long as the last dimension, of the input's type", "multiply by a vector of one row's size and type");
     rewriter.replaceOpWithNewOp<llm::LayerNormOp>(root, norm.getType(), norm.getInput(), scale, Value(), norm.getEpsilonAttr());
     return success();
   }
@@ -68,7 +77,7 @@ struct JoinBias : OpRewritePattern<llm::AddOp> {
       bias = root.getLhs();
     }
     if (!norm || norm.getBias() || !norm->hasOneUse() || !isRowVector(bias, norm.getInput()))
-      return rewriter.notifyMatchFailure(root, "not a layer_norm without bias plus a vector of its row");
+      return rewriter.notifyMatchFailure(root, "not a layer_norm without bias plus a vector of its row"); // a residual sum, most often
     rewriter.replaceOpWithNewOp<llm::LayerNormOp>(root, norm.getType(), norm.getInput(), norm.getScale(), bias, norm.getEpsilonAttr());
     return success();
   }

@@ -6,7 +6,7 @@
 //   %y = %x * rsqrt(mean(%x^2) + eps) * %w   ==>   %y = llm.rms_norm %x scale %w {epsilon}
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
 
@@ -16,6 +16,18 @@ using namespace llmopt::fusion;
 
 namespace {
 
+/// Says why `value` is not the mean of `x` squared.
+LogicalResult explainMeanSquare(Value value, Value x, PatternRewriter &rewriter) {
+  auto mean = value.getDefiningOp<llm::ReduceOp>();
+  if (!mean || mean.getKind() != llm::ReduceKind::mean)
+    return rewriter.notifyMatchFailure(value.getLoc(), "no mean under the root");
+  if (!reducesLastAxis(mean, llm::ReduceKind::mean))
+    return missed(rewriter, mean, Miss::OtherAxis, "the mean does not run over the last axis alone, keeping it", "reduce axis -1 with keepdims");
+  if (meanOfSquare(value))
+    return missed(rewriter, mean, Miss::OtherOperand, "the mean is over the square of another value than the one that is divided", "normalize the value itself");
+  return missed(rewriter, mean, Miss::OtherOp, "the mean is not over a square", "write x * x, or pow(x, 2)");
+}
+
 template <typename RootOp>
 struct Normalize : OpRewritePattern<RootOp> {
   using OpRewritePattern<RootOp>::OpRewritePattern;
@@ -23,10 +35,14 @@ struct Normalize : OpRewritePattern<RootOp> {
     auto normalized = matchNormalized(root);
     if (!normalized)
       return rewriter.notifyMatchFailure(root, "not a quotient by sqrt(y + epsilon)");
-    if (meanOfSquare(normalized->under.value) != normalized->numerator)
-      return rewriter.notifyMatchFailure(root, "not the mean square of the numerator's last axis");
+    if (meanOfSquare(normalized->under.value) != normalized->numerator) {
+      auto centered = normalized->numerator.template getDefiningOp<llm::SubOp>();
+      if (centered && centered.getRhs().template getDefiningOp<llm::ReduceOp>())
+        return rewriter.notifyMatchFailure(root, "a layer norm");
+      return explainMeanSquare(normalized->under.value, normalized->numerator, rewriter);
+    }
     if (root.getType() != normalized->numerator.getType())
-      return rewriter.notifyMatchFailure(root, "the result has another shape than the input");
+      return missed(rewriter, root, Miss::ShapeMismatch, "the result has another shape than the input", "divide tensors of one shape");
     rewriter.replaceOpWithNewOp<llm::RMSNormOp>(root, root.getType(), normalized->numerator, Value(),
                                                 rewriter.getF32FloatAttr(float(normalized->under.epsilon)),
                                                 rewriter.getF32FloatAttr(0.0f));
@@ -43,8 +59,13 @@ struct JoinScale : OpRewritePattern<llm::MulOp> {
       norm = root.getRhs().getDefiningOp<llm::RMSNormOp>();
       scale = root.getLhs();
     }
-    if (!norm || norm.getScale() || !norm->hasOneUse() || !isRowVector(scale, norm.getInput()))
-      return rewriter.notifyMatchFailure(root, "not an rms_norm without scale times a vector of its row");
+    if (!norm || norm.getScale())
+      return rewriter.notifyMatchFailure(root, "not an rms_norm without scale times something");
+    if (!norm->hasOneUse())
+      return missed(rewriter, otherUser(norm, root), Miss::MultiUse, "the norm without its scale is read here as well", "use the scaled norm, or none");
+    if (!isRowVector(scale, norm.getInput()))
+      return missed(rewriter, scale, typeMismatchOr(scale, norm.getInput(), Miss::ShapeMismatch),
+                    "the scale is no vector as long as the last dimension, of the input's type", "multiply by a vector of one row's size and type");
     rewriter.replaceOpWithNewOp<llm::RMSNormOp>(root, norm.getType(), norm.getInput(), scale, norm.getEpsilonAttr(), norm.getOffsetAttr());
     return success();
   }

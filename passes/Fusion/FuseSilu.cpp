@@ -6,7 +6,7 @@
 //   %y = %x * llm.sigmoid(%x)   ==>   %y = llm.silu %x
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
 

@@ -8,7 +8,7 @@
 //   %z = (%y + %r) + %b                                          ==>   %z = llm.linear %x, %w, %b {transposed} + %r
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Fusion/Match.h"
+#include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
 
@@ -18,12 +18,18 @@ using namespace llmopt::fusion;
 
 namespace {
 
+LogicalResult explainTypes(llm::MatMulOp root, PatternRewriter &rewriter) {
+  if (!llm::isWeightExpression(root.getRhs()) || !isa<FloatType>(typeOf(root.getRhs()).getElementType()))
+    return rewriter.notifyMatchFailure(root, "operands are not f32");
+  return missed(rewriter, root, Miss::TypeMismatch, "the product with a weight is not computed in f32", "export the model in f32 or f16");
+}
+
 struct ToLinear : OpRewritePattern<llm::MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
     auto input = typeOf(root.getLhs()), weight = typeOf(root.getRhs());
     if (!isa<Float32Type>(input.getElementType()) || !isa<Float32Type>(weight.getElementType()))
-      return rewriter.notifyMatchFailure(root, "operands are not f32");
+      return explainTypes(root, rewriter);
     if (weight.getRank() != 2 || !weight.hasStaticShape() || input.getRank() < 2)
       return rewriter.notifyMatchFailure(root, "right operand is not a matrix of known size");
     if (!llm::isWeightExpression(root.getRhs()) || llm::isWeightExpression(root.getLhs()))

@@ -7,7 +7,9 @@
 #include "passes/Kernels/Clusters.h"
 
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/LLM/SourceName.h"
 
+#include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 
@@ -20,6 +22,14 @@ using llm::isWeightExpression;
 namespace {
 
 bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
+
+/// Says why `reader` computes in another kernel than `producer`, whose epilogue it could have been.
+void explainApart(Operation *producer, Operation *reader, StringRef why, StringRef change) {
+  remark::missed(reader->getLoc(), remark::RemarkOpts::name("share-kernel").category("kernel"))
+      << remark::reason("{0}", why) << remark::suggest("{0}", change) << remark::metric("Root", reader->getName().getStringRef().str())
+      << remark::metric("Blocker", producer->getName().getStringRef().str())
+      << remark::metric("BlockerNode", llm::sourceNameOrLine(producer->getLoc()));
+}
 
 /// Operations that are kernels' hearts, and the family that generates them.
 StringRef anchorFamily(Operation *op) {
@@ -183,16 +193,23 @@ bool Clusters::repeatsOrFits(Value operand, Value of) {
 
 // Follows the only user of `value` while it computes element by element on the same shape.
 void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
+  if (!value.use_empty() && !value.hasOneUse())
+    for (Operation *user : value.getUsers())
+      if (isElementwise(user) && !isOutside(user))
+        return explainApart(value.getDefiningOp(), user, "the value is read elsewhere as well", "use it once");
   while (Operation *user = onlyUser(value)) {
     if (of(user) >= 0 || !isElementwise(user) || isOutside(user) || user->getNumResults() != 1)
       return;
     Value result = user->getResult(0);
-    if (!sameShape(result, value) || clusters_[size_t(cluster)].ops.size() >= kMostOps)
-      return;
+    auto apart = [&](StringRef why, StringRef change) { explainApart(value.getDefiningOp(), user, why, change); };
+    if (clusters_[size_t(cluster)].ops.size() >= kMostOps)
+      return apart("the kernel is full", "nothing: the bound keeps the code small");
+    if (!sameShape(result, value))
+      return apart("the result has another shape than what the kernel computes", "name equal dimensions alike, or fix them with --dim");
     if (onlyWeights && !llvm::all_of(user->getOperands(), [&](Value v) { return v == value || isWeightExpression(v); }))
-      return;
+      return apart("behind a norm that also returns its input, only weights may join", "nothing: another value could depend on the norm itself");
     if (!llvm::all_of(user->getOperands(), [&](Value operand) { return repeatsOrFits(operand, result); }))
-      return;
+      return apart("an operand is neither of the result's shape nor one row for all rows", "broadcast over leading dimensions only");
     put(user, cluster);
     value = result;
   }

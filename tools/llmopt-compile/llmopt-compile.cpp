@@ -7,6 +7,8 @@
 #include "tools/llmopt-compile/Progress.h"
 
 #include "llmopt/lib/Compiler/Compiler.h"
+#include "llmopt/lib/Compiler/Remarks.h"
+#include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Target/Target.h"
 
 #include <CLI/CLI.hpp>
@@ -30,6 +32,9 @@ struct Arguments {
   int level = 2;
   std::string dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
   std::vector<std::string> dims;
+  std::string explain, remarksOutput, remarksFormat = "text";
+  CLI::Option *explainOption = nullptr;
+  std::vector<CompileRemark> remarks;
   bool listTargets = false, noTokenizer = false, quiet = false;
   CompileOptions options;
 };
@@ -41,6 +46,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))->capture_default_str()->group("Optimization");
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
+  app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
   app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
@@ -56,8 +62,20 @@ void addOptions(CLI::App &app, Arguments &a) {
       ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj"}))->capture_default_str()->group("Output");
   app.add_flag("--dry-run", a.options.dryRun, "Do everything but write")->group("Output");
   app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder")->group("Diagnostics");
+  // A flag with a value of its own, so that "--explain model.onnx" leaves the model alone.
+  a.explainOption = app.add_flag("--explain{.*}", a.explain, "Say which fusions were made, which were nearly made and why not, and how kernels were cut; "
+                                 "--explain=REGEX: about nodes, operations or fusions it matches")->group("Diagnostics");
+  app.add_option("--remarks-output", a.remarksOutput, "Write all remarks to this file")->group("Diagnostics");
+  app.add_option("--remarks-format", a.remarksFormat, "Of --explain and --remarks-output: text, json, yaml")
+      ->check(CLI::IsMember({"text", "json", "yaml"}))->capture_default_str()->group("Diagnostics");
+  app.add_option("--remarks-filter", a.options.remarkFilter, "Categories of remarks, a regular expression: fusion, kernel")->capture_default_str()->group("Diagnostics");
+  app.add_flag("--verify-rewrites", a.options.verifyRewrites, "Replay every fusion on sample inputs through the reference interpreter; stop at the first that differs")
+      ->group("Diagnostics");
   app.add_option("--progress", a.progress, "auto, plain, none")->check(CLI::IsMember({"auto", "plain", "none"}))->capture_default_str()->group("Diagnostics");
   app.add_flag("-q,--quiet", a.quiet, "Errors only")->group("Diagnostics");
+  // "--target native model.onnx": a repeatable option takes one value at a time.
+  for (CLI::Option *option : app.get_options([](CLI::Option *) { return true; }))
+    option->allow_extra_args(false);
 }
 
 int report(const Error &error) {
@@ -81,6 +99,8 @@ Status finishOptions(Arguments &a) {
       return usageError("E0302", "--dim expects NAME=V with V > 0, found '" + dim + "'");
     o.dims[dim.substr(0, equals)] = value;
   }
+  for (const std::string *expression : {&a.explain, &o.remarkFilter})
+    LLMOPT_RETURN_IF_ERROR(checkExpression(*expression));
   if (a.output.empty()) {
     std::filesystem::path path(a.input);
     if (!path.has_filename())
@@ -90,6 +110,23 @@ Status finishOptions(Arguments &a) {
                                        : o.emit == EmitKind::LLVMIR ? ".ll" : ".mlir");
   }
   return {};
+}
+
+/// What --explain and --remarks-output ask for; also after a failure, which they may explain.
+Status explain(const Arguments &a) {
+  RemarkFormat format = a.remarksFormat == "json" ? RemarkFormat::Json : a.remarksFormat == "yaml" ? RemarkFormat::Yaml : RemarkFormat::Text;
+  if (*a.explainOption) {
+    std::vector<CompileRemark> chosen;
+    for (const CompileRemark &remark : a.remarks)
+      if (matches(remark, a.explain))
+        chosen.push_back(remark);
+    std::fputs(printRemarks(chosen, format).c_str(), stdout);
+  }
+  if (a.remarksOutput.empty())
+    return {};
+  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(a.remarksOutput));
+  LLMOPT_RETURN_IF_ERROR(file.write(printRemarks(a.remarks, format)));
+  return file.commit();
 }
 
 void listTargets() {
@@ -125,8 +162,12 @@ int main(int argc, char **argv) {
     return report(status.error());
   Progress progress(arguments.quiet ? "none" : arguments.progress);
   arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
+  if (*arguments.explainOption || !arguments.remarksOutput.empty())
+    arguments.options.remark = [&](CompileRemark remark) { arguments.remarks.push_back(std::move(remark)); };
   Result<CompileReport> result = compileModel(arguments.input, arguments.output, arguments.options);
   progress.finish();
+  if (Status status = explain(arguments); !status)
+    return report(status.error());
   if (!result)
     return report(result.error());
   for (const std::string &warning : result->warnings)

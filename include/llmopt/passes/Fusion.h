@@ -9,15 +9,22 @@
 
 #include <span>
 
+namespace mlir {
+class RewritePatternSet;
+}
+
 namespace llmopt {
 
-/// One row of passes/Fusion/Patterns.def.
+/// One row of passes/Fusion/Patterns.def, or one fusion of a plugin.
 struct FusionInfo {
-  const char *name;
-  int level;
+  const char *name; ///< the key of --disable-fusion, --explain and --require-fusion
+  int level;        ///< the first -O level that has it
   const char *summary;
 };
 std::span<const FusionInfo> allFusions();
+
+/// Adds a fusion from outside; plugins call it while they are loaded, before any pass runs. A name that is taken is refused: false.
+bool registerFusion(const FusionInfo &info, void (*addPatterns)(mlir::RewritePatternSet &));
 
 } // namespace llmopt
 

@@ -29,12 +29,14 @@ def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {
   let summary = "Recover composite operations from what exporters write";
   let description = [{
     Applies the patterns of `passes/Fusion/Patterns.def` whose level is at most `level` and whose name is not in `disable`; `only` leaves just the
-    named ones.
+    named ones. What was made, and what was nearly made, becomes remarks of category `fusion`.
   }];
   let options = [
     Option<"level", "level", "int", "2", "Patterns of a higher optimization level stay out">,
     ListOption<"disable", "disable", "std::string", "Names of patterns to leave out">,
-    ListOption<"only", "only", "std::string", "If given: names of the patterns to apply">];
+    ListOption<"only", "only", "std::string", "If given: names of the patterns to apply">,
+    ListOption<"require", "require", "std::string", "name or name:count: fail unless the fusion was made that often">,
+    Option<"verify", "verify", "bool", "false", "Replay every application on sample inputs through the interpreter; fail at the first that differs">];
 }
 
 def ConvertWeightTypesPass : Pass<"llmopt-convert-weight-types", "::mlir::func::FuncOp"> {

@@ -19,6 +19,8 @@
 
 namespace llmopt {
 
+struct CompileRemark;
+
 enum class OptLevel { O0, O1, O2, O3 };
 
 /// In the order a model passes through them; each can be stopped at, dumped and verified.
@@ -46,10 +48,15 @@ struct CompileOptions {
   bool embedTokenizer = true;
   bool deterministic = false;
   std::vector<std::string> disabledFusions;
+  std::vector<std::string> requiredFusions; ///< "name" or "name:count"; E0551 when made less often
+  bool verifyRewrites = false;              ///< replay every fusion on sample inputs; E0552 at the first that differs
   std::vector<std::string> architectureFolders;
   std::string externalDataFolder;
   /// Called as work advances: phase, what is being done, steps done, steps in all (0: unknown).
   std::function<void(Phase, std::string_view what, size_t done, size_t total)> progress;
+  /// Called for each remark whose category matches; unset: nothing is collected.
+  std::function<void(CompileRemark)> remark;
+  std::string remarkFilter = ".*";
 };
 
 } // namespace llmopt

@@ -4,10 +4,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#ifndef LLMOPT_PASSES_FUSION_MATCH_H
-#define LLMOPT_PASSES_FUSION_MATCH_H
+#ifndef LLMOPT_PASSES_MATCH_H
+#define LLMOPT_PASSES_MATCH_H
 
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/passes/Explain.h"
 
 #include "mlir/IR/Matchers.h"
 
@@ -51,6 +52,19 @@ inline bool isRowVector(mlir::Value value, mlir::Value of) {
   auto type = typeOf(value), other = typeOf(of);
   return type.getRank() == 1 && other.getRank() >= 1 && type.hasStaticShape() && type.getDimSize(0) == other.getShape().back() &&
          type.getElementType() == other.getElementType();
+}
+
+/// For remarks: one that reads `op`'s result beside `known`; `known` itself if it reads it twice.
+inline mlir::Operation *otherUser(mlir::Operation *op, mlir::Operation *known) {
+  for (mlir::Operation *user : op->getUsers())
+    if (user != known)
+      return user;
+  return known;
+}
+
+/// For remarks: the element types differ, or else what the caller supposes.
+inline Miss typeMismatchOr(mlir::Value a, mlir::Value b, Miss otherwise) {
+  return typeOf(a).getElementType() == typeOf(b).getElementType() ? otherwise : Miss::TypeMismatch;
 }
 
 /// A reduction over the last dimension alone that keeps it.
@@ -120,4 +134,4 @@ inline std::optional<Normalized> matchNormalized(mlir::Operation *op) {
 
 } // namespace llmopt::fusion
 
-#endif // LLMOPT_PASSES_FUSION_MATCH_H
+#endif // LLMOPT_PASSES_MATCH_H
