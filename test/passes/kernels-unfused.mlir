@@ -22,3 +22,15 @@ func.func @one_each(%x: tensor<?x64xf32> {llm.dims = ["tokens", 64]}) -> tensor<
   %b = llm.neg %a : tensor<?x32xf32>
   return %b : tensor<?x32xf32>
 }
+
+// A small matrix is an operand of its product, not an immediate: the family streams it from memory.
+// CHECK-LABEL: func.func @small_matrix_is_an_operand
+//       CHECK:   %[[C:.+]] = llm.constant
+//       CHECK:   exec.kernel "matmul"(%{{.+}}, %[[C]])
+//   CHECK-NOT:     llm.constant
+//       CHECK:     llm.matmul
+func.func @small_matrix_is_an_operand(%x: tensor<?x2xf32> {llm.dims = ["tokens", 2]}) -> tensor<?x2xf32> {
+  %c = llm.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %y = llm.matmul %x, %c : tensor<?x2xf32>, tensor<2x2xf32> -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
