@@ -18,7 +18,12 @@ int64_t widenHalf(mlir::func::FuncOp function);
 /// one tensor, are replaced by that input. Returns how many.
 int64_t dropNoOps(mlir::func::FuncOp function);
 
-/// Shapes that reshapes compute when the model runs become constants where the shape analysis can say them so. Returns how many.
+/// Reshapes move behind products with weights, norms and elementwise operations, until they meet the reshape back. Returns how many
+/// moved or went.
+int64_t sinkViews(mlir::func::FuncOp function);
+
+/// Shapes that reshapes and broadcasts are given become constants, or sums and products of the arguments' dimensions, where the
+/// shape analysis knows them. Returns how many.
 int64_t resolveShapes(mlir::func::FuncOp function);
 
 } // namespace llmopt

@@ -1,0 +1,150 @@
+//===- SinkViews.cpp - reshapes go behind what does not care for them ------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//   %m = llm.reshape %x         [B, S, D] -> [B * S, D]
+//   %y = llm.matmul %m, %w      [B * S, N]                          %y = llm.matmul %x, %w     [B, S, N]
+//   %z = llm.add %y, %b         %b: [N]                      ==>    %r = llm.add %y, %b
+//   %r = llm.reshape %z         [B * S, N] -> [B, S, N]
+// Gemm wants matrices, so exporters wrap it in reshapes. Moved down past products with weights, norms and elementwise
+// operations, they meet the reshape back and both go. In one walk down, with one analysis that learns the new operations.
+//
+//===----------------------------------------------------------------------===//
+#include "CanonicalSteps.h"
+#include "SizeBuilder.h"
+
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+using llm::isView;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+namespace {
+
+class Sinker {
+public:
+  explicit Sinker(func::FuncOp function) : shapes_(symbols_) {
+    shapes_.run(function);
+    sizes_.emplace(function, shapes_);
+  }
+
+  int64_t run(func::FuncOp function) {
+    for (Block &block : function.getBody())
+      for (Operation &op : llvm::make_early_inc_range(block))
+        if (isView(&op))
+          numMoved_ += dropDetour(&op);
+        else if (op.getNumResults() == 1 && op.getNumRegions() == 0 && isa_and_nonnull<llm::LLMDialect>(op.getDialect()))
+          numMoved_ += sink(&op);
+    return numMoved_;
+  }
+
+private:
+  using Dims = SmallVector<SymExpr, 4>;
+  Dims dimsOf(Value value) { return shapes_.shapeOf(value).dims; }
+  static bool equal(ArrayRef<SymExpr> a, ArrayRef<SymExpr> b) {
+    return a.size() == b.size() && llvm::all_of(llvm::zip(a, b), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
+  }
+  void replace(Operation *op, Value by) {
+    op->getResult(0).replaceAllUsesWith(by);
+    shapes_.forget(op);
+    op->erase();
+  }
+
+  /// A view of a view ... of a value of its own shape is that value.
+  bool dropDetour(Operation *view) {
+    Dims dims = dimsOf(view->getResult(0));
+    for (Value source = view->getOperand(0);; source = source.getDefiningOp()->getOperand(0)) {
+      if (source.getType() == view->getResult(0).getType() && equal(dimsOf(source), dims)) {
+        replace(view, source);
+        return true;
+      }
+      if (!source.getDefiningOp() || !isView(source.getDefiningOp()))
+        return false;
+    }
+  }
+
+  /// What a view shows, if both have dimensions that a reshape can be made of.
+  Value sourceOf(Value value) {
+    Operation *view = value.getDefiningOp();
+    return view && isView(view) && typeOf(view->getOperand(0)).getRank() >= 2 ? view->getOperand(0) : Value();
+  }
+  bool keepsRows(Value source, Value view) {
+    auto from = typeOf(source), to = typeOf(view);
+    return to.getRank() >= 1 && !from.isDynamicDim(from.getRank() - 1) && from.getShape().back() == to.getShape().back();
+  }
+
+  bool sink(Operation *op) {
+    if (op->hasTrait<llm::Elementwise>())
+      return sinkPastElementwise(op);
+    if (!isa<llm::MatMulOp, llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp>(op))
+      return false;
+    Value view = op->getOperand(0), source = sourceOf(view);
+    if (!source || !keepsRows(source, view) || typeOf(view).getRank() < 2)
+      return false;
+    // One matrix for all rows; [.., M, K] x [B, K, N] is another thing.
+    if (isa<llm::MatMulOp>(op) && (typeOf(op->getOperand(1)).getRank() != 2 || !typeOf(op->getOperand(1)).hasStaticShape()))
+      return false;
+    Dims dims = dimsOf(source);
+    dims.back() = dimsOf(op->getResult(0)).back();
+    IRMapping mapping;
+    mapping.map(view, source);
+    return rebuild(op, mapping, dims);
+  }
+
+  bool sinkPastElementwise(Operation *op) {
+    IRMapping mapping;
+    Value source, result = op->getResult(0);
+    for (Value operand : op->getOperands()) {
+      Value below = equal(dimsOf(operand), dimsOf(result)) ? sourceOf(operand) : Value();
+      if (!below)
+        continue;
+      if (source && (!equal(dimsOf(source), dimsOf(below)) || typeOf(source).getShape() != typeOf(below).getShape()))
+        return false;
+      source = below;
+      mapping.map(operand, below);
+    }
+    if (!source || !llvm::all_of(op->getOperands(), [&](Value operand) {
+          return mapping.contains(operand) || isSameForAllRows(operand, source, result);
+        }))
+      return false;
+    return rebuild(op, mapping, dimsOf(source));
+  }
+
+  /// One element, or a vector along a last dimension that the view keeps.
+  bool isSameForAllRows(Value operand, Value source, Value result) {
+    auto type = typeOf(operand);
+    if (type.getRank() == 0 || (type.getRank() == 1 && type.getDimSize(0) == 1))
+      return true;
+    return type.getRank() == 1 && type.getShape().back() == typeOf(result).getShape().back() && keepsRows(source, result);
+  }
+
+  /// `op` on the mapped operands, with a result of `dims`, and behind it a reshape to what it was.
+  bool rebuild(Operation *op, const IRMapping &mapping, ArrayRef<SymExpr> dims) {
+    Value old = op->getResult(0);
+    OpBuilder builder(op);
+    SizeBuilder::Shape shape = sizes_->reshapeTo(builder, op->getLoc(), dims, dimsOf(old));
+    if (!shape.value || llvm::any_of(dims, [](SymExpr dim) { return !dim.known(); }))
+      return false;
+    IRMapping operands = mapping;
+    Operation *moved = builder.clone(*op, operands);
+    moved->getResult(0).setType(ShapeAnalysis::typeOf({Dims(dims), {}}, typeOf(old).getElementType()));
+    shapes_.infer(moved);
+    auto view = llm::ReshapeOp::create(builder, op->getLoc(), old.getType(), moved->getResult(0), shape.value, shape.allowZero);
+    replace(op, view);
+    dropDetour(view);
+    return true;
+  }
+
+  SymContext symbols_;
+  ShapeAnalysis shapes_;
+  std::optional<SizeBuilder> sizes_;
+  int64_t numMoved_ = 0;
+};
+
+} // namespace
+
+int64_t llmopt::sinkViews(func::FuncOp function) { return Sinker(function).run(function); }
