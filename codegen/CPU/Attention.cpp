@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionDense.h"
 #include "codegen/CPU/AttentionStep.h"
+#include "codegen/CPU/LinearRegion.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -13,22 +14,43 @@ using namespace llmopt::cpu;
 
 namespace {
 
-Status fillOperands(DenseProblem &problem) {
-  llm::AttentionOp op = problem.op;
-  problem.query = throughViews(op.getQuery());
-  problem.key = throughViews(op.getKey());
-  problem.value = throughViews(op.getValue());
-  if (op.getMask())
-    problem.mask = throughViews(op.getMask());
-  if (!problem.query || !problem.key || !problem.value || (op.getMask() && !problem.mask))
+/// Rows as the kernel steps through them; an error names what strides cannot say.
+Result<DenseRows> rowsOf(const std::optional<StridedLayout> &layout, unsigned binding) {
+  bool fits = layout && layout->dims.size() == 4 && layout->strides[2].constant() &&
+              (layout->strides[3].isConstant(1) || layout->dims[3].isConstant(1));
+  if (!fits)
+    return unsupported("E0970", "attention cannot step through an operand: rows of features must have no gaps and a constant distance");
+  return DenseRows{binding, layout->offset, layout->strides[0], layout->strides[1], *layout->strides[2].constant()};
+}
+
+Result<DenseRows> operandRows(Value operand, ShapeAnalysis &shapes) {
+  Value source = operand;
+  while (source.getDefiningOp() && movesNothing(source.getDefiningOp()))
+    source = source.getDefiningOp()->getOperand(0);
+  if (source.getDefiningOp())
     return unsupported("E0970", "an operand of attention is computed inside its kernel");
+  return rowsOf(layoutInSource(operand, source, shapes), bindingOf(source));
+}
+
+Status fillOperands(DenseProblem &problem, exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  llm::AttentionOp op = problem.op;
   for (Value tensor : {Value(op.getQuery()), Value(op.getKey()), Value(op.getValue()), Value(op.getResult())}) {
     auto type = cast<RankedTensorType>(tensor.getType());
     if (!type.getElementType().isF32() || type.isDynamicDim(1) || type.isDynamicDim(3))
       return unsupported("E0971", "attention kernels take f32 heads of static number and size");
   }
-  Type mask = op.getMask() ? getElementTypeOrSelf(op.getMask().getType()) : Type();
-  if (mask && !mask.isInteger(1) && !isa<FloatType>(mask))
+  LLMOPT_ASSIGN(problem.query, operandRows(op.getQuery(), shapes));
+  LLMOPT_ASSIGN(problem.key, operandRows(op.getKey(), shapes));
+  LLMOPT_ASSIGN(problem.value, operandRows(op.getValue(), shapes));
+  Value yielded = kernel.getBody().front().getTerminator()->getOperand(0);
+  LLMOPT_ASSIGN(problem.output, rowsOf(layoutForResult(op.getResult(), yielded, shapes), kernel.getNumOperands()));
+  if (!op.getMask())
+    return {};
+  problem.mask = throughViews(op.getMask());
+  if (!problem.mask)
+    return unsupported("E0970", "the mask of attention is computed inside its kernel");
+  Type mask = getElementTypeOrSelf(op.getMask().getType());
+  if (!mask.isInteger(1) && !isa<FloatType>(mask))
     return unsupported("E0972", "the mask of an attention kernel is neither i1 nor float");
   return {};
 }
@@ -68,19 +90,15 @@ Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &famil
     return unsupported("E0975", "an attention kernel has one attention and one result");
   DenseProblem problem;
   problem.op = *attentions.begin();
-  Operation *yielded = block.getTerminator()->getOperand(0).getDefiningOp();
-  while (yielded && yielded != problem.op && isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp>(yielded))
-    yielded = yielded->getOperand(0).getDefiningOp();
-  if (yielded != problem.op)
-    return unsupported("E0975", "an attention kernel has one attention and one result");
-  LLMOPT_RETURN_IF_ERROR(fillOperands(problem));
+  LLMOPT_RETURN_IF_ERROR(fillOperands(problem, kernel, family.shapes));
   LLMOPT_RETURN_IF_ERROR(fillShapes(problem, family.shapes));
-  problem.output = kernel.getNumOperands();
 
   SymContext &symbols = family.shapes.symbols();
   LoweredKernel result;
   SmallVector<SymExpr> dims = {problem.batch, problem.queries, problem.keys};
   llvm::append_range(dims, problem.maskDims);
+  for (const DenseRows &rows : {problem.query, problem.key, problem.value, problem.output})
+    dims.append({rows.offset, rows.batch, rows.head});
   for (SymExpr dim : dims)
     if (!dim.constant() && !llvm::is_contained(result.dims, dim))
       result.dims.push_back(dim);

@@ -43,6 +43,11 @@ private:
   Value part(int64_t offset) { return b_.address(b_.scratch(), b_.index(offset), b_.f32()); }
   Value fact(Value row) { return b_.address(part(factsAt_), row, b_.i64()); }
   Value base(Value argument) { return b_.buffer(bindingOf(argument)); }
+  /// The first row of a head.
+  Value head(const DenseRows &rows, Value batch, Value head) {
+    Value place = b_.add(b_.add(b_.dim(rows.offset), b_.mul(batch, b_.dim(rows.batch))), b_.mul(head, b_.dim(rows.head)));
+    return b_.address(b_.buffer(rows.binding), place, b_.f32());
+  }
   /// The last key (exclusive) that query `token` sees, and the first.
   Value high(Value token);
   Value low(Value token);
@@ -132,7 +137,7 @@ void DenseWriter::startRow(Value batch, Value head, Value token, Value row) {
   double cap = op_.getSoftcap().convertToDouble(), scale = op_.getScale().convertToDouble();
   Value index = b_.add(b_.mul(b_.add(b_.mul(batch, problem_.heads), head), queries_), token);
   HeadCopier copier(b_, {}, shape_.keySize, shape_.lanes, b_.scratch());
-  Value from = b_.address(base(problem_.query), b_.mul(index, shape_.keySize), b_.f32());
+  Value from = b_.address(this->head(problem_.query, batch, head), b_.mul(token, problem_.query.token), b_.f32());
   copier.copy(from, core_.query(row), cap > 0 ? scale / cap : scale * kLog2E);
   core_.startRow(row, low(token), high(token));
   if (!problem_.mask || problem_.maskDims.empty()) {
@@ -147,21 +152,21 @@ void DenseWriter::startRow(Value batch, Value head, Value token, Value row) {
 /// Copies `count` keys and values, which begin at the given addresses, into panels.
 void DenseWriter::packBlock(Value keys, Value values, Value key, Value count) {
   int64_t keySize = shape_.keySize, valueSize = shape_.valueSize, whole = valueSize / 16 * 16;
-  Value keyRows = b_.address(keys, b_.mul(key, keySize), b_.f32()), valueRows = b_.address(values, b_.mul(key, valueSize), b_.f32());
+  int64_t keyStride = problem_.key.token, valueStride = problem_.value.token;
+  Value keyRows = b_.address(keys, b_.mul(key, keyStride), b_.f32()), valueRows = b_.address(values, b_.mul(key, valueStride), b_.f32());
   Value panels = b_.mul(b_.floorDiv(count, 16), 16);
   b_.forLoop(b_.index(0), panels, 16, [&](Value first) {
-    Value place = b_.mul(first, keySize);
-    packTile(b_, 16, keySize, b_.index(keySize), keySize, b_.address(keyRows, place, b_.f32()),
-             b_.address(part(keysAt_), place, b_.f32()));
+    packTile(b_, 16, keyStride, b_.index(keySize), keySize, b_.address(keyRows, b_.mul(first, keyStride), b_.f32()),
+             b_.address(part(keysAt_), b_.mul(first, keySize), b_.f32()));
   });
   b_.forLoop(panels, count, 1, [&](Value row) {
     Value column = b_.add(b_.mul(panels, keySize), b_.sub(row, panels));
     b_.forLoop(b_.index(0), b_.index(keySize), 1, [&](Value i) {
-      b_.store(b_.load(b_.f32(), keyRows, b_.add(b_.mul(row, keySize), i)), part(keysAt_), b_.add(column, b_.mul(i, 16)));
+      b_.store(b_.load(b_.f32(), keyRows, b_.add(b_.mul(row, keyStride), i)), part(keysAt_), b_.add(column, b_.mul(i, 16)));
     });
   });
   b_.forLoop(b_.index(0), count, 1, [&](Value row) {
-    Value from = b_.address(valueRows, b_.mul(row, valueSize), b_.f32());
+    Value from = b_.address(valueRows, b_.mul(row, valueStride), b_.f32());
     Value to = b_.address(part(valuesAt_), b_.mul(row, 16), b_.f32());
     VectorType type = b_.vec(16, b_.f32());
     b_.forLoop(b_.index(0), b_.index(whole), 16, [&](Value i) { b_.store(b_.load(type, from, i), to, b_.mul(i, kKeys)); });
@@ -185,9 +190,7 @@ void DenseWriter::unit(Value unit) {
     });
   };
   eachRow([&](Value token, Value head, Value row) { startRow(batch, head, token, row); });
-  Value matrix = b_.mul(b_.add(b_.mul(batch, problem_.kvHeads), kvHead), keys_);
-  Value keys = b_.address(base(problem_.key), b_.mul(matrix, shape_.keySize), b_.f32());
-  Value values = b_.address(base(problem_.value), b_.mul(matrix, shape_.valueSize), b_.f32());
+  Value keys = head(problem_.key, batch, kvHead), values = head(problem_.value, batch, kvHead);
   Value first = low(begin), last = high(b_.add(begin, b_.add(tokens, -1)));
   b_.forLoop(b_.floorDiv(first, kKeys), b_.floorDiv(b_.add(last, kKeys - 1), kKeys), 1, [&](Value index) {
     KeyBlock block{part(keysAt_), part(valuesAt_), b_.mul(index, kKeys), {}};
@@ -196,8 +199,7 @@ void DenseWriter::unit(Value unit) {
     core_.block(b_.mul(tokens, group), block);
   });
   eachRow([&](Value token, Value head, Value row) {
-    Value place = b_.add(b_.mul(b_.add(b_.mul(batch, problem_.heads), head), queries_), token);
-    core_.finishRow(row, b_.address(b_.buffer(problem_.output), b_.mul(place, shape_.valueSize), b_.f32()));
+    core_.finishRow(row, b_.address(this->head(problem_.output, batch, head), b_.mul(token, problem_.output.token), b_.f32()));
   });
 }
 

@@ -10,13 +10,21 @@
 #include "codegen/CPU/AttentionCore.h"
 #include "codegen/CPU/KernelFamily.h"
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/StridedLayout.h"
 
 namespace llmopt::cpu {
 
+/// Rows of features: that of head h and token t of batch entry b begins at offset + b * batch + h * head + t * token.
+struct DenseRows {
+  unsigned binding = 0;
+  SymExpr offset, batch, head;
+  int64_t token = 0;
+};
+
 struct DenseProblem {
   llm::AttentionOp op;
-  mlir::Value query, key, value, mask; ///< block arguments; mask may be null
-  unsigned output = 0;
+  DenseRows query, key, value, output;
+  mlir::Value mask;                    ///< block argument, or null
   SymExpr batch, queries, keys;        ///< B, S, T
   int64_t heads = 0, kvHeads = 0, keySize = 0, valueSize = 0;
   llvm::SmallVector<SymExpr, 4> maskDims;

@@ -8,7 +8,8 @@
 //   %z = llm.add %y, %b         %b: [N]                      ==>    %r = llm.add %y, %b
 //   %r = llm.reshape %z         [B * S, N] -> [B, S, N]
 // Gemm wants matrices, so exporters wrap it in reshapes. Moved down past products with weights, norms and elementwise
-// operations, they meet the reshape back and both go. In one walk down, with one analysis that learns the new operations.
+// operations, they meet the reshape back and both go; of other views in a row one reshape is left. In one walk down, with one
+// analysis that learns the new operations.
 //
 //===----------------------------------------------------------------------===//
 #include "CanonicalSteps.h"
@@ -36,7 +37,7 @@ public:
     for (Block &block : function.getBody())
       for (Operation &op : llvm::make_early_inc_range(block))
         if (isView(&op))
-          numMoved_ += dropDetour(&op);
+          numMoved_ += dropDetour(&op) || joinViews(&op);
         else if (op.getNumResults() == 1 && op.getNumRegions() == 0 && isa_and_nonnull<llm::LLMDialect>(op.getDialect()))
           numMoved_ += sink(&op);
     return numMoved_;
@@ -65,6 +66,21 @@ private:
       if (!source.getDefiningOp() || !isView(source.getDefiningOp()))
         return false;
     }
+  }
+
+  /// A view of a view is one reshape; so is a flatten.
+  bool joinViews(Operation *view) {
+    Value root = view->getOperand(0), result = view->getResult(0);
+    while (root.getDefiningOp() && isView(root.getDefiningOp()))
+      root = root.getDefiningOp()->getOperand(0);
+    if ((root == view->getOperand(0) && !isa<llm::FlattenOp>(view)) || typeOf(root).getRank() < 2)
+      return false;
+    OpBuilder builder(view);
+    SizeBuilder::Shape shape = sizes_->reshapeTo(builder, view->getLoc(), dimsOf(root), dimsOf(result));
+    if (!shape.value)
+      return false;
+    replace(view, llm::ReshapeOp::create(builder, view->getLoc(), result.getType(), root, shape.value, shape.allowZero));
+    return true;
   }
 
   /// What a view shows, if both have dimensions that a reshape can be made of.

@@ -150,6 +150,11 @@ void Clusters::startAnchors() {
   }
   if (!fuse_)
     return;
+  for (size_t i = 0; i < clusters_.size(); ++i)
+    if (isa<llm::AttentionOp>(clusters_[i].ops.front())) {
+      absorbLayouts(int(i));
+      absorbResultLayout(int(i));
+    }
   // Products before norms: a residual sum belongs to the product that feeds it.
   for (StringRef family : {"linear", "matmul", "rows"})
     for (size_t i = 0; i < clusters_.size(); ++i) {

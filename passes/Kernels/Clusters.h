@@ -50,6 +50,10 @@ private:
   void joinProjections();
   void absorbNormPrologue(int cluster);
   void absorbRope(int cluster, mlir::Value rotated);
+  // ClustersAttention.cpp
+  void absorbLayouts(int cluster);
+  void absorbResultLayout(int cluster);
+  llvm::SmallVector<mlir::Operation *> movesReadOnlyBy(mlir::Operation *reader, mlir::ValueRange operands);
   // ClustersLoops.cpp
   void clusterLoops();
   struct Reader;

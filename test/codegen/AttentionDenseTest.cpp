@@ -164,3 +164,64 @@ TEST(DenseAttention, BoolMask) { check({.mask = Mask::BoolFull}); }
 TEST(DenseAttention, BoolMaskOfKeys) { check({.causal = true, .mask = Mask::BoolKeys}); }
 TEST(DenseAttention, FloatMask) { check({.mask = Mask::FloatQueries}); }
 TEST(DenseAttention, LowestFloatMask) { check({.mask = Mask::FloatLowest}); }
+
+namespace {
+
+/// Queries, keys and values as columns of one product [b, s, 3 * heads * size], the result as [b, s, heads, size].
+std::string packedText(int64_t heads, int64_t size) {
+  std::string x = "tensor<?x?x" + str(3 * heads * size) + "xf32>", slice = "tensor<?x?x" + str(heads * size) + "xf32>";
+  std::string split = "tensor<?x?x" + str(heads) + "x" + str(size) + "xf32>", head = "tensor<?x" + str(heads) + "x?x" + str(size) + "xf32>";
+  std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"b\", \"s\", " + str(3 * heads * size) + "]}) -> " + split +
+                     " {\n %y = exec.kernel \"attention\"(%x) : (" + x + ") -> " + split + " {\n ^bb0(%a: " + x +
+                     "):\n %shape = llm.constant dense<[0, 0, " + str(heads) + ", " + str(size) + "]> : tensor<4xi64>\n";
+  for (int64_t i = 0; i < 3; ++i) {
+    std::string n = str(i), bound = " = llm.constant dense<" + str(i * heads * size) + "> : tensor<1xi64>\n";
+    std::string end = " = llm.constant dense<" + str((i + 1) * heads * size) + "> : tensor<1xi64>\n";
+    text += " %from" + n + bound + " %to" + n + end + " %s" + n + " = llm.slice %a, %from" + n + ", %to" + n + " axes = [2] steps = [1] : " + x +
+            ", tensor<1xi64>, tensor<1xi64> -> " + slice + "\n %r" + n + " = llm.reshape %s" + n + ", %shape : " + slice + ", tensor<4xi64> -> " +
+            split + "\n %t" + n + " = llm.transpose %r" + n + " permutation = [0, 2, 1, 3] : " + split + " -> " + head + "\n";
+  }
+  return text + " %0 = llm.attention %t0, %t1, %t2 {scale = 0.25 : f32, causal} : " + head + ", " + head + ", " + head + " -> " + head +
+         "\n %1 = llm.transpose %0 permutation = [0, 2, 1, 3] : " + head + " -> " + split + "\n exec.yield %1 : " + split +
+         "\n }\n return %y : " + split + "\n}";
+}
+
+void checkPacked(const CompiledKernel &packed, const CompiledKernel &plain, int64_t batch, int64_t tokens, int64_t heads, int64_t size) {
+  std::mt19937 random(4);
+  size_t count = size_t(batch * tokens * heads * size);
+  Buffer x = randomFloats(random, 3 * count), y = filled(count, NAN), expected = filled(count, NAN);
+  std::vector<Buffer> parts;
+  for (int64_t i = 0; i < 3; ++i) {
+    Buffer part = filled(count, NAN);
+    for (int64_t b = 0; b < batch; ++b)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t t = 0; t < tokens; ++t)
+          std::copy_n(x.data() + (((b * tokens + t) * 3 + i) * heads + h) * size, size, part.data() + ((b * heads + h) * tokens + t) * size);
+    parts.push_back(std::move(part));
+  }
+  packed.run({x.data(), y.data()}, {{"b", batch}, {"s", tokens}}, 3);
+  plain.run({parts[0].data(), parts[1].data(), parts[2].data(), expected.data()}, {{"b", batch}, {"s", tokens}, {"t", tokens}}, 3);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t d = 0; d < size; ++d)
+          ASSERT_EQ(y.data()[((b * tokens + t) * heads + h) * size + d], expected.data()[((b * heads + h) * tokens + t) * size + d])
+              << "B=" << batch << " S=" << tokens << " at " << b << "," << t << "," << h << "," << d;
+}
+
+} // namespace
+
+// The same bits, read and written with strides.
+TEST(DenseAttention, PackedProjections) {
+  const int64_t size = 21;
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    Dense dense{.heads = 3, .kvHeads = 3, .keySize = size, .valueSize = size, .causal = true};
+    std::string plain = dense.text(), scale = "scale = " + std::to_string(dense.scale());
+    plain.replace(plain.find(scale), scale.size(), "scale = 0.25");
+    auto packed = CompiledKernel::make(packedText(3, size), cpu::lowerAttention, pair.target, pair.strategy);
+    auto contiguous = CompiledKernel::make(plain, cpu::lowerAttention, pair.target, pair.strategy);
+    for (int64_t tokens : {1, 37, 70})
+      checkPacked(*packed, *contiguous, 2, tokens, 3, size);
+  }
+}

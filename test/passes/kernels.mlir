@@ -195,3 +195,30 @@ func.func @constants_of_products(%z: tensor<?x4x3xf32> {llm.dims = ["n", 4, 3]})
   %q = llm.mul %p, %s : tensor<?x1x3xf32>, tensor<f32> -> tensor<?x1x3xf32>
   return %q : tensor<?x1x3xf32>
 }
+
+// Attention reads heads where the projection wrote them and writes rows for the product behind it. Keys that somebody else reads
+// (a cache that is returned) are written out.
+// CHECK-LABEL: func.func @attention_steps_through_layouts
+//       CHECK: %[[K:.+]] = exec.kernel "loops"(%{{.+}}) : (tensor<?x?x192xf32>) -> tensor<?x4x?x16xf32>
+//       CHECK: %[[A:.+]] = exec.kernel "attention"(%{{.+}}, %[[K]]) : (tensor<?x?x192xf32>, tensor<?x4x?x16xf32>) -> tensor<?x?x4x16xf32>
+//   CHECK-NOT: exec.kernel
+//       CHECK: return %[[A]], %[[K]]
+func.func @attention_steps_through_layouts(%x: tensor<?x?x192xf32> {llm.dims = ["b", "s", 192]}) -> (tensor<?x?x4x16xf32>, tensor<?x4x?x16xf32>) {
+  %0 = llm.constant dense<0> : tensor<1xi64>
+  %64 = llm.constant dense<64> : tensor<1xi64>
+  %128 = llm.constant dense<128> : tensor<1xi64>
+  %192 = llm.constant dense<192> : tensor<1xi64>
+  %shape = llm.constant dense<[0, 0, 4, 16]> : tensor<4xi64>
+  %sq = llm.slice %x, %0, %64 axes = [2] steps = [1] : tensor<?x?x192xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x64xf32>
+  %sk = llm.slice %x, %64, %128 axes = [2] steps = [1] : tensor<?x?x192xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x64xf32>
+  %sv = llm.slice %x, %128, %192 axes = [2] steps = [1] : tensor<?x?x192xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x64xf32>
+  %rq = llm.reshape %sq, %shape : tensor<?x?x64xf32>, tensor<4xi64> -> tensor<?x?x4x16xf32>
+  %rk = llm.reshape %sk, %shape : tensor<?x?x64xf32>, tensor<4xi64> -> tensor<?x?x4x16xf32>
+  %rv = llm.reshape %sv, %shape : tensor<?x?x64xf32>, tensor<4xi64> -> tensor<?x?x4x16xf32>
+  %q = llm.transpose %rq permutation = [0, 2, 1, 3] : tensor<?x?x4x16xf32> -> tensor<?x4x?x16xf32>
+  %k = llm.transpose %rk permutation = [0, 2, 1, 3] : tensor<?x?x4x16xf32> -> tensor<?x4x?x16xf32>
+  %v = llm.transpose %rv permutation = [0, 2, 1, 3] : tensor<?x?x4x16xf32> -> tensor<?x4x?x16xf32>
+  %a = llm.attention %q, %k, %v {scale = 0.25 : f32} : tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32> -> tensor<?x4x?x16xf32>
+  %y = llm.transpose %a permutation = [0, 2, 1, 3] : tensor<?x4x?x16xf32> -> tensor<?x?x4x16xf32>
+  return %y, %k : tensor<?x?x4x16xf32>, tensor<?x4x?x16xf32>
+}

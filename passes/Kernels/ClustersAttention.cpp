@@ -1,0 +1,83 @@
+//===- ClustersAttention.cpp - attention reads and writes in place -----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//   %s = llm.slice %qkv; %r = llm.reshape %s [B, S, H, D]; %q = llm.transpose %r [0, 2, 1, 3]
+//   %a = llm.attention %q, ..; %y = llm.transpose %a [0, 2, 1, 3]
+// are one kernel that reads %qkv and writes %y, both with strides.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/Kernels/Clusters.h"
+
+#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/StridedLayout.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::kernels;
+using llm::isWeightExpression;
+
+/// Attention kernels take rows of features without gaps, a constant number of elements apart.
+static bool isTakenByAttention(const std::optional<StridedLayout> &layout) {
+  return layout && layout->dims.size() == 4 && layout->offset.known() && layout->strides[0].known() && layout->strides[1].known() &&
+         layout->strides[2].constant() && (layout->strides[3].isConstant(1) || layout->dims[3].isConstant(1));
+}
+
+/// Operations above `operands` that move nothing and that nobody but `reader` reads.
+SmallVector<Operation *> Clusters::movesReadOnlyBy(Operation *reader, ValueRange operands) {
+  llvm::SetVector<Operation *> moves;
+  SmallVector<Value> work(operands);
+  while (!work.empty()) {
+    Operation *op = work.pop_back_val().getDefiningOp();
+    if (op && movesNothing(op) && of(op) < 0 && op->getBlock() == reader->getBlock() && !isWeightExpression(op->getResult(0)) && moves.insert(op))
+      work.push_back(op->getOperand(0));
+  }
+  size_t before;
+  do {
+    before = moves.size();
+    moves.remove_if([&](Operation *op) {
+      return llvm::any_of(op->getUsers(), [&](Operation *user) { return user != reader && !moves.contains(user); });
+    });
+  } while (moves.size() < before);
+  return moves.takeVector();
+}
+
+void Clusters::absorbLayouts(int cluster) {
+  auto attention = cast<llm::AttentionOp>(clusters_[size_t(cluster)].ops.front());
+  ValueRange operands = attention->getOperands().take_front(3);
+  SmallVector<Operation *> moves = movesReadOnlyBy(attention, operands);
+  for (Value operand : operands) {
+    SmallVector<Operation *> chain;
+    Value source = operand;
+    while (llvm::is_contained(moves, source.getDefiningOp())) {
+      chain.push_back(source.getDefiningOp());
+      source = chain.back()->getOperand(0);
+    }
+    while (!chain.empty() && !isTakenByAttention(layoutInSource(operand, chain.back()->getOperand(0), shapes_)))
+      chain.pop_back();
+    for (Operation *op : chain)
+      if (of(op) < 0)
+        put(op, cluster);
+  }
+}
+
+void Clusters::absorbResultLayout(int cluster) {
+  Operation *attention = clusters_[size_t(cluster)].ops.front();
+  Value result = attention->getResult(0), value = result;
+  SmallVector<Operation *> chain;
+  size_t taken = 0;
+  while (Operation *user = onlyUser(value)) {
+    if (of(user) >= 0 || !movesNothing(user) || isa<llm::SliceOp>(user) || user->getOperand(0) != value)
+      break;
+    chain.push_back(user);
+    value = user->getResult(0);
+    if (isa<llm::TransposeOp>(user) && isTakenByAttention(layoutForResult(result, value, shapes_)))
+      taken = chain.size();
+  }
+  for (Operation *op : ArrayRef(chain).take_front(taken))
+    put(op, cluster);
+}
