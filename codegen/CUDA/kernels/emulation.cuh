@@ -224,7 +224,7 @@ struct FragmentSlot {
   u32 address;
 };
 /// Register i of lane l holds two 16-bit elements of matrix i: row l / 4, columns 2 * (l % 4) and one more.
-inline void loadMatrices(FragmentSlot **slots, bool transposed) {
+static void loadMatrices(FragmentSlot **slots, bool transposed) {
   for (u32 i = 0; i < 4; ++i)
     for (u32 lane = 0; lane < 32; ++lane) {
       u16 pair[2];
@@ -251,7 +251,7 @@ DEVICE void loadMatrixTransposed4(u32 (&registers)[4], u32 address) {
 namespace emulation {
 /// Element e of the four bytes of a register.
 template <class T>
-inline double element(u32 word, u32 e) {
+static double element(u32 word, u32 e) {
   if constexpr (sizeof(T) == 2)
     return toFloat(T{u16(word >> (16 * e))});
   else if constexpr (std::is_same_v<T, i8>)
@@ -262,7 +262,7 @@ inline double element(u32 word, u32 e) {
 
 /// D[16,8] += A[16,K] * B[K,8], K = 32 bytes of T.
 template <class T, class Sum>
-inline void multiplyWarp(const char *what, Sum *sums, const u32 *a, const u32 *b) {
+static void multiplyWarp(const char *what, Sum *sums, const u32 *a, const u32 *b) {
   constexpr u32 kEach = 4 / sizeof(T), kDepth = 8 * kEach;
   struct Slot {
     Sum *sums;
@@ -360,7 +360,7 @@ DEVICE u64 descriptorTransposed(u32 shared, u32 blockBytes) {
 namespace emulation {
 /// Four bytes' worth of operand: element k of row `row` of the operand a descriptor names.
 template <class T>
-inline double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
+static double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
   u32 start = u32(descriptor & 0x3fff) << 4, leading = u32(descriptor >> 16 & 0x3fff) << 4, stride = u32(descriptor >> 32 & 0x3fff) << 4;
   if (descriptor >> 62 != 1)
     fail("a wgmma descriptor without the 128-byte swizzle");
@@ -372,7 +372,7 @@ inline double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
 }
 
 template <class T, class Sum, int kColumns, bool kTransposedB>
-inline void runWgmma(const WgmmaJob &job) {
+static void runWgmma(const WgmmaJob &job) {
   constexpr u32 kDepth = 32 / sizeof(T), kEach = 4 / sizeof(T);
   static thread_local double matrixA[64][kDepth], matrixB[kColumns][kDepth];
   for (u32 row = 0; row < 64; ++row)
@@ -397,7 +397,7 @@ inline void runWgmma(const WgmmaJob &job) {
 }
 
 template <class T, class Sum, int kColumns, bool kTransposedB>
-inline void startWgmma(Sum *sums, const u32 *registers, u64 a, u64 b, bool accumulate) {
+static void startWgmma(Sum *sums, const u32 *registers, u64 a, u64 b, bool accumulate) {
   struct Slot {
     Sum *sums;
     const u32 *registers;

@@ -14,7 +14,8 @@
 //   reverse       the last thread runs first
 //
 // Shared memory starts out as NaN in every float format; accesses through primitives are checked against the array they belong to.
-// A launch belongs to the OS thread that called it; blocks run one after the other.
+// A launch belongs to the OS thread that called it; blocks run one after the other. All functions are internal: several units of one program do
+// not share an engine.
 //
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -316,7 +317,7 @@ static u32 sharedAddressOf(const void *pointer) {
   fail("a pointer that is not into shared memory is used as one");
 }
 
-static u8 *dynamicShared() { return engine->shared[0].memory; }
+[[maybe_unused]] static u8 *dynamicShared() { return engine->shared[0].memory; }
 
 static u8 *staticShared(const void *site, u32 bytes) {
   u32 used = 0;
