@@ -158,12 +158,18 @@ Result<Artifact> Artifact::open(const std::string &path) {
   Artifact artifact;
   artifact.path_ = path;
   LLMOPT_ASSIGN(artifact.file_, MappedFile::open(path));
-  std::string_view table;
-  LLMOPT_RETURN_IF_ERROR(artifact.readHeader(artifact.file_.bytes(), table));
-  LLMOPT_RETURN_IF_ERROR(artifact.readTable(table));
-  LLMOPT_RETURN_IF_ERROR(artifact.checkSections());
-  LLMOPT_RETURN_IF_ERROR(artifact.readModel());
+  Status status = artifact.read();
+  LLMOPT_RETURN_IF_ERROR(artifact.intact()); // the cause, where bytes that could not be read look like damage
+  LLMOPT_RETURN_IF_ERROR(status);
   return artifact;
+}
+
+Status Artifact::read() {
+  std::string_view table;
+  LLMOPT_RETURN_IF_ERROR(readHeader(file_.bytes(), table));
+  LLMOPT_RETURN_IF_ERROR(readTable(table));
+  LLMOPT_RETURN_IF_ERROR(checkSections());
+  return readModel();
 }
 
 std::optional<Section> Artifact::sectionInfo(std::string_view name) const {
@@ -184,7 +190,9 @@ Status Artifact::verify(std::string_view name) const {
   std::optional<Section> info = sectionInfo(name);
   if (!info)
     return damaged("section '" + std::string(name) + "' is missing", path_);
-  if (hashBytes(*section(name)) != info->hash)
+  bool fits = hashBytes(*section(name)) == info->hash;
+  LLMOPT_RETURN_IF_ERROR(intact());
+  if (!fits)
     return verificationFailed("E0205", "checksum mismatch in section '" + std::string(name) + "'", path_);
   return {};
 }

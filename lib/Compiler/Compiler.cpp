@@ -45,12 +45,15 @@ public:
   Result<CompileReport> run();
 
 private:
+  Result<CompileReport> runPhases();
   Status import();
   Status runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build);
   Status checkAndDump(Phase phase);
   Status runTargets();
   Status writeArtifact();
   Status writeTexts(const std::vector<std::string> &texts);
+  /// Before anything is put in place: were all mapped files readable to the end?
+  Status inputsIntact() const { return MappedFile::losses() == losses_ ? Status() : MappedFile::lastLoss(); }
   void progress(Phase phase, std::string_view what) {
     if (options_.progress)
       options_.progress(phase, what, 0, 0);
@@ -66,6 +69,7 @@ private:
   std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
   std::vector<std::pair<Target, TargetCode>> targets_;
   CompileReport report_;
+  const uint64_t losses_ = MappedFile::losses(); ///< of the process, before this compilation
 };
 
 /// Turns MLIR diagnostics into one Status: the first error and its notes.
@@ -185,6 +189,7 @@ Status Compilation::writeArtifact() {
   if (tokenizer_)
     LLMOPT_RETURN_IF_ERROR(writer.addSection("tokenizer", *tokenizer_));
   LLMOPT_RETURN_IF_ERROR(writer.addSection("weights", [&](const ArtifactWriter::Sink &sink) { return weights_->write(sink); }));
+  LLMOPT_RETURN_IF_ERROR(inputsIntact());
   LLMOPT_RETURN_IF_ERROR(writer.commit());
   report_.output = output_;
   report_.outputBytes = fs::file_size(output_);
@@ -197,11 +202,19 @@ Status Compilation::writeTexts(const std::vector<std::string> &texts) {
   LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(output_));
   for (const std::string &text : texts)
     LLMOPT_RETURN_IF_ERROR(file.write(text));
+  LLMOPT_RETURN_IF_ERROR(inputsIntact());
   report_.output = output_;
   return file.commit();
 }
 
 Result<CompileReport> Compilation::run() {
+  Result<CompileReport> report = runPhases();
+  // Zeros where a file could not be read look like a damaged model; the cause is what the user needs to know.
+  LLMOPT_RETURN_IF_ERROR(inputsIntact());
+  return report;
+}
+
+Result<CompileReport> Compilation::runPhases() {
   LLMOPT_RETURN_IF_ERROR(import());
   report_.warnings = model_.warnings;
   LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));

@@ -35,7 +35,8 @@ Result<Array> interpreter::makeArray(DType dtype, Shape shape) {
   std::optional<int64_t> count = checkedElementCount({shape.data(), shape.size()});
   Array array{dtype, std::move(shape), {}, {}};
   if (!count || *count > kMaxElements)
-    return limitExceeded("E0707", "a result " + array.typeName() + " is larger than the interpreter allows (2^31 elements) or has a negative size");
+    return limitExceeded("E0707", "a constant or reference result " + array.typeName() + " has " +
+                                      (count ? "too many bytes to compute when compiling; at most 2^31 elements are allowed" : "a size that is negative or passes 2^63 bytes"));
   withStorage(array, [&](auto zero) { array.data<decltype(zero)>().assign(size_t(*count), zero); });
   return array;
 }

@@ -27,6 +27,21 @@ static std::string folderOf(const std::string &path) {
   return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
+/// Where the kernel shows an open file, with or without a name of its own.
+static std::string nameOf(int descriptor) { return "/proc/self/fd/" + std::to_string(descriptor); }
+
+/// Calls `make` with names beside `path` until it makes a file of one; 0, or the last error number.
+template <typename Make> static int withFreshName(const std::string &path, Make make) {
+  std::random_device random;
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    if (make(path + ".tmp" + std::to_string(random())))
+      return 0;
+    if (errno != EEXIST)
+      break;
+  }
+  return errno;
+}
+
 AtomicFile::AtomicFile(AtomicFile &&other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)), position_(other.position_), path_(std::move(other.path_)),
       temporary_(std::exchange(other.temporary_, {})) {}
@@ -48,18 +63,20 @@ Result<AtomicFile> AtomicFile::create(const std::string &path) {
                     path);
   AtomicFile file;
   file.path_ = path;
-  std::random_device random;
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    std::string temporary = path + ".tmp" + std::to_string(random());
-    file.descriptor_ = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file.descriptor_ >= 0) {
-      file.temporary_ = std::move(temporary);
-      return file;
-    }
-    if (errno != EEXIST)
-      break;
-  }
-  return writeError("cannot be created", path, errno);
+  file.descriptor_ = ::open(folderOf(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  if (file.descriptor_ >= 0 && ::access(nameOf(file.descriptor_).c_str(), F_OK) == 0)
+    return file;
+  // A file system without nameless files, or no /proc to name them by.
+  if (file.descriptor_ >= 0)
+    ::close(file.descriptor_);
+  int number = withFreshName(path, [&](const std::string &name) {
+    file.descriptor_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    file.temporary_ = file.descriptor_ >= 0 ? name : "";
+    return file.descriptor_ >= 0;
+  });
+  if (number != 0)
+    return writeError("cannot be created", path, number);
+  return file;
 }
 
 Status AtomicFile::writeAt(uint64_t offset, std::span<const std::byte> bytes) {
@@ -94,6 +111,15 @@ Status AtomicFile::alignTo(uint64_t alignment) {
 Status AtomicFile::commit() {
   if (::fsync(descriptor_) != 0)
     return writeError("cannot be synced", path_, errno);
+  if (temporary_.empty()) {
+    int number = withFreshName(path_, [&](const std::string &name) {
+      bool linked = ::linkat(AT_FDCWD, nameOf(descriptor_).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+      temporary_ = linked ? name : "";
+      return linked;
+    });
+    if (number != 0)
+      return writeError("cannot be given a name", path_, number);
+  }
   int closed = ::close(std::exchange(descriptor_, -1));
   if (closed != 0)
     return writeError("cannot be closed", path_, errno);

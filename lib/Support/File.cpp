@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "OpenBeneath.h"
+#include "WatchedMapping.h"
 
 #include "llmopt/lib/Support/File.h"
 
@@ -79,18 +80,32 @@ static const char *nameProblem(const std::string &name) {
 }
 
 MappedFile::MappedFile(MappedFile &&other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), watch_(std::exchange(other.watch_, nullptr)) {}
 
 MappedFile &MappedFile::operator=(MappedFile &&other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(watch_, other.watch_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  if (watch_)
+    unwatchMapping(watch_);
   if (data_)
     ::munmap(const_cast<std::byte *>(data_), size_);
 }
+
+static Status lossOf(const WatchedMapping &mapping) {
+  uint64_t offset = mapping.lostOffset.load(std::memory_order_relaxed);
+  if (offset == WatchedMapping::kIntact)
+    return {};
+  return badInput("E0105", "became shorter or unreadable while it was in use, at byte " + std::to_string(offset), mapping.path);
+}
+
+Status MappedFile::intact() const { return watch_ ? lossOf(*watch_) : Status(); }
+uint64_t MappedFile::losses() { return lostMappings(); }
+Status MappedFile::lastLoss() { return lastLostMapping() ? lossOf(*lastLostMapping()) : Status(); }
 
 Result<MappedFile> MappedFile::mapDescriptor(int descriptor, const std::string &path) {
   LLMOPT_ASSIGN(uint64_t size, regularFileSize(descriptor, path));
@@ -102,6 +117,7 @@ Result<MappedFile> MappedFile::mapDescriptor(int descriptor, const std::string &
     return badInput("E0101", std::string("cannot be mapped: ") + std::strerror(errno), path);
   file.data_ = static_cast<const std::byte *>(address);
   file.size_ = size;
+  file.watch_ = watchMapping(address, size, path);
   return file;
 }
 

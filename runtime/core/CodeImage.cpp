@@ -14,64 +14,61 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 using namespace llmopt;
 
 static constexpr uint64_t kPage = 4096;
 
-namespace {
-struct OpenFile {
-  int descriptor;
-  ~OpenFile() {
-    if (descriptor >= 0)
-      ::close(descriptor);
-  }
-};
-} // namespace
-
-static Status systemError(const char *what, const std::string &context) {
-  return badInput("E0101", std::string(what) + ": " + std::strerror(errno), context);
+static Status systemError(const std::string &what, const std::string &context) {
+  return badInput("E0101", what + ": " + std::strerror(errno), context);
 }
 
-/// Some file systems are mounted without the right to execute: then the pages are copied.
-static bool copySegment(std::byte *target, std::span<const std::byte> bytes, const Elf64_Phdr &segment, uint64_t begin,
-                        uint64_t length, int protection) {
-  void *page = ::mmap(target, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED)
-    return false;
-  std::memcpy(target + (segment.p_vaddr - begin), bytes.data() + segment.p_offset, segment.p_filesz);
-  return ::mprotect(target, length, protection) == 0;
+/// The section's bytes, in memory of our own.
+static Result<std::vector<std::byte>> readSection(const std::string &path, const Section &section) {
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return systemError("cannot be opened", path);
+  std::vector<std::byte> bytes(section.length);
+  size_t filled = 0;
+  ssize_t count = 1;
+  while (filled < bytes.size() && (count > 0 || (count < 0 && errno == EINTR))) {
+    count = ::pread(descriptor, bytes.data() + filled, bytes.size() - filled, off_t(section.offset + filled));
+    filled += count > 0 ? size_t(count) : 0;
+  }
+  int number = errno;
+  ::close(descriptor);
+  if (filled < bytes.size())
+    return badInput("E0105", "cannot be read at byte " + std::to_string(section.offset + filled) + ": " +
+                                 (count < 0 ? std::strerror(number) : "the file became shorter"), path);
+  return bytes;
 }
 
 /// Segments become readable or executable, never writable: the image has no data to write.
-static bool mapSegment(std::byte *base, int descriptor, uint64_t sectionOffset, std::span<const std::byte> bytes,
-                       const Elf64_Phdr &segment) {
+static bool placeSegment(std::byte *base, std::span<const std::byte> bytes, const Elf64_Phdr &segment) {
   uint64_t begin = segment.p_vaddr / kPage * kPage, length = segment.p_vaddr + segment.p_filesz - begin;
-  int protection = segment.p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ;
-  void *page = ::mmap(base + begin, length, protection, MAP_PRIVATE | MAP_FIXED, descriptor,
-                      off_t(sectionOffset + segment.p_offset / kPage * kPage));
-  return page != MAP_FAILED || copySegment(base + begin, bytes, segment, begin, length, protection);
+  void *page = ::mmap(base + begin, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED)
+    return false;
+  std::memcpy(base + segment.p_vaddr, bytes.data() + segment.p_offset, segment.p_filesz);
+  return ::mprotect(page, length, segment.p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ) == 0;
 }
 
 Result<CodeImage> CodeImage::load(const std::string &path, const Section &section) {
   std::string context = path + ", section '" + section.name + "'";
-  OpenFile file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.descriptor < 0)
-    return systemError("cannot be opened", path);
   if (section.length == 0 || section.offset % kPage != 0)
     return verificationFailed("E0207", "the code image is refused: it is empty or not aligned", context);
-  LLMOPT_ASSIGN(Mapping bytes, Mapping::ofFile(file.descriptor, section.offset, section.length, context));
-  std::span<const std::byte> view = bytes.bytes();
-  // Again, on the very pages that are to run: the path may lead to another file by now.
-  if (hashBytes(view) != section.hash)
+  LLMOPT_ASSIGN(std::vector<std::byte> bytes, readSection(path, section));
+  // Again, on the very bytes that are to run: the path may lead to another file by now.
+  if (hashBytes(bytes) != section.hash)
     return verificationFailed("E0205", "checksum mismatch in section '" + section.name + "'", path);
-  LLMOPT_ASSIGN(ElfLayout layout, checkElf(view, context));
+  LLMOPT_ASSIGN(ElfLayout layout, checkElf(bytes, context));
 
   CodeImage image;
   LLMOPT_ASSIGN(image.code_, Mapping::reserve(layout.span, context));
   for (const Elf64_Phdr &segment : layout.segments)
-    if (!mapSegment(image.code_.data(), file.descriptor, section.offset, view, segment))
-      return systemError("cannot be mapped as code", context);
+    if (!placeSegment(image.code_.data(), bytes, segment))
+      return systemError("cannot be placed as code", context);
   for (const auto &[name, address] : layout.functions)
     image.functions_.emplace(name, image.code_.data() + address);
   return image;

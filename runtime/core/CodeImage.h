@@ -4,8 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A code section is an ELF shared object that needs nothing: no libraries, undefined symbols, relocations, constructors
-// or writable data. Such an object runs where it lies, so its segments are mapped straight from the artifact. Everything
-// is checked before the first page becomes executable.
+// or writable data. It is read into memory, checked there, and its segments are copied to pages that become executable:
+// what was checked is what runs, whatever happens to the file.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_RUNTIME_CORE_CODEIMAGE_H
@@ -21,7 +21,7 @@ namespace llmopt {
 class CodeImage {
 public:
   CodeImage() = default;
-  /// Maps the section of the artifact at `path`. E0205: not the bytes the table promises; E0207: an ELF file that the
+  /// Places the section of the artifact at `path`. E0205: not the bytes the table promises; E0207: an ELF file that the
   /// runtime refuses, and why.
   static Result<CodeImage> load(const std::string &path, const Section &section);
   /// Address of a function, or nullptr.

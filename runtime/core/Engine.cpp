@@ -30,6 +30,7 @@ const std::string &Engine::target() const { return state_->target; }
 unsigned Engine::threads() const { return state_->threads; }
 const ModelInfo &Engine::model() const { return state_->info; }
 const Json &Engine::metadata() const { return state_->artifact->model(); }
+Status Engine::intact() const { return state_->artifact->intact(); }
 bool Engine::hasStep() const { return state_->stepEntry.runner != nullptr; }
 bool Engine::hasEncode() const { return state_->encodeEntry.runner != nullptr; }
 bool Engine::hasGraph() const { return state_->graph != nullptr; }

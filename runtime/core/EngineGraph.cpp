@@ -111,5 +111,6 @@ Result<std::vector<Tensor>> EngineState::runGraph(std::span<const Tensor *const>
     boundOutputs.push_back({tensor.data(), tensor.bytes()});
   StepTable table{};
   LLMOPT_RETURN_IF_ERROR(graph->run(cpu::ThreadTeam::process(), turn, *shape, boundInputs, boundOutputs, table));
+  LLMOPT_RETURN_IF_ERROR(artifact->intact());
   return outputs;
 }

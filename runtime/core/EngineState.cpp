@@ -44,6 +44,7 @@ Result<std::shared_ptr<EngineState>> EngineState::load(const std::string &path, 
   if (options.verifyWeights && state->artifact->section("weights"))
     LLMOPT_RETURN_IF_ERROR(state->artifact->verify("weights"));
   LLMOPT_RETURN_IF_ERROR(state->makeRunners());
+  LLMOPT_RETURN_IF_ERROR(state->artifact->intact());
   return state;
 }
 

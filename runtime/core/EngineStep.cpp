@@ -140,7 +140,8 @@ Status EngineState::runRagged(RaggedEntry &ragged, cpu::ThreadTeam::Turn &turn, 
                   {arrays.blocks[0].data(), arrays.blocks[1].data()},
                   arrays.tokenSequence.data()};
   std::span<const BoundTensor> outputs(&result, result.data ? 1 : 0);
-  return runner.run(cpu::ThreadTeam::process(), turn, *shape, {inputs, ragged.inputs.size()}, outputs, table);
+  LLMOPT_RETURN_IF_ERROR(runner.run(cpu::ThreadTeam::process(), turn, *shape, {inputs, ragged.inputs.size()}, outputs, table));
+  return artifact->intact();
 }
 
 Status EngineState::step(std::span<const SequenceInput> inputs, StepOutput &output) {

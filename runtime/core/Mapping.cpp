@@ -30,16 +30,6 @@ Mapping::~Mapping() {
     ::munmap(address_, size_);
 }
 
-Result<Mapping> Mapping::ofFile(int descriptor, uint64_t offset, uint64_t size, const std::string &context) {
-  void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, off_t(offset));
-  if (address == MAP_FAILED)
-    return badInput("E0101", std::string("cannot be mapped: ") + std::strerror(errno), context);
-  Mapping mapping;
-  mapping.address_ = static_cast<std::byte *>(address);
-  mapping.size_ = size;
-  return mapping;
-}
-
 Result<Mapping> Mapping::reserve(uint64_t size, const std::string &context) {
   void *address = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED)

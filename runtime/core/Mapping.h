@@ -24,8 +24,6 @@ public:
   Mapping &operator=(Mapping &&other) noexcept;
   ~Mapping();
 
-  /// Part of a file, for reading. `offset` is a multiple of the page size.
-  static Result<Mapping> ofFile(int descriptor, uint64_t offset, uint64_t size, const std::string &context);
   /// Addresses without memory behind them; touching them faults.
   static Result<Mapping> reserve(uint64_t size, const std::string &context);
 

@@ -13,7 +13,9 @@ using namespace llmopt;
 
 Result<std::shared_ptr<Tokenizer>> llmopt::loadTokenizer(const Engine &engine) {
   LLMOPT_ASSIGN(std::span<const std::byte> section, engine.tokenizerSection());
-  return Tokenizer::load(section);
+  Result<std::shared_ptr<Tokenizer>> tokenizer = Tokenizer::load(section);
+  LLMOPT_RETURN_IF_ERROR(engine.intact());
+  return tokenizer;
 }
 
 Result<Generator> Generator::create(const Engine &engine) {

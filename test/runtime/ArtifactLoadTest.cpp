@@ -119,6 +119,27 @@ TEST(Load, DamagedCodeAndPlan) {
   }
 }
 
+// Rows B19 and E10: the file is cut off while the engine has it mapped.
+TEST(Load, ArtifactThatShrinksUnderTheEngine) {
+  std::string path = toy::write("shrinks.llmopt", toy::decoderPlan(), toy::decoderMetadata());
+  Result<Engine> engine = Engine::load(path, {.threads = 2});
+  ASSERT_TRUE(engine.ok()) << engine.error().str();
+  Sequence sequence = engine->newSequence();
+  const std::vector<int32_t> tokens = {1, 2, 3};
+  const SequenceInput input{&sequence, tokens};
+  StepOutput output;
+  ASSERT_TRUE(engine->step({&input, 1}, output).ok());
+  std::filesystem::resize_file(path, 4096);
+  Status status = engine->step({&input, 1}, output);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, "E0105");
+  EXPECT_EQ(status.error().kind, ErrorKind::BadInput);
+  EXPECT_EQ(status.error().context, path);
+  EXPECT_EQ(sequence.length(), 3u); // the failed step left no tokens behind
+  EXPECT_FALSE(engine->intact().ok());
+  EXPECT_FALSE(Engine::load(path).ok());
+}
+
 TEST(Load, WrongMachine) {
   toy::Options options{.target = "x86-64-v9", .features = {"sse2", "telepathy", "time_travel"}, .code = toy::codeImage()};
   Result<Engine> engine = Engine::load(toy::write("v9.llmopt", toy::graphPlan(), kGraph, options));

@@ -12,7 +12,11 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <csignal>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace llmopt;
 namespace fs = std::filesystem;
@@ -108,4 +112,55 @@ TEST_F(SupportFile, NeverReplacesADevice) {
   EXPECT_EQ(codeOf(AtomicFile::create("/dev/null")), "E0104");
   EXPECT_EQ(codeOf(AtomicFile::create(path("in"))), "E0104");
   EXPECT_EQ(codeOf(AtomicFile::create(path("none/out"))), "E0104");
+}
+
+// Row B19. The touch of a page that the file lost would be SIGBUS.
+TEST_F(SupportFile, FilesThatShrinkReadAsZerosAndSaySo) {
+  put("shrinks", std::string(3 * 4096, 'x'));
+  put("stays", std::string(4096, 'x'));
+  uint64_t losses = MappedFile::losses();
+  Result<MappedFile> shrinks = MappedFile::open(path("shrinks")), stays = MappedFile::open(path("stays"));
+  fs::resize_file(path("shrinks"), 4096);
+  EXPECT_TRUE(shrinks->intact().ok());
+  EXPECT_EQ(shrinks->text()[4095], 'x');
+  EXPECT_EQ(MappedFile::losses(), losses);
+  EXPECT_EQ(shrinks->text()[8192], '\0');
+  EXPECT_EQ(shrinks->text()[4096], '\0');
+  Status status = shrinks->intact();
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().str(), "error[E0105]: became shorter or unreadable while it was in use, at byte 8192\n  --> " + path("shrinks"));
+  EXPECT_EQ(MappedFile::losses(), losses + 1);
+  EXPECT_EQ(MappedFile::lastLoss().error().context, path("shrinks"));
+  EXPECT_TRUE(stays->intact().ok());
+  *stays = shrinks.take(); // moves the watch along
+  EXPECT_FALSE(stays->intact().ok());
+}
+
+TEST_F(SupportFile, OtherBusErrorsStillEndTheProcess) {
+  put("watched", "x");
+  put("other", std::string(4096, 'x'));
+  MappedFile watched = MappedFile::open(path("watched")).take(); // the handler is there
+  int descriptor = ::open(path("other").c_str(), O_RDONLY);
+  void *page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  fs::resize_file(path("other"), 0);
+  EXPECT_DEATH((void)*static_cast<volatile char *>(page), "");
+  ::munmap(page, 4096);
+  ::close(descriptor);
+}
+
+// Row E09: whatever ends the process.
+TEST_F(SupportFile, KilledWritersLeaveNothing) {
+  put("out", "old");
+  pid_t child = ::fork();
+  if (child == 0) {
+    Result<AtomicFile> file = AtomicFile::create(path("out"));
+    if (file.ok() && file->write("half").ok())
+      ::kill(::getpid(), SIGKILL);
+    ::_exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(*readTextFile(path("out")), "old");
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_), fs::directory_iterator()), 3); // in, secret, out
 }

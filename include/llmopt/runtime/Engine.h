@@ -70,6 +70,9 @@ public:
   /// The artifact's tokenizer, checked, for `loadTokenizer` (Generator.h); E1509 when it has none.
   Result<std::span<const std::byte>> tokenizerSection() const;
 
+  /// E0105 once the artifact's file became shorter or unreadable under the engine. Every result is held back by it.
+  Status intact() const;
+
   /// True for models that run ragged steps (`step`), false for graphs (`run`).
   bool hasStep() const;
   bool hasEncode() const;

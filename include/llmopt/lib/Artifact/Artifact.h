@@ -91,8 +91,11 @@ public:
   /// E0205 naming the section whose checksum differs.
   Status verify(std::string_view name) const;
   Status verifyAll() const;
+  /// E0105 when the file became shorter or unreadable since it was opened.
+  Status intact() const { return file_.intact(); }
 
 private:
+  Status read();
   Status readHeader(std::span<const std::byte> bytes, std::string_view &table) const;
   Status readTable(std::string_view text);
   Status checkSections() const;

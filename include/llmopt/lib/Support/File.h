@@ -14,10 +14,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace llmopt {
 
-/// A file mapped for reading. Empty files give an empty span.
+struct WatchedMapping;
+
+/// A file mapped for reading. Empty files give an empty span. Where the file becomes shorter or unreadable afterwards,
+/// reading gives zeros, and `intact` says so: whoever used the bytes asks before the result goes out.
 class MappedFile {
 public:
   MappedFile() = default;
@@ -34,16 +38,25 @@ public:
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char *>(data_), size_}; }
 
+  /// E0105 naming the first byte that could not be read.
+  Status intact() const;
+  /// How many mapped files of this process have lost bytes so far, and E0105 for the last of them: for work that reads
+  /// many files.
+  static uint64_t losses();
+  static Status lastLoss();
+
 private:
   static Result<MappedFile> mapDescriptor(int descriptor, const std::string &path);
   const std::byte *data_ = nullptr;
   size_t size_ = 0;
+  WatchedMapping *watch_ = nullptr;
 };
 
 /// The whole file as a string; E0103 when it is larger than `limit`.
 Result<std::string> readTextFile(const std::string &path, uint64_t limit = uint64_t(1) << 28);
 
-/// Writes beside `path`, syncs, and renames on commit; without commit nothing is left behind.
+/// Writes to a file without a name where the file system has such (else beside `path`), syncs, and renames into place on
+/// commit; without commit nothing is left behind, however the process ends.
 class AtomicFile {
 public:
   AtomicFile(AtomicFile &&other) noexcept;
@@ -63,7 +76,7 @@ private:
   AtomicFile() = default;
   int descriptor_ = -1;
   uint64_t position_ = 0;
-  std::string path_, temporary_;
+  std::string path_, temporary_; ///< the latter empty while the file has no name
 };
 
 } // namespace llmopt
