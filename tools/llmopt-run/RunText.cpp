@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <utility>
 
 using namespace llmopt;
 using namespace llmopt::tools;
@@ -65,16 +66,18 @@ Status tools::runText(const Engine &engine, const RunOptions &options) {
   std::string prompt;
   LLMOPT_ASSIGN(std::vector<int32_t> ids, promptIds(generator, options, prompt));
   bool text = !options.printIds && generator.tokenizer();
-  if (text && !options.noEcho && !engine.hasEncode())
-    std::cout << prompt << std::flush;
+  // Only with the answer's first token: a prompt that cannot be continued is an error and nothing else.
+  bool echo = text && !options.noEcho && !engine.hasEncode();
   auto onToken = [&](int32_t, std::string_view piece) {
+    if (std::exchange(echo, false))
+      std::cout << prompt;
     if (text)
       std::cout << piece << std::flush;
     return bool(std::cout);
   };
   LLMOPT_ASSIGN(Generation result, generator.generate(ids, generateOptions(engine, options), onToken));
   if (text)
-    std::cout << '\n';
+    std::cout << (echo ? prompt : "") << '\n';
   else
     printIds(result.ids);
   if (options.perf)
