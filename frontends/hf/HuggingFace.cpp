@@ -44,7 +44,7 @@ static Status verifyModule(mlir::ModuleOp module, const std::string &context) {
 }
 
 Result<ImportedModel> llmopt::importHuggingFace(mlir::MLIRContext &context, const std::string &path, const HuggingFaceOptions &options) {
-  LLMOPT_ASSIGN(ModelFolder folder, ModelFolder::open(path));
+  LLMOPT_ASSIGN(ModelFolder folder, ModelFolder::open(path, /*readWeights=*/!options.randomWeights));
   LLMOPT_ASSIGN(Architecture architecture, describe(folder, options));
   context.loadDialect<llm::LLMDialect, mlir::func::FuncDialect>();
 
@@ -54,6 +54,8 @@ Result<ImportedModel> llmopt::importHuggingFace(mlir::MLIRContext &context, cons
   checkConfig(folder.config(), architecture, problems, model.warnings);
   ConfigScope config(folder.config(), architecture.values);
   WeightBinder weights(folder, architecture, model.weights, problems);
+  if (options.randomWeights)
+    weights.drawAtRandom(RandomWeights(*options.randomWeights, folder.config()));
   LLMOPT_RETURN_IF_ERROR(weights.prepare(config));
 
   model.module = mlir::ModuleOp::create(mlir::NameLoc::get(mlir::StringAttr::get(&context, architecture.modelType)));

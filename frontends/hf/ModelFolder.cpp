@@ -64,7 +64,7 @@ StoredWeight FolderTensor::stored() const {
   return weight;
 }
 
-Result<ModelFolder> ModelFolder::open(const std::string &path) {
+Result<ModelFolder> ModelFolder::open(const std::string &path, bool readWeights) {
   std::error_code problem;
   if (!fs::is_directory(path, problem))
     return badInput("E0402", problem ? "cannot be opened: " + problem.message() : "is not a folder", path);
@@ -76,7 +76,8 @@ Result<ModelFolder> ModelFolder::open(const std::string &path) {
   if (exists(path, "generation_config.json")) {
     LLMOPT_ASSIGN(folder.generationConfig_, readJson(path, "generation_config.json"));
   }
-  LLMOPT_RETURN_IF_ERROR(folder.openWeights());
+  if (readWeights)
+    LLMOPT_RETURN_IF_ERROR(folder.openWeights());
   return folder;
 }
 

@@ -43,7 +43,7 @@ struct FolderTensor {
 class ModelFolder {
 public:
   /// E0402: the folder or its index does not hold together; E0403: weights in a form that is refused.
-  static Result<ModelFolder> open(const std::string &path);
+  static Result<ModelFolder> open(const std::string &path, bool readWeights = true);
 
   const std::string &path() const { return path_; }
   const Json &config() const { return config_; }

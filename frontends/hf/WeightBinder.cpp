@@ -65,7 +65,7 @@ std::string WeightBinder::tiedPlace(const std::string &name, const std::vector<s
     if (partner && (!tensor || same))
       return place;
   }
-  return own;
+  return random_ ? group.front() : own;
 }
 
 void WeightBinder::tie(std::vector<std::string> group) {
@@ -137,12 +137,28 @@ const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRe
   return tensor;
 }
 
+const StoredWeight *WeightBinder::drawn(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored) {
+  stored = locate(name).first;
+  if (!store_.find(stored)) {
+    Result<StoredWeight> tensor = random_->tensor(stored, shape.vec());
+    if (!tensor) {
+      problems_.invalid(tensor.error().message);
+      return nullptr;
+    }
+    store_.add(stored, tensor.take());
+  }
+  return store_.find(stored);
+}
+
 mlir::Value WeightBinder::weight(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape) {
   std::string stored;
-  const FolderTensor *tensor = checked(name, shape, stored);
+  const StoredWeight *random = random_ ? drawn(name, shape, stored) : nullptr;
+  const FolderTensor *tensor = random_ ? nullptr : checked(name, shape, stored);
   auto [made, isNew] = made_.try_emplace(stored);
   if (!isNew && made->second)
     return made->second;
+  if (random)
+    return made->second = graph.weight(stored, random->dtype, shape);
   if (!tensor) // no entry in `made`: another use may want another shape
     return made_.erase(stored), graph.weight(name, DType::F32, shape);
   if (!store_.find(stored))
@@ -167,6 +183,10 @@ mlir::Value WeightBinder::computed(GraphBuilder &graph, const std::string &name,
 
 std::optional<StoredWeight> WeightBinder::read(const std::string &name, llvm::ArrayRef<int64_t> shape) {
   std::string stored;
+  if (random_) {
+    const StoredWeight *random = drawn(name, shape, stored);
+    return random ? std::optional(*random) : std::nullopt;
+  }
   const FolderTensor *tensor = checked(name, shape, stored);
   return tensor ? std::optional<StoredWeight>(tensor->stored()) : std::nullopt;
 }

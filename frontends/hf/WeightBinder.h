@@ -12,6 +12,7 @@
 #include "GraphBuilder.h"
 #include "ModelFolder.h"
 #include "Problems.h"
+#include "RandomWeights.h"
 
 namespace llmopt::hf {
 
@@ -23,6 +24,9 @@ public:
 
   /// Chooses among the candidates of names, and which groups of tensors are tied. Once, before anything else.
   Status prepare(ConfigScope &config);
+
+  /// Tensors are drawn at random instead of taken from the folder.
+  void drawAtRandom(const RandomWeights &random) { random_ = random; }
 
   /// Replaces {i} by the layer and {name} by what the description says.
   std::string expand(const std::string &name, int64_t layer) const;
@@ -48,6 +52,8 @@ private:
   std::pair<std::string, const FolderTensor *> locate(const std::string &name) const;
   std::pair<std::string, const FolderTensor *> locateUntied(const std::string &name) const;
   std::string tiedPlace(const std::string &name, const std::vector<std::string> &group) const;
+  /// The tensor for `name`, in the store.
+  const StoredWeight *drawn(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored);
   const FolderTensor *checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored);
   void tie(std::vector<std::string> group);
 
@@ -55,6 +61,7 @@ private:
   const Architecture &architecture_;
   WeightStore &store_;
   Problems &problems_;
+  std::optional<RandomWeights> random_;
   std::map<std::string, std::string> names_;
   std::map<std::string, std::string> tied_; ///< tensor of a tied group -> the one of the file that serves for it
   std::set<std::string> used_;

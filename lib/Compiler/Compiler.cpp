@@ -103,12 +103,15 @@ Status Compilation::import() {
     return badInput("E0101", "no such file or folder", input_);
   progress(Phase::Import, "reading " + input_);
   if (fs::is_directory(kind)) {
-    LLMOPT_ASSIGN(model_, importHuggingFace(context_, input_, {.architectureFolders = options_.architectureFolders}));
+    LLMOPT_ASSIGN(model_, importHuggingFace(context_, input_, {.architectureFolders = options_.architectureFolders,
+                                                                  .randomWeights = options_.randomWeights}));
     if (options_.embedTokenizer) {
       LLMOPT_ASSIGN(tokenizer_, importTokenizer(input_));
     }
     return {};
   }
+  if (options_.randomWeights)
+    return usageError("E0304", "random weights are for Hugging Face folders only", input_);
   if (fs::path(input_).extension() == ".mlir") {
     DiagnosticCollector diagnostics(context_);
     model_.module = parseSourceFile<ModuleOp>(input_, &context_);

@@ -13,6 +13,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 
@@ -30,7 +31,7 @@ Exit status: 0 ok, 1 bad input, 2 usage, 3 unsupported, 4 limit, 5 verification,
 struct Arguments {
   std::string input, output;
   int level = 2;
-  std::string dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
+  std::string weights = "auto", dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
   std::vector<std::string> dims;
   std::string explain, remarksOutput, remarksFormat = "text";
   CLI::Option *explainOption = nullptr;
@@ -53,6 +54,8 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
   app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
   app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence [model's configuration]")->check(CLI::NonNegativeNumber)->group("Input");
+  app.add_option("--weights", a.weights, "auto (the folder's), or random:SEED for a folder with nothing but config.json, to measure a shape")
+      ->capture_default_str()->group("Input");
   app.add_option("--architectures", a.options.architectureFolders, "Folder with further architecture descriptions (repeatable)")->group("Input");
   app.add_option("--external-data-dir", a.options.externalDataFolder, "Folder of ONNX external data [the model's]")->group("Input");
   app.add_flag("--no-tokenizer", a.noTokenizer, "Do not embed the tokenizer")->group("Output");
@@ -91,6 +94,13 @@ Status finishOptions(Arguments &a) {
   o.emit = a.emit == "mlir" ? EmitKind::MLIR : a.emit == "llvm" ? EmitKind::LLVMIR : a.emit == "asm" ? EmitKind::Assembly
            : a.emit == "obj" ? EmitKind::Object : EmitKind::Artifact;
   o.embedTokenizer = !a.noTokenizer;
+  if (a.weights != "auto") {
+    uint64_t seed = 0;
+    const char *number = a.weights.starts_with("random:") ? a.weights.c_str() + 7 : "", *last = a.weights.c_str() + a.weights.size();
+    if (auto [end, error] = std::from_chars(number, last, seed); error != std::errc() || end != last)
+      return usageError("E0304", "--weights expects auto or random:SEED, found '" + a.weights + "'");
+    o.randomWeights = seed;
+  }
   for (const std::string &dim : a.dims) {
     size_t equals = dim.find('=');
     char *end = nullptr;

@@ -17,6 +17,8 @@ struct HuggingFaceOptions {
   /// Positions to compile for, where that changes the model: rope types `longrope` and `dynamic` use other frequencies
   /// beyond the length the model was trained on. 0: the trained length.
   int64_t maxPositions = 0;
+  /// Draw all weights at random from this seed; the folder then needs a config.json only.
+  std::optional<uint64_t> randomWeights;
 };
 
 /// config.json + (sharded) safetensors. One error lists everything unsupported that was found.

@@ -52,6 +52,7 @@ struct CompileOptions {
   bool verifyRewrites = false;              ///< replay every fusion on sample inputs; E0552 at the first that differs
   std::vector<std::string> architectureFolders;
   std::string externalDataFolder;
+  std::optional<uint64_t> randomWeights; ///< Hugging Face folders: draw the weights from this seed instead of reading them
   /// Called as work advances: phase, what is being done, steps done, steps in all (0: unknown).
   std::function<void(Phase, std::string_view what, size_t done, size_t total)> progress;
   /// Called for each remark whose category matches; unset: nothing is collected.
