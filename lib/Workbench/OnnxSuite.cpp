@@ -11,7 +11,7 @@
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Json.h"
-#include "llmopt/lib/Workbench/CompareTensors.h"
+#include "llmopt/lib/Support/CompareTensors.h"
 #include "llmopt/runtime/Engine.h"
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 #include "llmopt/passes/Fusion.h"
 
 #include "passes/Rewriting/PatternLog.h"
+#include "passes/Rewriting/RewriteVerifier.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
@@ -61,14 +62,19 @@ public:
       if (isWanted(info))
         addNamed(patterns, info.name, add);
     PatternLog log;
+    RewriteVerifier verifier(&log);
     bool watched = getContext().getRemarkEngine() || !require.empty();
     GreedyRewriteConfig config;
     config.setUseTopDownTraversal(true);
-    if (watched)
+    if (verify)
+      config.setListener(&verifier);
+    else if (watched)
       config.setListener(&log);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns), config)))
       getOperation().emitWarning("fusion patterns did not reach a fixed point");
     log.emitRemarks(getOperation());
+    if (failed(checkVerified(verifier)))
+      return signalPassFailure();
     if (failed(checkRequired(log.countMade())))
       signalPassFailure();
   }
@@ -89,6 +95,14 @@ private:
     add(patterns);
     for (auto &pattern : llvm::drop_begin(patterns.getNativePatterns(), before))
       pattern->addDebugLabels(name);
+  }
+
+  LogicalResult checkVerified(const RewriteVerifier &verifier) {
+    if (verify)
+      remark::analysis(getOperation()->getLoc(), remark::RemarkOpts::name("verify-rewrites").category("fusion"))
+          << remark::metric("Replayed", verifier.replayed()) << remark::metric("Skipped", verifier.skipped())
+          << remark::metric("FirstSkipped", verifier.skipped() ? verifier.firstSkip() : std::string("none"));
+    return verifier.failure() ? LogicalResult(getOperation().emitError("[E0552] ") << *verifier.failure()) : success();
   }
 
   /// "fuse-gelu" or "fuse-gelu:12": at least that many must have been made.

@@ -172,7 +172,7 @@ int main(int argc, char **argv) {
     return report(status.error());
   Progress progress(arguments.quiet ? "none" : arguments.progress);
   arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
-  if (*arguments.explainOption || !arguments.remarksOutput.empty())
+  if (*arguments.explainOption || !arguments.remarksOutput.empty() || arguments.options.verifyRewrites)
     arguments.options.remark = [&](CompileRemark remark) { arguments.remarks.push_back(std::move(remark)); };
   Result<CompileReport> result = compileModel(arguments.input, arguments.output, arguments.options);
   progress.finish();
@@ -180,6 +180,9 @@ int main(int argc, char **argv) {
     return report(status.error());
   if (!result)
     return report(result.error());
+  for (const CompileRemark &remark : arguments.remarks)
+    if (remark.name == "verify-rewrites" && !arguments.quiet)
+      std::fprintf(stderr, "%s", printRemarks({&remark, 1}, RemarkFormat::Text).c_str());
   for (const std::string &warning : result->warnings)
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (!arguments.quiet && !result->output.empty() && result->outputBytes)

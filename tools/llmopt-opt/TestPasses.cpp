@@ -10,7 +10,7 @@
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 #include "llmopt/lib/Interpreter/Interpreter.h"
-#include "llmopt/lib/Support/Hash.h"
+#include "llmopt/lib/Interpreter/Samples.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
@@ -18,7 +18,6 @@
 #include "llvm/Support/Format.h"
 
 #include <cmath>
-#include <random>
 
 using namespace mlir;
 using namespace llmopt;
@@ -67,7 +66,7 @@ struct InterpretPass : PassWrapper<InterpretPass, OperationPass<ModuleOp>> {
   StringRef getDescription() const override { return "Run functions that have llm.inputs or need none; check llm.expected"; }
 
   void runOnOperation() override {
-    WeightStore weights = inventedWeights();
+    WeightStore weights = sampleWeights(getOperation());
     Interpreter interpreter(getOperation(), weights);
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       auto inputs = function->getAttrOfType<ArrayAttr>("llm.inputs");
@@ -89,43 +88,6 @@ private:
     WeightStore none;
     Result<Tensor> tensor = Interpreter(*module, none).evaluate(constant);
     return tensor ? tensor.take() : Tensor();
-  }
-
-  WeightStore inventedWeights() {
-    WeightStore weights;
-    getOperation().walk([&](llm::WeightOp op) {
-      auto type = cast<RankedTensorType>(op.getType());
-      std::optional<DType> dtype = llm::dtypeOf(type.getElementType());
-      if (!type.hasStaticShape() || !dtype || weights.find(op.getName()))
-        return;
-      auto tensor = std::make_shared<Tensor>(*dtype, std::vector<int64_t>(type.getShape()));
-      std::mt19937_64 random(hashString(op.getName()));
-      std::normal_distribution<float> normal(0, 0.5f);
-      for (int64_t i = 0; i < tensor->elements(); ++i)
-        storeNumber(*tensor, i, normal(random));
-      std::span<const std::byte> bytes(static_cast<const std::byte *>(tensor->data()), tensor->bytes());
-      weights.add(op.getName().str(), {*dtype, tensor->shape(), bytes, tensor});
-    });
-    return weights;
-  }
-
-  static void storeNumber(Tensor &tensor, int64_t i, float number) {
-    switch (tensor.dtype()) {
-    case DType::F32:
-      tensor.as<float>()[i] = number;
-      break;
-    case DType::F64:
-      tensor.as<double>()[i] = number;
-      break;
-    case DType::F16:
-      tensor.as<uint16_t>()[i] = floatToF16(number);
-      break;
-    case DType::BF16:
-      tensor.as<uint16_t>()[i] = floatToBf16(number);
-      break;
-    default: // integer weights stay zero
-      break;
-    }
   }
 
   LogicalResult runFunction(func::FuncOp function, ArrayAttr inputs, Interpreter &interpreter) {
