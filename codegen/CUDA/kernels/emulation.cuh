@@ -50,6 +50,7 @@ DEVICE float log2Approx(float x) { return log2f(x); }
 DEVICE float rsqrtApprox(float x) { return 1.0f / sqrtf(x); }
 DEVICE float reciprocalApprox(float x) { return 1.0f / x; }
 DEVICE float tanhApprox(float x) { return tanhf(x); }
+DEVICE float squareRoot(float x) { return sqrtf(x); }
 DEVICE float maximum(float a, float b) { return a != a ? b : b != b ? a : a > b ? a : b; }
 DEVICE u32 packBf16(float low, float high) { return toBf16(low).bits | u32(toBf16(high).bits) << 16; }
 DEVICE u32 packF16(float low, float high) { return toF16(low).bits | u32(toF16(high).bits) << 16; }
@@ -57,11 +58,12 @@ DEVICE float lowF16(u32 pair) { return toFloat(f16{u16(pair)}); }
 DEVICE float highF16(u32 pair) { return toFloat(f16{u16(pair >> 16)}); }
 
 DEVICE float toFloat(e4m3 x) {
-  u32 exponent = (x.bits >> 3) & 15, mantissa = x.bits & 7;
-  float value = exponent == 15 && mantissa == 7 ? floatOf(0x7fffffffu)
-                : exponent                      ? ldexpf(float(8 + mantissa), int(exponent) - 10)
-                                                : ldexpf(float(mantissa), -9);
-  return x.bits & 0x80 ? -value : value;
+  u32 sign = u32(x.bits & 0x80) << 24, magnitude = x.bits & 0x7f;
+  if (magnitude == 0x7f)
+    return floatOf(sign | 0x7fffffffu);
+  if (magnitude < 8) // subnormal: multiples of 2^-9
+    return sign ? magnitude * -0.001953125f : magnitude * 0.001953125f;
+  return floatOf(sign | ((magnitude << 20) + (120u << 23)));
 }
 /// Round to nearest even, too large becomes the largest finite number.
 DEVICE e4m3 toE4m3(float x) {
@@ -181,6 +183,11 @@ DEVICE void storeGlobal128(void *to, Vector128 value) {
 DEVICE Vector128 loadShared128(u32 from) {
   Vector128 value;
   memcpy(&value, emulation::sharedAt(from, 16, 16), 16);
+  return value;
+}
+DEVICE Vector64 loadShared64(u32 from) {
+  Vector64 value;
+  memcpy(&value, emulation::sharedAt(from, 8, 8), 8);
   return value;
 }
 DEVICE void storeShared128(u32 to, Vector128 value) { memcpy(emulation::sharedAt(to, 16, 16), &value, 16); }

@@ -319,7 +319,7 @@ static u32 sharedAddressOf(const void *pointer) {
 
 [[maybe_unused]] static u8 *dynamicShared() { return engine->shared[0].memory; }
 
-static u8 *staticShared(const void *site, u32 bytes) {
+[[maybe_unused]] static u8 *staticShared(const void *site, u32 bytes) {
   u32 used = 0;
   for (SharedArray &array : engine->shared) {
     used += array.live ? array.bytes : 0;

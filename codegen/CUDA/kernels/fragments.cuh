@@ -3,6 +3,17 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
+// A layer's epilogue is printed by the compiler:
+//
+//   struct Epilogue {
+//     static constexpr int kProducts = ...;                  // weight matrices of one shape whose products meet (2: gate and up)
+//     static constexpr int kSegments = ...;                  // groups of columns with weights of their own (3: q, k and v)
+//     DEVICE_MEMBER static constexpr i64 columns(int segment);
+//     DEVICE_MEMBER const void *weight(int segment, int product) const;    // [columns, K], rows padded to 16 bytes
+//     // Products of N consecutive columns of one row: applies the region's elementwise operations and stores its results.
+//     template <int N> DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const;
+//   };
+//
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -11,17 +22,44 @@
 /// A tile in shared memory has rows of 128 bytes. The 16-byte chunks of a row change places with the row number, so that one chunk of eight
 /// rows, which is what ldmatrix and TMA move, lies in eight different groups of banks.
 DEVICE u32 chunkAddress(u32 tile, u32 row, u32 chunk) { return tile + row * 128 + ((chunk ^ (row & 7)) << 4); }
+/// The same for rows of 256 bytes of floats, which lanes read in pairs.
+DEVICE u32 wideChunkAddress(u32 tile, u32 row, u32 chunk) { return tile + row * 256 + ((chunk ^ ((row & 3) << 1)) << 4); }
 
-/// Starts copies of `kRows` rows' 128 bytes at byte `offset` of each row. Rows beyond rowsLeft and bytes beyond rowBytes become zero.
-template <int kRows, int kThreads>
+/// Starts copies of `kRows` rows' kBytes (128 or 256) at byte `offset` of each row. Rows beyond rowsLeft and bytes beyond rowBytes become zero.
+template <int kRows, int kThreads, int kBytes = 128>
 DEVICE void copyTile(u32 tile, const void *matrix, i64 strideBytes, i64 rowsLeft, u32 offset, u32 rowBytes) {
-  static_assert(kRows * 8 % kThreads == 0);
+  constexpr u32 kChunks = kBytes / 16;
+  static_assert(kRows * kChunks % kThreads == 0);
   UNROLL
-  for (u32 i = 0; i < kRows * 8 / kThreads; ++i) {
-    u32 part = threadIdx.x + i * kThreads, row = part / 8, chunk = part % 8, byte = offset + chunk * 16;
+  for (u32 i = 0; i < kRows * kChunks / kThreads; ++i) {
+    u32 part = threadIdx.x + i * kThreads, row = part / kChunks, chunk = part % kChunks, byte = offset + chunk * 16;
     bool inside = row < rowsLeft && byte < rowBytes;
-    copyAsync16(chunkAddress(tile, row, chunk), (const u8 *)matrix + (inside ? row * strideBytes + byte : 0), inside ? 16 : 0);
+    u32 to = kBytes == 128 ? chunkAddress(tile, row, chunk) : wideChunkAddress(tile, row, chunk);
+    copyAsync16(to, (const u8 *)matrix + (inside ? row * strideBytes + byte : 0), inside ? 16 : 0);
   }
+}
+
+/// A[16, 32 bytes] of a tile for `multiply`: step `step` of the slice, rows from `row` on.
+template <class T>
+DEVICE void loadFragment(T, u32 (&fragment)[4], u32 tile, u32 row, int step) {
+  loadMatrix4(fragment, chunkAddress(tile, row + laneId() % 16, step * 2 + laneId() / 16));
+}
+DEVICE u32 packPair(bf16, float low, float high) { return packBf16(low, high); }
+DEVICE u32 packPair(f16, float low, float high) { return packF16(low, high); }
+/// The same from a tile of floats, rounded to T.
+template <class T>
+DEVICE void roundFragment(T, u32 (&fragment)[4], u32 tile, u32 row, int step) {
+  UNROLL
+  for (int i = 0; i < 4; ++i) {
+    u32 column = step * 16 + i / 2 * 8 + laneId() % 4 * 2; // of 64
+    Vector64 pair = loadShared64(wideChunkAddress(tile, row + laneId() / 4 + i % 2 * 8, column / 4) + column % 4 * 4);
+    fragment[i] = packPair(T(), floatOf(pair.word[0]), floatOf(pair.word[1]));
+  }
+}
+/// B[16, 32 bytes] of a tile: registers 0 and 1 are the first eight rows, 2 and 3 the next.
+DEVICE void loadFragmentB(u32 (&fragment)[4], u32 tile, u32 row, int step) {
+  u32 lane = laneId();
+  loadMatrix4(fragment, chunkAddress(tile, row + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
 }
 
 /// Accumulators of four neighbouring blocks of 8 columns lie as two columns a lane. Afterwards each of the four lanes of a row has the 8
@@ -47,34 +85,68 @@ DEVICE void gatherColumns(const float (&blocks)[4][2], float (&columns)[8]) {
   }
 }
 
+/// Columns of a layer's results: one or more segments (q, k and v), each of which begins a new tile.
+template <class Epilogue, int kTileN>
+struct ColumnTiles {
+  /// Tiles before a segment; of all with kSegments.
+  DEVICE_MEMBER static constexpr i64 before(int segment) {
+    i64 tiles = 0;
+    for (int i = 0; i < segment; ++i)
+      tiles += (Epilogue::columns(i) + kTileN - 1) / kTileN;
+    return tiles;
+  }
+  static constexpr i64 kCount = before(Epilogue::kSegments);
+};
+
+struct Tile {
+  i64 row, column;
+  int segment;
+};
+/// Which tile a unit is. Tiles go down a strip of kStrip row tiles before the next column, so that neighbours in time share weights and rows in L2.
+template <class Epilogue, int kTileM, int kTileN, int kStrip = 8>
+DEVICE Tile tileOfUnit(i64 unit, i64 rows) {
+  typedef ColumnTiles<Epilogue, kTileN> Columns;
+  i64 tilesM = (rows + kTileM - 1) / kTileM, strip = unit / (kStrip * Columns::kCount), first = strip * kStrip;
+  i64 height = tilesM - first < kStrip ? tilesM - first : kStrip, inStrip = unit - first * Columns::kCount;
+  i64 column = inStrip / height;
+  int segment = 0;
+  UNROLL
+  for (int i = 1; i < Epilogue::kSegments; ++i)
+    segment += column >= Columns::before(i);
+  UNROLL
+  for (int i = 1; i < Epilogue::kSegments; ++i)
+    if (segment == i)
+      column -= Columns::before(i);
+  return {(first + inStrip % height) * kTileM, column * kTileN, segment};
+}
+
+/// Number of columns of a segment, a constant where there is one.
+template <class Epilogue>
+DEVICE i64 columnsOf(int segment) {
+  i64 columns = Epilogue::columns(0);
+  UNROLL
+  for (int i = 1; i < Epilogue::kSegments; ++i)
+    columns = segment == i ? Epilogue::columns(i) : columns;
+  return columns;
+}
+
 /// Hands N columns of a row to the epilogue; at the right edge one by one.
-template <int kColumns, int kProducts, int N, class Epilogue>
-DEVICE void storeColumns(const Epilogue &epilogue, i64 row, i64 column, const float (&products)[kProducts][N]) {
-  if (kColumns % N == 0 ? column < kColumns : column + N <= kColumns) {
-    epilogue.template store<N>(row, column, products);
+template <class Epilogue, int kProducts, int N>
+DEVICE void storeColumns(const Epilogue &epilogue, int segment, i64 row, i64 column, const float (&products)[kProducts][N]) {
+  i64 columns = columnsOf<Epilogue>(segment);
+  if (column + N <= columns) {
+    epilogue.template store<N>(segment, row, column, products);
     return;
   }
   UNROLL
   for (int c = 0; c < N; ++c)
-    if (column + c < kColumns) {
+    if (column + c < columns) {
       float one[kProducts][1];
       UNROLL
       for (int p = 0; p < kProducts; ++p)
         one[p][0] = products[p][c];
-      epilogue.template store<1>(row, column + c, one);
+      epilogue.template store<1>(segment, row, column + c, one);
     }
-}
-
-/// Which tile a unit is. Tiles go down a strip of kStrip row tiles before the next column, so that neighbours in time share weights and rows in L2.
-struct Tile {
-  i64 row, column;
-};
-template <int kTileM, int kTileN, int kColumns, int kStrip = 8>
-DEVICE Tile tileOfUnit(i64 unit, i64 rows) {
-  constexpr i64 kTilesN = (kColumns + kTileN - 1) / kTileN;
-  i64 tilesM = (rows + kTileM - 1) / kTileM, strip = unit / (kStrip * kTilesN), first = strip * kStrip;
-  i64 height = tilesM - first < kStrip ? tilesM - first : kStrip, inStrip = unit - first * kTilesN;
-  return {(first + inStrip % height) * kTileM, inStrip / height * kTileN};
 }
 
 /// Sum type of products of an operand type.
@@ -86,16 +158,3 @@ template <>
 struct SumOf<i8> {
   typedef i32 type;
 };
-
-//===----------------------------------------------------------------------===//
-// One or two weight matrices as kernel parameters: LLMOPT_PRODUCTS of them
-//===----------------------------------------------------------------------===//
-
-#define LLMOPT_PASTE_EXPANDED(a, b) a##b
-#define LLMOPT_PASTE(a, b) LLMOPT_PASTE_EXPANDED(a, b)
-#define LLMOPT_WEIGHT_PARAMETERS_1(type) const type *weight
-#define LLMOPT_WEIGHT_PARAMETERS_2(type) const type *weight, const type *weight1
-#define LLMOPT_WEIGHT_LIST_1 weight
-#define LLMOPT_WEIGHT_LIST_2 weight, weight1
-#define LLMOPT_WEIGHT_PARAMETERS(type) LLMOPT_PASTE(LLMOPT_WEIGHT_PARAMETERS_, LLMOPT_PRODUCTS)(type)
-#define LLMOPT_WEIGHT_LIST LLMOPT_PASTE(LLMOPT_WEIGHT_LIST_, LLMOPT_PRODUCTS)

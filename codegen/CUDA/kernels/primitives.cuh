@@ -86,6 +86,11 @@ DEVICE float tanhApprox(float x) {
   asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
+DEVICE float squareRoot(float x) {
+  float result;
+  asm("sqrt.rn.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 DEVICE float maximum(float a, float b) {
   float result;
   asm("max.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
@@ -229,6 +234,11 @@ DEVICE Vector128 loadShared128(u32 from) {
       : "=r"(value.word[0]), "=r"(value.word[1]), "=r"(value.word[2]), "=r"(value.word[3])
       : "r"(from)
       : "memory");
+  return value;
+}
+DEVICE Vector64 loadShared64(u32 from) {
+  Vector64 value;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(value.word[0]), "=r"(value.word[1]) : "r"(from) : "memory");
   return value;
 }
 DEVICE void storeShared128(u32 to, Vector128 value) {

@@ -12,58 +12,31 @@ using namespace llmopt::test;
 
 namespace {
 
-#define LLMOPT_EPSILON 1e-5f
-#define LLMOPT_INPUT_TYPE bf16
-#define LLMOPT_RESIDUAL_TYPE bf16
-#define LLMOPT_WEIGHT_TYPE bf16
-#define LLMOPT_OUTPUT_TYPE bf16
-#define LLMOPT_DEPTH 1096
-#define LLMOPT_THREADS 64
-#define LLMOPT_CENTER 0
-#define LLMOPT_RESIDUAL 1
-#define LLMOPT_STORE_SUM 1
-#define LLMOPT_BIAS 0
-#define LLMOPT_ENTRY rmsNorm
-namespace rms {
-#include "codegen/CUDA/kernels/norm.cuh"
-} // namespace rms
+struct RmsRows {
+  typedef bf16 Input, Residual, Weight, Output;
+  static constexpr int kDepth = 1096, kThreads = 64;
+  static constexpr bool kCenter = false;
+  static constexpr float epsilon() { return 1e-5f; }
+};
+struct LayerRows {
+  typedef float Input, Residual, Weight, Output;
+  static constexpr int kDepth = 37, kThreads = 32;
+  static constexpr bool kCenter = true;
+  static constexpr float epsilon() { return 1e-5f; }
+};
 
-#undef LLMOPT_ENTRY
-#define LLMOPT_ENTRY rmsNormNoBarrier
-namespace rms_no_barrier { // injected: a barrier is missing
+#include "codegen/CUDA/kernels/norm.cuh"
+
+namespace no_barrier { // injected: a barrier is missing
 #define blockSync()
 #include "codegen/CUDA/kernels/norm.cuh"
 #undef blockSync
-} // namespace rms_no_barrier
+} // namespace no_barrier
 
-#undef LLMOPT_ENTRY
-#undef LLMOPT_INPUT_TYPE
-#undef LLMOPT_WEIGHT_TYPE
-#undef LLMOPT_OUTPUT_TYPE
-#undef LLMOPT_DEPTH
-#undef LLMOPT_THREADS
-#undef LLMOPT_CENTER
-#undef LLMOPT_RESIDUAL
-#undef LLMOPT_STORE_SUM
-#undef LLMOPT_BIAS
-#define LLMOPT_INPUT_TYPE float
-#define LLMOPT_WEIGHT_TYPE float
-#define LLMOPT_OUTPUT_TYPE float
-#define LLMOPT_DEPTH 37
-#define LLMOPT_THREADS 32
-#define LLMOPT_CENTER 1
-#define LLMOPT_RESIDUAL 0
-#define LLMOPT_STORE_SUM 0
-#define LLMOPT_BIAS 1
-#define LLMOPT_ENTRY layerNorm
-namespace layer {
-#include "codegen/CUDA/kernels/norm.cuh"
-} // namespace layer
-
-struct Rows {
+struct TestRows {
   i64 rows, depth;
   Buffer<bf16> x, residual, sum, weight, output;
-  Rows(i64 rows, i64 depth) : rows(rows), depth(depth), x(rows * depth), residual(rows * depth), sum(rows * depth), weight(depth), output(rows * depth) {
+  TestRows(i64 rows, i64 depth) : rows(rows), depth(depth), x(rows * depth), residual(rows * depth), sum(rows * depth), weight(depth), output(rows * depth) {
     x.random(1);
     residual.random(2, 3);
     weight.random(3, 2);
@@ -85,14 +58,14 @@ struct Rows {
 };
 
 TEST(Norm, RmsWithResidual) {
-  Rows rows(5, 1096);
+  TestRows rows(5, 1096);
   for (const char *mode : kModes) {
-    ASSERT_EQ(launch(mode, rms::rmsNorm, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(), rows.output.data(), i64(5)),
+    ASSERT_EQ(launch(mode, Norm<RmsRows>::run, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(), nullptr, rows.output.data(), i64(5)),
               "");
     EXPECT_LT(rows.error(), 4e-3) << mode;
   }
-  ASSERT_EQ(launch("", rms_no_barrier::rmsNormNoBarrier, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(),
-                   rows.output.data(), i64(5)),
+  ASSERT_EQ(launch("", no_barrier::Norm<RmsRows>::run, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(),
+                   nullptr, rows.output.data(), i64(5)),
             "");
   EXPECT_GT(rows.error(), 0.1);
 }
@@ -103,7 +76,7 @@ TEST(Norm, LayerNormOfOddWidth) {
   weight.random(2);
   bias.random(3);
   for (const char *mode : kModes) {
-    ASSERT_EQ(launch(mode, layer::layerNorm, 2, 32, 0, x.data(), weight.data(), bias.data(), output.data(), i64(3)), "");
+    ASSERT_EQ(launch(mode, Norm<LayerRows>::run, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), output.data(), i64(3)), "");
     Error error;
     for (int row = 0; row < 3; ++row) {
       double mean = 0, variance = 0;
