@@ -21,6 +21,7 @@
 #define gridDim (emulation::engine->grid)
 #define INLINE_LAMBDA
 #define UNROLL
+#define UNROLL_BY(count)
 #define SHARED_MEMORY(name) unsigned char *name = emulation::dynamicShared()
 #define STATIC_SHARED(type, name, count)                                                                                                            \
   static char name##Site;                                                                                                                           \
@@ -183,6 +184,11 @@ DEVICE void storeGlobal128(void *to, Vector128 value) {
 DEVICE Vector128 loadShared128(u32 from) {
   Vector128 value;
   memcpy(&value, emulation::sharedAt(from, 16, 16), 16);
+  return value;
+}
+DEVICE u32 loadShared32(u32 from) {
+  u32 value;
+  memcpy(&value, emulation::sharedAt(from, 4, 4), 4);
   return value;
 }
 DEVICE Vector64 loadShared64(u32 from) {

@@ -3,13 +3,15 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
+// Weights lie in panels, as codegen/Common/WeightPacking.h packs them for all targets, or as rows [N, K] padded to 16 bytes.
+//
 // A layer's epilogue is printed by the compiler:
 //
 //   struct Epilogue {
 //     static constexpr int kProducts = ...;                  // weight matrices of one shape whose products meet (2: gate and up)
 //     static constexpr int kSegments = ...;                  // groups of columns with weights of their own (3: q, k and v)
 //     DEVICE_MEMBER static constexpr i64 columns(int segment);
-//     DEVICE_MEMBER const void *weight(int segment, int product) const;    // [columns, K], rows padded to 16 bytes
+//     DEVICE_MEMBER const void *weight(int segment, int product) const;
 //     // Products of N consecutive columns of one row: applies the region's elementwise operations and stores its results.
 //     template <int N> DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const;
 //   };
@@ -61,6 +63,55 @@ DEVICE void loadFragmentB(u32 (&fragment)[4], u32 tile, u32 row, int step) {
   u32 lane = laneId();
   loadMatrix4(fragment, chunkAddress(tile, row + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
 }
+
+//===----------------------------------------------------------------------===//
+// Weights in panels of 16 columns: [ceil(N / 16)][ceil(K / group)][16][group], columns beyond N are zero
+//===----------------------------------------------------------------------===//
+
+template <class T>
+struct Panel {
+  static constexpr int kGroup = 1; ///< neighbours in K that lie together
+};
+template <>
+struct Panel<bf16> {
+  static constexpr int kGroup = 2;
+};
+/// Bytes of one panel.
+template <class T, int kDepth>
+constexpr i64 kPanelBytes = i64((kDepth + Panel<T>::kGroup - 1) / Panel<T>::kGroup) * Panel<T>::kGroup * 16 * sizeof(T);
+
+/// Where a 16-byte chunk of a panel's slice of 2 KiB lies in shared memory: moved so that the reads below hit all banks.
+DEVICE u32 panelChunk(bf16, u32 chunk) { return chunk ^ ((chunk >> 3 & 1) << 1); } // a line is a pair in K: 4 chunks
+DEVICE u32 panelChunk(f16, u32 chunk) { return chunk ^ (chunk >> 3 & 1); }         // a line is one K: 2 chunks
+
+/// Starts copies of slice `slice` (128 bytes of K) of kColumns columns. Panels beyond panelsLeft and bytes beyond a panel become zero.
+template <class T, int kDepth, int kColumns, int kThreads>
+DEVICE void copyPanels(u32 tile, const void *panels, i64 panelsLeft, u32 slice) {
+  static_assert(kColumns * 8 % kThreads == 0);
+  UNROLL
+  for (u32 i = 0; i < kColumns * 8 / kThreads; ++i) {
+    u32 part = threadIdx.x + i * kThreads, panel = part / 128, chunk = part % 128, byte = slice * 2048 + chunk * 16;
+    bool inside = panel < panelsLeft && byte < kPanelBytes<T, kDepth>;
+    const u8 *from = (const u8 *)panels + (inside ? panel * kPanelBytes<T, kDepth> + byte : 0);
+    copyAsync16(tile + panel * 2048 + panelChunk(T(), chunk) * 16, from, inside ? 16 : 0);
+  }
+}
+/// As loadFragmentB, of the panel's slice at `panel`.
+DEVICE void loadPanelFragment(bf16, u32 (&fragment)[4], u32 panel, int step) {
+  UNROLL
+  for (u32 i = 0; i < 4; ++i) {
+    u32 pair = step * 8 + laneId() % 4 + i % 2 * 4, column = laneId() / 4 + i / 2 * 8;
+    fragment[i] = loadShared32(panel + panelChunk(bf16(), pair * 4 + column / 4) * 16 + column % 4 * 4);
+  }
+}
+DEVICE void loadPanelFragment(f16, u32 (&fragment)[4], u32 panel, int step) {
+  u32 k = step * 16 + laneId() % 16;
+  loadMatrixTransposed4(fragment, panel + panelChunk(f16(), k * 2 + laneId() / 16) * 16);
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
 
 /// Accumulators of four neighbouring blocks of 8 columns lie as two columns a lane. Afterwards each of the four lanes of a row has the 8
 /// columns of one block: lane q that of block q.

@@ -5,8 +5,9 @@
 //
 // epilogue(x[rows, K] * weight[N, K]^T), for prompts; sm_80 and later, e4m3 from sm_89. Layer has
 //
-//   Weight              bf16, f16, e4m3 or i8. A row of x and of weights is a multiple of 16 bytes, and they begin at multiples of 16
+//   Weight              bf16, f16, e4m3 or i8. A row of x and of weights is a multiple of 16 bytes; they begin at multiples of 16
 //   Input               the same, or float: rounded to Weight (bf16, f16) on the way
+//   kPanels             weights lie in panels (bf16, f16); otherwise as rows
 //   kDepth              K
 //   kTileM, kTileN, kStages, kWarpsM, kWarpsN    a warp has kTileM / kWarpsM rows (x 16) and kTileN / kWarpsN columns (x 32)
 //
@@ -26,7 +27,7 @@ struct GemmMma {
   static constexpr u32 kInputSlice = 128 * sizeof(Input) / sizeof(Weight); // bytes of a row of x that meet 128 bytes of weights
   static constexpr u32 kTileBytesA = kTileM * kInputSlice, kStageBytes = kTileBytesA + kProducts * kTileN * 128, kSharedBytes = kStages * kStageBytes;
   static constexpr int kWarpM = kTileM / Layer::kWarpsM, kWarpN = kTileN / Layer::kWarpsN, kBlocksM = kWarpM / 16, kBlocksN = kWarpN / 8;
-  static_assert(kRowBytes % 16 == 0 && kWarpM % 16 == 0 && kWarpN % 32 == 0 && kStages >= 2 && kInputSlice <= 256);
+  static_assert(kInputBytes % 16 == 0 && (Layer::kPanels || kRowBytes % 16 == 0) && kWarpM % 16 == 0 && kWarpN % 32 == 0 && kStages >= 2 && kInputSlice <= 256);
 
   Sum sums[kProducts][kBlocksM][kBlocksN][4];
   u32 warpRow, warpColumn;
@@ -48,10 +49,17 @@ struct GemmMma {
   DEVICE_MEMBER void load(u32 stage, u32 slice, const Input *x, Tile tile, i64 rows, const Epilogue &epilogue) {
     copyTile<kTileM, kThreads, kInputSlice>(stage, (const u8 *)x + tile.row * kInputBytes, kInputBytes, rows - tile.row, slice * kInputSlice,
                                             kInputBytes);
+    i64 columnsLeft = columnsOf<Epilogue>(tile.segment) - tile.column;
     UNROLL
-    for (int p = 0; p < kProducts; ++p)
-      copyTile<kTileN, kThreads>(stage + kTileBytesA + p * kTileN * 128, (const u8 *)epilogue.weight(tile.segment, p) + tile.column * kRowBytes,
-                                 kRowBytes, columnsOf<Epilogue>(tile.segment) - tile.column, slice * 128, kRowBytes);
+    for (int p = 0; p < kProducts; ++p) {
+      u32 to = stage + kTileBytesA + p * kTileN * 128;
+      const u8 *weight = (const u8 *)epilogue.weight(tile.segment, p);
+      if constexpr (Layer::kPanels)
+        copyPanels<Weight, Layer::kDepth, kTileN, kThreads>(to, weight + tile.column / 16 * kPanelBytes<Weight, Layer::kDepth>, (columnsLeft + 15) / 16,
+                                                            slice);
+      else
+        copyTile<kTileN, kThreads>(to, weight + tile.column * kRowBytes, kRowBytes, columnsLeft, slice * 128, kRowBytes);
+    }
   }
 
   DEVICE_MEMBER void multiplySlice(u32 stage) {
@@ -69,7 +77,11 @@ struct GemmMma {
         UNROLL
         for (int j = 0; j < kBlocksN; j += 2) {
           u32 b[4];
-          loadFragmentB(b, stage + kTileBytesA + p * kTileN * 128, warpColumn + j * 8, step);
+          u32 tile = stage + kTileBytesA + p * kTileN * 128;
+          if constexpr (Layer::kPanels)
+            loadPanelFragment(Weight(), b, tile + (warpColumn + j * 8) * 128, step);
+          else
+            loadFragmentB(b, tile, warpColumn + j * 8, step);
           UNROLL
           for (int i = 0; i < kBlocksM; ++i) {
             multiply(Weight(), sums[p][i][j], a[i], b);

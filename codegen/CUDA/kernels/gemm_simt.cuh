@@ -3,8 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// epilogue(x[rows, K] * weight[N, K]^T), for prompts in f32 and for rows that are not a multiple of 16 bytes. Any target, any size. Layer has
-// Input and Weight (float, bf16 or f16) and kDepth (K). A unit is a tile of 64 by 64.
+// epilogue(x[rows, K] * weight[N, K]^T), for prompts in f32 and for rows of x that are not a multiple of 16 bytes. Any target, any size.
+// Layer has Input and Weight (float, bf16 or f16; weights in panels) and kDepth (K). A unit is a tile of 64 by 64.
 //
 //===----------------------------------------------------------------------===//
 #include "fragments.cuh"
@@ -16,20 +16,28 @@ struct GemmSimt {
   typedef typename Layer::Weight Weight;
   static constexpr int kProducts = Epilogue::kProducts, kDepth = Layer::kDepth, kThreads = 256;
   static constexpr int kTile = 64, kSlice = 16, kLine = kTile + 4; // lines of one k, padded so that storing a column does not collide
-  static constexpr int kEach = 16 / sizeof(Weight), kStride = (kDepth + kEach - 1) / kEach * kEach;
   static constexpr u32 kSharedBytes = (1 + kProducts) * kSlice * kLine * sizeof(float);
 
   static i64 units(i64 rows) { return (rows + kTile - 1) / kTile * ColumnTiles<Epilogue, kTile>::kCount; }
 
-  /// A slice of a matrix, transposed; thread t brings four neighbours in k.
-  template <class T>
-  static DEVICE_MEMBER void loadSlice(float *lines, const T *matrix, i64 stride, i64 rowsLeft, i64 k) {
+  /// A slice of x, transposed; a thread brings four neighbours in k.
+  static DEVICE_MEMBER void loadInput(float *lines, const Input *x, i64 rowsLeft, i64 k) {
     u32 row = threadIdx.x / 4, first = threadIdx.x % 4 * 4;
     UNROLL
     for (u32 e = 0; e < 4; ++e) {
       bool inside = row < rowsLeft && k + first + e < kDepth;
-      lines[(first + e) * kLine + row] = inside ? convert(matrix[row * stride + k + first + e]) : 0.0f;
+      lines[(first + e) * kLine + row] = inside ? convert(x[row * kDepth + k + first + e]) : 0.0f;
     }
+  }
+  /// A slice of weights; a thread brings four neighbouring columns.
+  static DEVICE_MEMBER void loadWeight(float *lines, const Weight *panels, i64 columnsLeft, i64 k) {
+    constexpr int kGroup = Panel<Weight>::kGroup;
+    u32 row = threadIdx.x / 16, column = threadIdx.x % 16 * 4;
+    const Weight *panel = panels + column / 16 * (kPanelBytes<Weight, kDepth> / sizeof(Weight)) + (k + row) / kGroup * 16 * kGroup + (k + row) % kGroup;
+    bool inside = column / 16 * 16 < columnsLeft && k + row < kDepth; // panels are whole
+    UNROLL
+    for (u32 e = 0; e < 4; ++e)
+      lines[row * kLine + column + e] = inside ? convert(panel[(column % 16 + e) * kGroup]) : 0.0f;
   }
 
   static DEVICE_MEMBER void run(unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
@@ -40,11 +48,12 @@ struct GemmSimt {
       Tile tile = tileOfUnit<Epilogue, kTile, kTile>(unit, rows);
       float sums[4][kProducts][4] = {};
       for (i64 k = 0; k < kDepth; k += kSlice) {
-        loadSlice(lines, x + tile.row * kDepth, kDepth, rows - tile.row, k);
+        loadInput(lines, x + tile.row * kDepth, rows - tile.row, k);
         UNROLL
         for (int p = 0; p < kProducts; ++p)
-          loadSlice(lines + (1 + p) * kSlice * kLine, (const Weight *)epilogue.weight(tile.segment, p) + tile.column * kStride, kStride,
-                    columnsOf<Epilogue>(tile.segment) - tile.column, k);
+          loadWeight(lines + (1 + p) * kSlice * kLine,
+                     (const Weight *)epilogue.weight(tile.segment, p) + tile.column / 16 * (kPanelBytes<Weight, kDepth> / sizeof(Weight)),
+                     columnsOf<Epilogue>(tile.segment) - tile.column, k);
         blockSync();
         UNROLL
         for (int i = 0; i < kSlice; ++i)

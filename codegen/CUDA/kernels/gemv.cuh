@@ -5,13 +5,13 @@
 //
 // epilogue(x[rows, K] * weight[N, K]^T), for decode: reads every weight once for kRows rows. Any target, any size. Layer has
 //
-//   Input, Weight       float, bf16 or f16; weights also i8, whose scale the epilogue applies. Rows of weights are padded to 16 bytes
+//   Input               float, bf16 or f16
+//   Weight              float, bf16 or f16, in panels
 //   kDepth              K
 //   kRows               rows of x a pass takes: 1, 2, 4 or 8
-//   kTileN              columns of a warp: 1, 2 or 4
-//   kWarps              warps of a block
+//   kWarps              warps of a block, which share K
 //
-// A unit is kTileN columns: one warp's.
+// A unit is one panel: 16 columns. A warp reads 512 bytes of it at once: neighbouring lanes neighbouring columns.
 //
 //===----------------------------------------------------------------------===//
 #include "fragments.cuh"
@@ -21,75 +21,81 @@ template <class Layer, class Epilogue>
 struct Gemv {
   typedef typename Layer::Input Input;
   typedef typename Layer::Weight Weight;
-  static constexpr int kProducts = Epilogue::kProducts, kRows = Layer::kRows, kTileN = Layer::kTileN, kDepth = Layer::kDepth;
-  static constexpr int kThreads = 32 * Layer::kWarps;
-  static constexpr int kEach = 16 / sizeof(Weight); // weights of a load
-  static constexpr int kStride = (kDepth + kEach - 1) / kEach * kEach;
-  static constexpr u32 kSharedBytes = 0;
+  static constexpr int kProducts = Epilogue::kProducts, kRows = Layer::kRows, kDepth = Layer::kDepth, kWarps = Layer::kWarps, kThreads = 32 * kWarps;
+  static constexpr int kGroup = Panel<Weight>::kGroup, kEach = 16 / sizeof(Weight), kColumns = kEach / kGroup; // of a load: numbers, columns
+  static constexpr int kLanes = 16 / kColumns, kAtOnce = 32 / kLanes;                                          // lanes of a group; groups of a warp
+  static constexpr int kGroups = (kDepth + kGroup - 1) / kGroup;
+  static constexpr u32 kSharedBytes = kWarps * kRows * kProducts * 16 * sizeof(float);
+  typedef float Sums[kRows][kProducts][kColumns];
 
-  static i64 units(i64) { return ColumnTiles<Epilogue, kTileN>::kCount; }
+  static i64 units(i64) { return ColumnTiles<Epilogue, 16>::kCount; }
 
-  static DEVICE_MEMBER void multiplyColumns(const Input *x, i64 row, i64 rowsLeft, Tile tile, const Epilogue &epilogue,
-                                            float (&sums)[kRows][kProducts][kTileN]) {
-    const Weight *weights[kProducts][kTileN];
+  /// One load of each product times the rows' values.
+  static DEVICE_MEMBER void multiplyGroup(const Input *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int group, Sums &sums) {
+    float w[kProducts][kEach];
     UNROLL
     for (int p = 0; p < kProducts; ++p)
+      unpack(Weight(), loadStream128(panels[p] + (i64(group) * kLanes + laneId() % kLanes) * 16), w[p]);
+    UNROLL
+    for (int r = 0; r < kRows; ++r)
       UNROLL
-      for (int c = 0; c < kTileN; ++c) {
-        i64 last = columnsOf<Epilogue>(tile.segment) - 1, column = tile.column + c; // an extra column is computed and not stored
-        weights[p][c] = (const Weight *)epilogue.weight(tile.segment, p) + (column < last ? column : last) * kStride;
-      }
-    for (i64 k = laneId() * kEach; k < kDepth; k += 32 * kEach) {
-      float w[kProducts][kTileN][kEach];
-      UNROLL
-      for (int p = 0; p < kProducts; ++p)
-        UNROLL
-        for (int c = 0; c < kTileN; ++c)
-          unpack(Weight(), loadStream128(weights[p][c] + k), w[p][c]);
-      UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        float values[kEach];
-        if (r < rowsLeft)
-          loadVector<kDepth % kEach == 0>(x + (row + r) * kDepth + k, kDepth - k, values);
-        else
-          UNROLL
-          for (float &value : values)
-            value = 0;
+      for (int g = 0; g < kGroup; ++g) {
+        int k = group * kGroup + g;
+        float value = r < rowsLeft && (kDepth % kGroup == 0 || k < kDepth) ? convert(x[r * i64(kDepth) + k]) : 0.0f;
         UNROLL
         for (int p = 0; p < kProducts; ++p)
           UNROLL
-          for (int c = 0; c < kTileN; ++c)
-            UNROLL
-            for (int e = 0; e < kEach; ++e)
-              if (kDepth % kEach == 0 || k + e < kDepth) // padding may hold anything
-                sums[r][p][c] += values[e] * w[p][c][e];
+          for (int c = 0; c < kColumns; ++c)
+            sums[r][p][c] += value * w[p][c * kGroup + g];
       }
+  }
+
+  /// Sums of all warps for one column of one row, of each product.
+  static DEVICE_MEMBER void storeRows(const float *parts, Tile tile, i64 row, i64 rowsLeft, const Epilogue &epilogue) {
+    for (u32 i = threadIdx.x; i < kRows * 16; i += kThreads) {
+      float products[kProducts][1];
+      UNROLL
+      for (int p = 0; p < kProducts; ++p) {
+        products[p][0] = 0;
+        UNROLL
+        for (int warp = 0; warp < kWarps; ++warp)
+          products[p][0] += parts[((warp * kRows + i / 16) * kProducts + p) * 16 + i % 16];
+      }
+      if (i / 16 < rowsLeft)
+        storeColumns(epilogue, tile.segment, row + i / 16, tile.column + i % 16, products);
     }
   }
 
-  static DEVICE_MEMBER void run(unsigned char *, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
+  static DEVICE_MEMBER void run(unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
+    float *parts = (float *)smem;
+    int warp = threadIdx.x / 32, first = warp * kAtOnce + laneId() / kLanes;
     waitForDependencies();
-    for (i64 unit = blockIdx.x * i64(Layer::kWarps) + threadIdx.x / 32; unit < units; unit += gridDim.x * i64(Layer::kWarps)) {
-      Tile tile = tileOfUnit<Epilogue, 1, kTileN>(unit, 1);
+    for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
+      Tile tile = tileOfUnit<Epilogue, 1, 16>(unit, 1);
+      const u8 *panels[kProducts];
+      UNROLL
+      for (int p = 0; p < kProducts; ++p)
+        panels[p] = (const u8 *)epilogue.weight(tile.segment, p) + tile.column / 16 * kPanelBytes<Weight, kDepth>;
       for (i64 row = 0; row < rows; row += kRows) {
-        float sums[kRows][kProducts][kTileN] = {};
-        multiplyColumns(x, row, rows - row, tile, epilogue, sums);
-        float mine[kProducts][kTileN]; // lane r stores row r
+        Sums sums = {};
+        UNROLL_BY(4)
+        for (int group = first; group < kGroups; group += kWarps * kAtOnce)
+          multiplyGroup(x + row * kDepth, rows - row, panels, group, sums);
         UNROLL
         for (int r = 0; r < kRows; ++r)
           UNROLL
           for (int p = 0; p < kProducts; ++p)
             UNROLL
-            for (int c = 0; c < kTileN; ++c) {
-              float sum = sums[r][p][c];
+            for (int c = 0; c < kColumns; ++c) {
               UNROLL
-              for (u32 mask = 16; mask; mask /= 2)
-                sum += shuffleXor(sum, mask);
-              if (r == 0 || laneId() == u32(r))
-                mine[p][c] = sum;
+              for (u32 mask = 16; mask >= kLanes; mask /= 2)
+                sums[r][p][c] += shuffleXor(sums[r][p][c], mask);
+              if (laneId() < kLanes)
+                parts[((warp * kRows + r) * kProducts + p) * 16 + laneId() * kColumns + c] = sums[r][p][c];
             }
-        if (laneId() < kRows && row + laneId() < rows)
-          storeColumns(epilogue, tile.segment, row + laneId(), tile.column, mine);
+        blockSync();
+        storeRows(parts, tile, row, rows - row, epilogue);
+        blockSync();
       }
     }
   }

@@ -17,6 +17,8 @@
 
 #define INLINE_LAMBDA __attribute__((always_inline))
 #define UNROLL _Pragma("unroll")
+#define LLMOPT_PRAGMA(text) _Pragma(#text)
+#define UNROLL_BY(count) LLMOPT_PRAGMA(unroll count)
 #define SHARED_MEMORY(name) extern __shared__ __attribute__((aligned(1024))) unsigned char name[]
 #define STATIC_SHARED(type, name, count) __shared__ __attribute__((aligned(16))) type name[count]
 #define LLMOPT_EXPORT(name)
@@ -234,6 +236,11 @@ DEVICE Vector128 loadShared128(u32 from) {
       : "=r"(value.word[0]), "=r"(value.word[1]), "=r"(value.word[2]), "=r"(value.word[3])
       : "r"(from)
       : "memory");
+  return value;
+}
+DEVICE u32 loadShared32(u32 from) {
+  u32 value;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
   return value;
 }
 DEVICE Vector64 loadShared64(u32 from) {

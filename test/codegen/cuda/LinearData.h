@@ -17,7 +17,7 @@ struct TestEpilogue {
   static constexpr int kProducts = kCount, kSegments = kSegmentCount;
   static constexpr i64 kTail = 37;
   static constexpr i64 columns(int segment) { return segment + 1 < kSegments || kSegments == 1 ? kColumns : kTail; }
-  const Weight *weights[kSegments][kCount];
+  const Weight *weights[kSegments][kCount]; ///< rows or panels, as the kernel wants them
   float *output;
   const float *bias;
   TensorMap maps[kSegments][kCount];
@@ -46,6 +46,7 @@ struct Data {
   Buffer<Weight> weight, weight1;
   Buffer<float> bias, output;
   Epilogue epilogue;
+  std::vector<std::unique_ptr<Buffer<Weight>>> packed;
 
   explicit Data(i64 rows, i64 missing = 0)
       : rows(rows), x(rows * kDepth), weight((kWidth - missing) * kStride), weight1(kWidth * kStride), bias(kWidth), output(rows * kWidth) {
@@ -58,6 +59,19 @@ struct Data {
     for (int s = 0; s < kSegments; ++s)
       for (int p = 0; p < kProducts; ++p)
         epilogue.weights[s][p] = (p ? weight1 : weight).data() + s * kColumns * kStride;
+  }
+  /// The weights in panels (codegen/Common/WeightPacking.h) from here on.
+  void usePanels() {
+    constexpr i64 kGroup = std::is_same_v<Weight, bf16> ? 2 : 1, kPadded = (kDepth + kGroup - 1) / kGroup * kGroup;
+    for (int s = 0; s < kSegments; ++s)
+      for (int p = 0; p < kProducts; ++p) {
+        i64 columns = Epilogue::columns(s);
+        auto &panels = packed.emplace_back(std::make_unique<Buffer<Weight>>((columns + 15) / 16 * 16 * kPadded));
+        for (i64 n = 0; n < columns; ++n)
+          for (i64 k = 0; k < kDepth; ++k)
+            (*panels)[n / 16 * kPadded * 16 + k / kGroup * 16 * kGroup + n % 16 * kGroup + k % kGroup] = epilogue.weights[s][p][n * kStride + k];
+        epilogue.weights[s][p] = panels->data();
+      }
   }
   /// For TMA: boxes of 128 bytes by boxRows.
   TensorMap makeMaps(unsigned boxRowsX, unsigned boxRows) {

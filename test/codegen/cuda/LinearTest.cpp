@@ -13,8 +13,9 @@ using namespace llmopt::test;
 
 namespace {
 
-template <class InputType, class WeightType, int kSize>
+template <class InputType, class WeightType, int kSize, bool kInPanels = false>
 struct Layer {
+  static constexpr bool kPanels = kInPanels;
   typedef InputType Input;
   typedef WeightType Weight;
   static constexpr int kDepth = kSize, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2;
@@ -23,7 +24,7 @@ template <class InputType, class WeightType, int kSize>
 struct FewRows {
   typedef InputType Input;
   typedef WeightType Weight;
-  static constexpr int kDepth = kSize, kTileN = 4, kRows = 2, kWarps = 4;
+  static constexpr int kDepth = kSize, kRows = 2, kWarps = 4;
 };
 
 template <class Family, class Input, class Epilogue>
@@ -66,16 +67,20 @@ void waitForOneLess() {
 #undef copyAsyncWait
 } // namespace mma_short_wait
 
-template <class Input, class Weight, int kDepth, int kProducts, int kSegments>
+template <class Input, class Weight, int kDepth, int kProducts, int kSegments, bool kPanels = false>
 void checkMma(double tolerance) {
   typedef Data<Input, Weight, kDepth, kProducts, 167, kSegments> TestData;
   for (i64 rows : {1, 63, 131}) {
     TestData data(rows);
-    EXPECT_LT((worstError<GemmMma<Layer<Input, Weight, kDepth>, typename TestData::Epilogue>>(data, 5, true)), tolerance) << "rows " << rows;
+    if constexpr (kPanels)
+      data.usePanels();
+    EXPECT_LT((worstError<GemmMma<Layer<Input, Weight, kDepth, kPanels>, typename TestData::Epilogue>>(data, 5, true)), tolerance) << "rows " << rows;
   }
 }
 TEST(GemmMma, Bf16) { checkMma<bf16, bf16, 136, 1, 1>(1e-5); }
 TEST(GemmMma, F32RoundedToBf16) { checkMma<float, bf16, 136, 1, 1>(1e-5); }
+TEST(GemmMma, F32TimesPanelsOfBf16) { checkMma<float, bf16, 140, 1, 2, true>(1e-5); }
+TEST(GemmMma, F32TimesPanelsOfF16Gated) { checkMma<float, f16, 76, 2, 1, true>(1e-5); }
 TEST(GemmMma, F16Gated) { checkMma<f16, f16, 136, 2, 1>(1e-5); }
 TEST(GemmMma, F32RoundedToF16InSegments) { checkMma<float, f16, 72, 1, 2>(1e-5); }
 TEST(GemmMma, I8) { checkMma<i8, i8, 176, 1, 1>(1e-6); }
@@ -96,24 +101,29 @@ TEST(GemmMma, ReadingBeyondWeightsIsAFault) {
   EXPECT_DEATH((worstError<GemmMma<Layer<bf16, bf16, 136>, TestData::Epilogue>>(data, 1)), "");
 }
 
-TEST(GemmSimt, F32) {
-  for (i64 rows : {1, 65}) {
-    Data<float, float, 37, 1, 167, 2> data(rows);
-    EXPECT_LT((worstError<GemmSimt<Layer<float, float, 37>, decltype(data)::Epilogue>>(data, 3)), 1e-5);
-  }
+template <class Family, class Data>
+void checkPanels(int rows, double tolerance) {
+  Data data(rows);
+  data.usePanels();
+  EXPECT_LT(worstError<Family>(data, 3), tolerance) << "rows " << rows;
 }
+template <class Weight, int kDepth, int kProducts, int kSegments>
+void checkSimt(double tolerance) {
+  typedef Data<float, Weight, kDepth, kProducts, 167, kSegments> TestData;
+  for (int rows : {1, 65})
+    checkPanels<GemmSimt<Layer<float, Weight, kDepth>, typename TestData::Epilogue>, TestData>(rows, tolerance);
+}
+TEST(GemmSimt, F32) { checkSimt<float, 37, 1, 2>(1e-5); }
+TEST(GemmSimt, Bf16OfOddDepth) { checkSimt<bf16, 37, 2, 1>(1e-5); }
 
-TEST(Gemv, F32OfAnySize) {
-  for (i64 rows : {1, 2, 5}) {
-    Data<float, float, 37, 1, 167, 2> data(rows);
-    EXPECT_LT((worstError<Gemv<FewRows<float, float, 37>, decltype(data)::Epilogue>>(data, 3)), 1e-5);
-  }
+template <class Input, class Weight, int kDepth, int kProducts, int kSegments>
+void checkGemv(double tolerance) {
+  typedef Data<Input, Weight, kDepth, kProducts, 167, kSegments> TestData;
+  for (int rows : {1, 2, 5})
+    checkPanels<Gemv<FewRows<Input, Weight, kDepth>, typename TestData::Epilogue>, TestData>(rows, tolerance);
 }
-TEST(Gemv, Bf16Gated) {
-  for (i64 rows : {1, 3}) {
-    Data<float, bf16, 536, 2, 167> data(rows);
-    EXPECT_LT((worstError<Gemv<FewRows<float, bf16, 536>, decltype(data)::Epilogue>>(data, 3)), 1e-4);
-  }
-}
+TEST(Gemv, F32OfOddDepth) { checkGemv<float, float, 37, 1, 2>(1e-5); }
+TEST(Gemv, Bf16OfOddDepthGated) { checkGemv<float, bf16, 523, 2, 1>(1e-4); }
+TEST(Gemv, F16) { checkGemv<f16, f16, 130, 1, 1>(1e-4); }
 
 } // namespace
