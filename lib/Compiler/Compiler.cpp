@@ -222,7 +222,8 @@ Result<CompileReport> Compilation::runPhases() {
   report_.warnings = model_.warnings;
   LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Canonical, [&](PassManager &pm) { buildCanonicalPhase(pm, options_, model_.weights); }));
-  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_, model_.weights, model_.metadata.find("io")); }));
+  describeRaggedStep(*model_.module, model_.metadata);
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, options_); }));
   if (options_.stopAfter < Phase::Strategy) {
     std::string text;

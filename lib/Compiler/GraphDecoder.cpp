@@ -10,6 +10,7 @@
 #include "lib/Compiler/GraphDecoder.h"
 
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/passes/Ragged.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -93,6 +94,23 @@ std::optional<Json> describeIo(func::FuncOp function) {
   return io;
 }
 
+/// The same by index, for passes (llmopt/passes/Ragged.h).
+DictionaryAttr decoderAttribute(func::FuncOp function, const Json &io) {
+  Builder builder(function.getContext());
+  auto indexIn = [&](const std::vector<Port> &ports, const Json *name) {
+    auto found = llvm::find_if(ports, [&](const Port &port) { return name && port.name == name->asString(); });
+    return int64_t(found == ports.end() ? -1 : found - ports.begin());
+  };
+  std::vector<Port> arguments = argumentsOf(function), results = resultsOf(function);
+  SmallVector<Attribute> past;
+  for (const Json &pair : io.find("past")->asArray())
+    past.push_back(builder.getDenseI64ArrayAttr({indexIn(arguments, &pair.asArray()[0]), indexIn(results, &pair.asArray()[1])}));
+  auto number = [&](StringRef key, int64_t index) { return builder.getNamedAttr(key, builder.getI64IntegerAttr(index)); };
+  return builder.getDictionaryAttr({number("ids", indexIn(arguments, io.find("input_ids"))), number("mask", indexIn(arguments, io.find("attention_mask"))),
+                                    number("positions", indexIn(arguments, io.find("position_ids"))), number("logits", indexIn(results, io.find("logits"))),
+                                    builder.getNamedAttr("past", builder.getArrayAttr(past))});
+}
+
 Status copyIds(const std::string &path, bool nestedModel, Json &metadata) {
   if (!fs::exists(path))
     return {};
@@ -115,7 +133,16 @@ Status llmopt::describeGraphDecoder(ModuleOp module, const std::string &folder, 
   if (!io)
     return {};
   metadata.set("io", *io);
+  function->setAttr(kDecoderAttr, decoderAttribute(function, *io));
   LLMOPT_RETURN_IF_ERROR(copyIds(folder + "/config.json", false, metadata));
   LLMOPT_RETURN_IF_ERROR(copyIds(folder + "/generation_config.json", false, metadata));
   return copyIds(folder + "/genai_config.json", true, metadata);
+}
+
+void llmopt::describeRaggedStep(ModuleOp module, Json &metadata) {
+  auto step = module.lookupSymbol<func::FuncOp>("step");
+  auto limit = step ? step->getAttrOfType<IntegerAttr>(kMaxPositionsAttr) : IntegerAttr();
+  const Json *known = metadata.find("max_positions");
+  if (limit && (!known || !known->isInt() || known->asInt() > limit.getInt()))
+    metadata.set("max_positions", Json(limit.getInt()));
 }

@@ -20,6 +20,9 @@ namespace llmopt {
 /// lib/Artifact/ModelInfo.h), and the token ids of config.json, generation_config.json or genai_config.json in `folder`.
 Status describeGraphDecoder(mlir::ModuleOp module, const std::string &folder, Json &metadata);
 
+/// What its ragged step, if it got one, adds to the metadata: the longest sequence.
+void describeRaggedStep(mlir::ModuleOp module, Json &metadata);
+
 } // namespace llmopt
 
 #endif // LLMOPT_LIB_COMPILER_GRAPHDECODER_H

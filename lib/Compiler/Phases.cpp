@@ -46,12 +46,19 @@ void llmopt::buildCanonicalPhase(OpPassManager &pm, const CompileOptions &option
   pm.addPass(createCSEPass());
 }
 
-void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options) {
+void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, const WeightStore &weights, bool decoderGraph) {
   FusePassOptions fuse;
   fuse.level = int(options.level);
   fuse.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
   fuse.require.assign(options.requiredFusions.begin(), options.requiredFusions.end());
   fuse.verify = options.verifyRewrites;
+  pm.addPass(createFusePass(fuse));
+  pm.addPass(createCSEPass());
+  if (!decoderGraph || options.level == OptLevel::O0)
+    return;
+  // The step needs attention recognized, and is a function that the other rules have not seen.
+  pm.addPass(createMakeRaggedStepPass(weights));
+  buildCanonicalPhase(pm, options, weights);
   pm.addPass(createFusePass(fuse));
   pm.addPass(createCSEPass());
 }

@@ -16,7 +16,8 @@ namespace llmopt {
 
 /// Phases Canonical, Fused and Planned as pass pipelines over the module.
 void buildCanonicalPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights);
-void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
+/// `decoderGraph`: function `main` is a padded decoder that may get a ragged step.
+void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights, bool decoderGraph);
 void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
 
 } // namespace llmopt

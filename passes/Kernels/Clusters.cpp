@@ -8,6 +8,7 @@
 
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
+#include "llmopt/lib/Analysis/SizeOperands.h"
 
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -56,17 +57,6 @@ bool kernels::isSolved(Value value, ShapeAnalysis &shapes) {
   return shape.elements && llvm::all_of(*shape.elements, [](SymExpr element) { return element.known(); });
 }
 
-/// Uses that ask for sizes, whose kernels ask the analysis instead of memory.
-static bool isSizeUse(OpOperand &use) {
-  unsigned index = use.getOperandNumber();
-  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
-      .Case<llm::ReshapeOp, llm::BroadcastOp, llm::TileOp, llm::TopKOp>([&](auto) { return index == 1; })
-      .Case<llm::PadOp>([&](auto) { return index == 1; })
-      .Case<llm::SliceOp>([&](auto) { return index == 1 || index == 2; })
-      .Case<llm::RangeOp>([&](auto) { return true; })
-      .Default([](Operation *) { return false; });
-}
-
 // From the last operation to the first, so that what an operation's users are is known when it is asked.
 void Clusters::findOutside() {
   llvm::DenseSet<Operation *> sizes;
@@ -84,7 +74,7 @@ void Clusters::findOutside() {
   for (Operation &op : llvm::reverse(block.without_terminator())) {
     if (op.getNumResults() != 1 || !isSolved(op.getResult(0), shapes_))
       continue;
-    if (llvm::all_of(op.getUses(), [&](OpOperand &use) { return isSizeUse(use) || sizes.contains(use.getOwner()); })) {
+    if (llvm::all_of(op.getUses(), [&](OpOperand &use) { return isSizeOperand(use) || sizes.contains(use.getOwner()); })) {
       sizes.insert(&op);
       outside_.insert(&op);
     }

@@ -9,6 +9,7 @@
 
 #include "llmopt/passes/Canonicalize.h"
 #include "llmopt/passes/Fusion.h"
+#include "llmopt/passes/Ragged.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"

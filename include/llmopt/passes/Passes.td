@@ -61,4 +61,15 @@ def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {
   let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">];
 }
 
+def MakeRaggedStepPass : Pass<"llmopt-make-ragged-step", "::mlir::ModuleOp"> {
+  let summary = "Give a padded decoder with a cache in tensors a ragged step";
+  let description = [{
+    For a function `main` marked `llm.decoder`: adds `step` (see llmopt/frontends/ImportedModel.h), which does for the tokens of many sequences lying flat
+    what `main` does for one sequence without padding. Masks and positions are found out by evaluating what computes them; where they mean
+    something else than causality and counting, or where another operation looks from one token at another, a remark says so and
+    `main` stays alone.
+  }];
+  let constructor = "::llmopt::createMakeRaggedStepPass()";
+}
+
 #endif // LLMOPT_PASSES_PASSES_TD
