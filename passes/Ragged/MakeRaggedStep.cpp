@@ -22,6 +22,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/Pass.h"
 #include "llvm/ADT/STLExtras.h"
 
@@ -465,8 +466,14 @@ public:
     if (!ports || getOperation().lookupSymbol("step"))
       return;
     StepMaker maker(main, *ports, weights_);
-    if (!maker.make())
-      maker.obstacle().op->emitRemark("sequences run padded: ") << maker.obstacle().reason;
+    if (maker.make()) {
+      remark::passed(main.getLoc(), remark::RemarkOpts::name("ragged-step").category("ragged")) << "sequences run in ragged steps";
+      return;
+    }
+    const Obstacle &obstacle = maker.obstacle();
+    remark::missed(obstacle.op->getLoc(), remark::RemarkOpts::name("ragged-step").category("ragged"))
+        << remark::reason("sequences run padded: {0}", obstacle.reason)
+        << remark::metric("Blocker", obstacle.op->getName().getStringRef().str());
   }
 
 private:

@@ -1,4 +1,4 @@
-// RUN: llmopt-opt %s --split-input-file --llmopt-make-ragged-step --verify-diagnostics | FileCheck %s
+// RUN: llmopt-opt %s --split-input-file --llmopt-make-ragged-step --remarks-filter=ragged --verify-diagnostics | FileCheck %s
 
 // Positions and mask computed from sizes; logits of the last linear only for the rows asked for.
 // CHECK-LABEL: func.func @step
@@ -12,6 +12,7 @@
 //       CHECK:   %[[Y:.+]] = llm.paged_attention %{{.+}} {causal, kv_heads = 1 : i64, scale = 5.000000e-01 : f32, state = 0 : i64} : tensor<?x2x8xf32>
 //       CHECK:   %[[X:.+]] = llm.gather %{{.+}}, %[[ROWS]] {axis = 1 : i64}
 //       CHECK:   llm.linear %[[X]]
+// expected-remark@+1 {{sequences run in ragged steps}}
 func.func @main(%ids: tensor<?x?xi64> {llm.dims = ["b", "s"], llm.name = "ids"}, %mask: tensor<?x?xi64> {llm.dims = ["b", "p + s"], llm.name = "mask"},
                 %pk: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pk"}, %pv: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pv"})
     -> (tensor<?x?x11xf32> {llm.name = "logits"}, tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>)
@@ -63,6 +64,7 @@ func.func @main(%ids: tensor<?x?xi64> {llm.dims = ["b", "s"], llm.name = "ids"},
 // The mask lets a token see the 100 before it: a number far beyond the small sizes that are tried.
 // CHECK-LABEL: func.func @step
 //       CHECK:   llm.paged_attention %{{.+}} {causal, kv_heads = 1 : i64, scale = 5.000000e-01 : f32, state = 0 : i64, window = 100 : i64}
+// expected-remark@+1 {{sequences run in ragged steps}}
 func.func @main(%ids: tensor<?x?xi64> {llm.dims = ["b", "s"], llm.name = "ids"}, %mask: tensor<?x?xi64> {llm.dims = ["b", "p + s"], llm.name = "mask"},
                 %pk: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pk"}, %pv: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pv"})
     -> (tensor<?x?x8xf32> {llm.name = "logits"}, tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>)
