@@ -8,6 +8,7 @@ import lit.formats
 config.name = "llmopt"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir"]
+config.excludes = ["plugin"]  # needs its plugin: test/integration/plugin_test.py
 config.test_source_root = os.path.dirname(__file__)
 
 build = os.path.abspath(lit_config.params.get("build", os.path.join(config.test_source_root, "..", "build")))

@@ -32,7 +32,7 @@ struct Arguments {
   std::string input, output;
   int level = 2;
   std::string weights = "auto", dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
-  std::vector<std::string> dims;
+  std::vector<std::string> dims, plugins;
   std::string explain, remarksOutput, remarksFormat = "text";
   CLI::Option *explainOption = nullptr;
   std::vector<CompileRemark> remarks;
@@ -48,6 +48,7 @@ void addOptions(CLI::App &app, Arguments &a) {
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))->capture_default_str()->group("Optimization");
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
+  app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
   app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
   app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
@@ -111,6 +112,8 @@ Status finishOptions(Arguments &a) {
   }
   for (const std::string *expression : {&a.explain, &o.remarkFilter})
     LLMOPT_RETURN_IF_ERROR(checkExpression(*expression));
+  for (const std::string &plugin : a.plugins)
+    LLMOPT_RETURN_IF_ERROR(loadPassPlugin(plugin));
   if (a.output.empty()) {
     std::filesystem::path path(a.input);
     if (!path.has_filename())

@@ -26,6 +26,9 @@ struct CompileReport {
 /// Compiles `input` (model.onnx, Hugging Face folder, or model.mlir) to `output`. Nothing is written on failure.
 Result<CompileReport> compileModel(const std::string &input, const std::string &output, const CompileOptions &options);
 
+/// Loads a shared library with fusions (include/llmopt/passes/Plugin.h); they take part in every later compilation of this process.
+Status loadPassPlugin(const std::string &path);
+
 } // namespace llmopt
 
 #endif // LLMOPT_LIB_COMPILER_COMPILER_H
