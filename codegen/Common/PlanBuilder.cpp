@@ -206,7 +206,7 @@ Result<uint32_t> EntryBuilder::operandBuffer(exec::KernelOp kernel, unsigned ope
   if (auto it = buffers_.find(value); it != buffers_.end())
     return it->second;
   if (!llm::isWeightExpression(value))
-    return internalError("E0911", "a kernel operand is neither an input, a kernel's result nor a weight", llm::sourceName(kernel.getLoc()));
+    return internalError("E0918", "a kernel operand is neither an input, a kernel's result nor a weight", llm::sourceName(kernel.getLoc()));
   auto layout = code.weightLayouts.find(operand);
   LLMOPT_ASSIGN(uint32_t row, weights_.add(value, layout == code.weightLayouts.end() ? WeightLayout{} : layout->second));
   auto [it, isNew] = weightBuffers_.emplace(row, uint32_t(entry_.buffers.size()));
@@ -265,7 +265,7 @@ Status EntryBuilder::addResults() {
   for (auto [i, value] : llvm::enumerate(terminator.getOperands())) {
     auto it = buffers_.find(value);
     if (it == buffers_.end() || entry_.buffers[it->second].kind != plan::BufferKind::Arena)
-      return internalError("E0912", "result " + std::to_string(i) + " of '" + function_.getName().str() +
+      return internalError("E0919", "result " + std::to_string(i) + " of '" + function_.getName().str() +
                                         "' is not written by a kernel of its own");
     plan::Buffer &buffer = entry_.buffers[it->second];
     buffer.shape.clear(); // the result may be a view of what the kernel wrote
@@ -323,7 +323,7 @@ Result<plan::Entry> EntryBuilder::build() {
     else if (isNamedView(&op))
       buffers_[op.getResult(0)] = buffers_.lookup(op.getOperand(0));
     else if (!isa<func::ReturnOp>(op) && !isEvaluated(op.getResult(0)))
-      return internalError("E0913", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", llm::sourceName(op.getLoc()));
+      return internalError("E0920", "'" + op.getName().getStringRef().str() + "' was left outside of all kernels", llm::sourceName(op.getLoc()));
   }
   LLMOPT_RETURN_IF_ERROR(addResults());
   placeBarriers();

@@ -88,7 +88,7 @@ public:
       std::string code = message.substr(1, 5), text = message.substr(8);
       return code < "E0400" ? usageError(code, text) : verificationFailed(code, text);
     }
-    return internalError("E0931", "phase " + std::string(phaseName(phase)) + ": " + message);
+    return internalError("E0311", "phase " + std::string(phaseName(phase)) + ": " + message);
   }
 
 private:
@@ -116,7 +116,7 @@ Status Compilation::import() {
     DiagnosticCollector diagnostics(context_);
     model_.module = parseSourceFile<ModuleOp>(input_, &context_);
     if (!model_.module)
-      return badInput("E0104", "not valid MLIR of the llm dialect", input_);
+      return badInput("E0312", "not valid MLIR of the llm dialect", input_);
     model_.metadata.set("kind", "graph");
     return {};
   }

@@ -69,7 +69,7 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
                                   KernelModules &modules) {
   cpu::LowerKernel family = cpu::findFamily(kernel.getFamily());
   if (!family)
-    return internalError("E0921", "no CPU generator for kernels of family '" + kernel.getFamily().str() + "'");
+    return internalError("E0907", "no CPU generator for kernels of family '" + kernel.getFamily().str() + "'");
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   cpu::FamilyContext context{*module, shapes, target, symbol};
   LLMOPT_ASSIGN(LoweredKernel lowered, family(kernel, context));

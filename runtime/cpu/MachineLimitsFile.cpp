@@ -117,7 +117,7 @@ Result<MachineLimits> MachineLimits::fromJson(const Json &json, std::string_view
   });
   in.list("barriers", [&](const Reader &row) { limits.barriers.push_back({row.count("threads"), row.number("seconds")}); });
   if (!known || !in.ok())
-    return badInput("E1602", "not a file of machine limits of this version; make a new one with llmopt-bench machine", std::string(context));
+    return badInput("E1604", "not a file of machine limits of this version; make a new one with llmopt-bench machine", std::string(context));
   return limits;
 }
 

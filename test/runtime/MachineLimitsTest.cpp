@@ -58,7 +58,7 @@ TEST(MachineLimits, BadFiles) {
     std::ofstream(path) << text;
     Result<MachineLimits> read = loadMachineLimits(path);
     ASSERT_FALSE(read.ok()) << text;
-    EXPECT_EQ(read.error().code, "E1602") << text;
+    EXPECT_EQ(read.error().code, "E1604") << text;
   }
   EXPECT_FALSE(loadMachineLimits(path + ".missing").ok());
 }

@@ -157,11 +157,11 @@ def main():
     wanted = lambda name: re.search(args.only, name) is not None
     tally = Tally()
     start = time.time()
-    if wanted("layering"):
-        code, output, seconds = run([sys.executable, os.path.join(ROOT, "tools/checks/layering.py"), ROOT])
+    for check in filter(wanted, ("layering", "documentation")):
+        code, output, seconds = run([sys.executable, os.path.join(ROOT, "tools/checks", check + ".py"), ROOT])
         if code:
             print(output)
-        tally.add("layering", int(code == 0), int(code != 0), why="see above", seconds=seconds)
+        tally.add(check, int(code == 0), int(code != 0), why="see above", seconds=seconds)
     for program in sorted(glob.glob(os.path.join(build, "test", "bin", "*Tests"))):
         if wanted(os.path.basename(program)):
             google_test(program, tally, env)

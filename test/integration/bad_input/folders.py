@@ -103,7 +103,7 @@ def faults():
         for name, at in (("model.safetensors", 0), ("model.safetensors", 4096), ("config.json", 4096), ("generation_config.json", 4096),
                          ("tokenizer.json", 4096)):
             with llama(files=files) as model:
-                compile_refused("B19", f"{name}_{at}", model, 1, "E01", name, str(at), memory=False, env=fault(os.path.join(model, name), at))
+                compile_refused("B19", f"{name}_{at}", model, 1, "error[E01", name, str(at), memory=False, env=fault(os.path.join(model, name), at))
         artifact = compiled(where)
         layout = json.loads(open(artifact, "rb").read()[64:16384].split(b"\0")[0])
         for section in layout["sections"]:
