@@ -1,0 +1,38 @@
+//===- Differential.h - one model at several levels ------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_WORKBENCH_DIFFERENTIAL_H
+#define LLMOPT_LIB_WORKBENCH_DIFFERENTIAL_H
+
+#include "llmopt/lib/Support/Status.h"
+
+#include <functional>
+#include <string>
+
+namespace llmopt {
+
+struct DifferentialOptions {
+  bool interpreter = true; ///< compare with the reference interpreter as well (slow for large models)
+  double tolerance = 1e-3; ///< of the difference's norm against the values'
+  double seconds = 120;    ///< a crash or a loop is found by running in a process of its own
+};
+
+/// Compiles a graph (model.onnx, or model.mlir of the llm dialect) at -O0 and -O3, runs both on the same sample inputs, and compares.
+/// E0511: the levels differ. E0512: -O0 and the interpreter differ. E0513: crashed, or took too long. E0514: no sample suits the graph.
+/// Errors of compiling and running are given as they are.
+Status compareLevels(const std::string &path, const DifferentialOptions &options);
+
+/// Whether a candidate still shows the failure that is looked for.
+using StillFails = std::function<bool(const std::string &path)>;
+
+/// Makes the graph of `path` smaller while `fails` holds: fewer results, operations replaced by inputs, operations left out. The
+/// smallest goes to `output` as a module of the llm dialect. E0515 where even the whole does not fail.
+Status reduceModel(const std::string &path, const std::string &output, const StillFails &fails,
+                   const std::function<void(size_t operations)> &progress);
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_WORKBENCH_DIFFERENTIAL_H

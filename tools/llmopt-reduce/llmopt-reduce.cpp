@@ -1,0 +1,119 @@
+//===- llmopt-reduce.cpp - a small model that still fails ------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "tools/common/Cli.h"
+
+#include "lib/Workbench/RandomGraph.h"
+#include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Workbench/Differential.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+using namespace llmopt;
+namespace fs = std::filesystem;
+
+static constexpr const char *kExamples = R"(
+EXAMPLES:
+  llmopt-reduce model.onnx -o small.mlir                     -O0 and -O3 differ, or the compiler crashes
+  llmopt-reduce model.mlir -o small.mlir --test './check.sh {}'
+  llmopt-reduce --random 10000 --seed 1 -o failures          random graphs; what fails is made small
+
+Exit status: 0 reduced, or no random graph failed; 5 a random graph failed; 2 nothing fails.)";
+
+namespace {
+
+struct Command {
+  std::string input, output, test;
+  uint64_t random = 0, seed = 1;
+  bool noInterpreter = false, keepGoing = false;
+  DifferentialOptions options;
+
+  Status run() {
+    options.interpreter = !noInterpreter;
+    if (random)
+      return runRandom();
+    if (input.empty())
+      return usageError("E0310", "no model and no --random; try llmopt-reduce --help");
+    return reduce(input, output.empty() ? "reduced.mlir" : output);
+  }
+
+private:
+  Status reduce(const std::string &path, const std::string &target) {
+    StillFails fails = testCommand();
+    if (test.empty()) {
+      Status failure = compareLevels(path, options);
+      if (failure.ok())
+        return usageError("E0515", "-O0, -O3 and the interpreter agree; give a --test that fails", path);
+      std::fprintf(stderr, "%s\n", failure.error().str().c_str());
+      // Another error of a smaller graph is another story.
+      fails = [this, code = failure.error().code](const std::string &candidate) {
+        Status status = compareLevels(candidate, options);
+        return !status.ok() && status.error().code == code;
+      };
+    }
+    LLMOPT_RETURN_IF_ERROR(reduceModel(path, target, fails, [](size_t operations) { std::fprintf(stderr, "%zu operations\n", operations); }));
+    std::fprintf(stderr, "wrote %s\n", target.c_str());
+    return {};
+  }
+
+  StillFails testCommand() const {
+    return [this](const std::string &candidate) {
+      std::string command = test;
+      size_t at = command.find("{}");
+      command = at == command.npos ? command + " '" + candidate + "'" : command.replace(at, 2, "'" + candidate + "'");
+      return std::system((command + " > /dev/null 2>&1").c_str()) != 0;
+    };
+  }
+
+  Status runRandom() {
+    std::string folder = output.empty() ? "." : output;
+    std::error_code error;
+    fs::create_directories(folder, error);
+    uint64_t failed = 0, unsuited = 0;
+    for (uint64_t i = 0; i < random; ++i) {
+      std::string path = folder + "/graph-" + std::to_string(seed + i) + ".mlir";
+      LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
+      LLMOPT_RETURN_IF_ERROR(file.write(randomGraph(seed + i)));
+      LLMOPT_RETURN_IF_ERROR(file.commit());
+      Status status = compareLevels(path, options);
+      bool unsuitable = !status.ok() && status.error().code == "E0514";
+      unsuited += unsuitable;
+      if (status.ok() || unsuitable) {
+        fs::remove(path, error);
+        continue;
+      }
+      ++failed;
+      std::printf("FAIL seed %llu: %s\n", (unsigned long long)(seed + i), status.error().message.c_str());
+      if (Status reduced = reduce(path, folder + "/graph-" + std::to_string(seed + i) + "-reduced.mlir"); !reduced)
+        std::fprintf(stderr, "%s\n", reduced.error().str().c_str());
+      if (!keepGoing)
+        break;
+    }
+    std::printf("%llu graphs, %llu failed, %llu overflow in the reference and were not compared\n", (unsigned long long)random,
+                (unsigned long long)failed, (unsigned long long)unsuited);
+    return failed ? verificationFailed("E0511", std::to_string(failed) + " random graphs failed", folder) : Status();
+  }
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("Makes a failing model small, or looks for one among random graphs.", "llmopt-reduce");
+  app.footer(kExamples);
+  Command command;
+  app.add_option("model", command.input, "model.onnx, or model.mlir of the llm dialect");
+  app.add_option("-o,--output", command.output, "The small model [reduced.mlir]; with --random: a folder [.]");
+  app.add_option("--test", command.test, "Shell command that fails as long as the failure is there; {} is the candidate [-O0, -O3 and interpreter agree]");
+  app.add_option("--random", command.random, "Test this many random graphs instead");
+  app.add_option("--seed", command.seed, "Of the first random graph; the next have the next")->capture_default_str();
+  app.add_flag("--keep-going", command.keepGoing, "With --random: go on after the first failure");
+  app.add_flag("--no-interpreter", command.noInterpreter, "Compare the levels with each other alone");
+  app.add_option("--tolerance", command.options.tolerance, "Of the difference's norm against the values'")->capture_default_str();
+  app.add_option("--timeout", command.options.seconds, "Seconds a candidate may take")->capture_default_str();
+  return tools::runProgram(app, argc, argv, [&] { return command.run(); });
+}
