@@ -37,9 +37,12 @@ std::string textOf(Operation *op) {
   return text;
 }
 
+/// Operations that cost something: arithmetic on sizes does not.
 int64_t operationsOf(ModuleOp module) {
   int64_t count = 0;
-  module.walk([&](Operation *op) { count += !isa<llm::ConstantOp, llm::WeightOp>(op); });
+  module.walk([&](Operation *op) {
+    count += op->getNumResults() == 1 && !isa<llm::ConstantOp, llm::WeightOp>(op) && isa<FloatType>(getElementTypeOrSelf(op->getResult(0).getType()));
+  });
   return count;
 }
 
