@@ -7,6 +7,8 @@
 #include "codegen/CPU/Loops.h"
 
 #include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -43,6 +45,24 @@ void cpu::addCosts(exec::KernelOp kernel, ShapeAnalysis &shapes, LoweredKernel &
       lowered.flops = symbols.add(lowered.flops, elements(isa<llm::ReduceOp>(op) ? op.getOperand(0) : op.getResult(0)));
 }
 
+/// Weights that matrix kernels of other targets stream are read as those have them, so that a file holds them once.
+static void readPackedWeights(exec::KernelOp kernel, ElementEmitter &emitter, LoweredKernel &lowered) {
+  kernel.getBody().walk([&](llm::LinearOp linear) {
+    auto weight = dyn_cast<BlockArgument>(linear.getWeight());
+    std::optional<DType> type = weight ? llm::dtypeOf(emitter.elementType(weight)) : std::nullopt;
+    std::string_view layout = type ? panelLayout(*type) : "";
+    bool onlyWeight = weight && llvm::all_of(weight.getUses(), [](OpOperand &use) {
+      auto user = dyn_cast<llm::LinearOp>(use.getOwner());
+      return user && user.getWeight() == use.get() && user.getInput() != use.get();
+    });
+    if (layout.empty() || !onlyWeight)
+      return;
+    bool outputsFirst = !linear.getTransposed();
+    emitter.setPacked(weight, {inputGroup(layout), outputsFirst});
+    lowered.weightLayouts[weight.getArgNumber()] = {std::string(layout), outputsFirst};
+  });
+}
+
 Result<LoweredKernel> cpu::lowerLoops(exec::KernelOp kernel, FamilyContext &context) {
   if (Operation *op = sliceOperation(kernel))
     return lowerSlices(kernel, op, context);
@@ -54,6 +74,8 @@ Result<LoweredKernel> cpu::lowerLoops(exec::KernelOp kernel, FamilyContext &cont
   LoopScopes &s = emitter.scopes;
 
   LoweredKernel lowered;
+  if (kernel.getFamily() == "linear") // whose weights are never results of other kernels
+    readPackedWeights(kernel, emitter, lowered);
   SymExpr first = symbols.constant(0);
   for (const LoopNest &nest : nests) {
     NestUnits units = planNest(nest, emitter, choice);

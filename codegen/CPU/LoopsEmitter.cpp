@@ -9,6 +9,7 @@
 #include "codegen/CPU/ConstantData.h"
 #include "codegen/CPU/Elementwise.h"
 #include "codegen/CPU/MathApproximationNumber.h"
+#include "codegen/Common/WeightPacking.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -77,7 +78,7 @@ Value ElementEmitter::compute(Value value, At at) {
   if (auto it = overrides_.find(value); it != overrides_.end())
     return it->second(at);
   if (Value base = leafBase(value))
-    return load(value, scopes.linearize(dims(value), at));
+    return load(value, packed_.count(value) ? packedOffset(value, at) : scopes.linearize(dims(value), at));
   Operation *op = value.getDefiningOp();
   if (op->hasTrait<llm::Elementwise>())
     return emitElementwiseOp(op, at);
@@ -154,6 +155,18 @@ Value ElementEmitter::emitConstant(llm::ConstantOp op, At) {
     return b.constant(type, number.getValueAsDouble());
   auto integer = cast<IntegerAttr>(value).getValue();
   return b.constantInt(type, integer.getBitWidth() == 1 ? integer.getZExtValue() : integer.getSExtValue());
+}
+
+/// Panels of 16 outputs, groups of inputs inside, the outputs of a group inside that.
+Index ElementEmitter::packedOffset(Value leaf, At at) {
+  const PackedMatrix &matrix = packed_.lookup(leaf);
+  Index output = at[matrix.outputsFirst ? 0 : 1], input = at[matrix.outputsFirst ? 1 : 0];
+  Index columns = scopes.constant(kPanelColumns), group = scopes.constant(matrix.inputGroup);
+  Index groups = scopes.dim(symbols().ceilDiv(dims(leaf)[matrix.outputsFirst ? 1 : 0], symbols().constant(matrix.inputGroup)));
+  Index panel = scopes.floorDiv(output, columns), column = scopes.mod(output, columns);
+  Index outer = scopes.mul(scopes.mul(panel, groups), scopes.mul(columns, group));
+  Index inner = scopes.add(scopes.mul(scopes.floorDiv(input, group), scopes.mul(columns, group)), scopes.mod(input, group));
+  return scopes.add(scopes.add(outer, scopes.mul(column, group)), inner);
 }
 
 Value ElementEmitter::load(Value leaf, Index offset) {

@@ -23,6 +23,12 @@ namespace llmopt::cpu {
 mlir::Value peelViews(mlir::Value value);
 bool isView(mlir::Operation *op);
 
+/// Inputs that lie together for each output of a packed matrix, and which coordinate is the output's.
+struct PackedMatrix {
+  int64_t inputGroup = 1;
+  bool outputsFirst = true;
+};
+
 class ElementEmitter {
 public:
   using Value = mlir::Value;
@@ -46,6 +52,9 @@ public:
 
   /// Takes the elements of `value` from `make` instead of its operation (results of a row computed before, for example).
   void override(Value value, std::function<Value(At)> make) { overrides_[value] = std::move(make); }
+
+  /// Says that a leaf lies in memory as weights of matrix kernels do (Common/WeightPacking.h), not row by row.
+  void setPacked(Value leaf, PackedMatrix matrix) { packed_[leaf] = matrix; }
 
   const ValueShape &shape(Value value) { return context.shapes.shapeOf(value); }
   llvm::ArrayRef<SymExpr> dims(Value value) { return shape(value).dims; }
@@ -103,7 +112,9 @@ private:
   Value emitRope(llm::RopeOp op, At at);
 
   exec::KernelOp kernel_;
+  Index packedOffset(Value leaf, At at);
   llvm::DenseMap<Value, std::function<Value(At)>> overrides_;
+  llvm::DenseMap<Value, PackedMatrix> packed_;
   llvm::DenseMap<Value, Value> constants_;
   Status status_;
 };

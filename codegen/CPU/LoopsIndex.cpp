@@ -119,6 +119,8 @@ Index LoopScopes::wrap(Value value, unsigned level, int64_t factor) const {
 }
 
 Index LoopScopes::contiguous(Index base) const {
+  if (lanes == 1)
+    return base;
   Index index = base;
   index.kind = Index::Kind::Contiguous;
   return index;

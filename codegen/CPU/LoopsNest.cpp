@@ -23,7 +23,7 @@ LoopsChoice cpu::chooseLoops(exec::KernelOp kernel, const Target &target) {
     choice.unitElements = attribute.getUnitElements();
     bits = attribute.getVectorBits();
   }
-  choice.lanes = std::max<int64_t>(4, bits / 32);
+  choice.lanes = target.isGpu() ? 1 : std::max<int64_t>(4, bits / 32);
   choice.unitElements = std::max(choice.lanes, choice.unitElements / choice.lanes * choice.lanes);
   return choice;
 }

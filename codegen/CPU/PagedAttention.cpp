@@ -57,8 +57,10 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   result.states.push_back(int64_t(op.getState()));
   PagedProblem problem(op, queries, kernel.getNumOperands());
   for (bool few : {true, false}) {
+    if (family.target.isGpu() && !few) // more threads, not longer ones
+      break;
     problem.tileTokens = few ? 1 : std::max<int64_t>(1, 48 / problem.group());
-    KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few ? kFewTokens : 0, {}, {}};
+    KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
     SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
     variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));
     KernelBuilder b(family.module, variant.symbol, symbols);

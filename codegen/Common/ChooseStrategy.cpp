@@ -127,7 +127,10 @@ static void explainKernel(exec::KernelOp kernel, const Target &target) {
 static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
   MLIRContext *context = kernel.getContext();
   StringRef family = kernel.getFamily();
-  if (family == "linear") {
+  if (target.isGpu() && !family.contains("attention")) {
+    // One element a thread; neighbours in memory belong to neighbouring threads.
+    kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/1, target.vectorBits));
+  } else if (family == "linear") {
     if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes))
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {

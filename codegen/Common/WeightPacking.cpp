@@ -13,9 +13,6 @@ using namespace llmopt;
 
 namespace {
 
-/// Inputs that lie together for each output: 1, or 2 where pairs are interleaved; 0 for an unknown layout.
-int64_t inputGroup(std::string_view layout) { return layout == "panel16" ? 1 : layout == "panel16x2" ? 2 : 0; }
-
 template <typename Element>
 void packPanels(int64_t group, int64_t outputs, int64_t inputs, bool outputsFirst, const Element *source, Element *packed) {
   int64_t outputStride = outputsFirst ? inputs : 1, inputStride = outputsFirst ? 1 : outputs;
@@ -33,6 +30,8 @@ void packPanels(int64_t group, int64_t outputs, int64_t inputs, bool outputsFirs
 }
 
 } // namespace
+
+int64_t llmopt::inputGroup(std::string_view layout) { return layout == "panel16" ? 1 : layout == "panel16x2" ? 2 : 0; }
 
 std::string_view llmopt::panelLayout(DType type) {
   switch (type) {

@@ -31,6 +31,9 @@ inline int64_t panelCount(int64_t outputs) { return (outputs + kPanelColumns - 1
 /// The layout in which matrix kernels take weights of this type; empty if they take none.
 std::string_view panelLayout(DType type);
 
+/// Inputs that lie together for each output: 1, or 2 where pairs are interleaved; 0 for an unknown layout.
+int64_t inputGroup(std::string_view layout);
+
 /// Bytes of a packed matrix.
 int64_t packedBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs);
 

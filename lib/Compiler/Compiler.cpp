@@ -187,6 +187,8 @@ Status Compilation::writeArtifact() {
     writer.addTarget({target.name, target.features});
     code.plan.weights = weights_->rows();
     LLMOPT_RETURN_IF_ERROR(writer.addSection("plan/" + target.name, toJson(code.plan).str()));
+    if (!code.launchMetadata.empty())
+      LLMOPT_RETURN_IF_ERROR(writer.addSection("kernels/" + target.name, code.launchMetadata));
     LLMOPT_RETURN_IF_ERROR(writer.addSection("code/" + target.name, code.image));
   }
   if (tokenizer_)

@@ -77,7 +77,9 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
   return lowered;
 }
 
-Status chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols) {
+} // namespace
+
+Status llmopt::chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols) {
   for (auto function : planned.getOps<func::FuncOp>()) {
     ShapeAnalysis shapes(symbols);
     shapes.run(function);
@@ -86,8 +88,6 @@ Status chooseStrategies(ModuleOp planned, const Target &target, SymContext &symb
   }
   return {};
 }
-
-} // namespace
 
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
                                             SymContext &symbols, WeightTable &weights) {
@@ -99,6 +99,8 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
   LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols));
+  if (target.isGpu())
+    return compileForDevice(planned, target, options, symbols, weights);
   KernelModules modules(planned.getContext());
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
     report(Phase::Lowered, target.name, ++code.kernels, 0);

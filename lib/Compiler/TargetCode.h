@@ -16,13 +16,21 @@ namespace llmopt {
 struct TargetCode {
   plan::Plan plan;
   std::string image;                    ///< the linked code, for EmitKind::Artifact
+  std::string launchMetadata;           ///< a GPU's section "kernels/<target>"
   std::vector<std::string> texts;       ///< assembly, LLVM IR or MLIR of the kernels, for the other kinds
   size_t kernels = 0;
 };
 
+/// Phase Strategy: chooses tiles for every kernel of `planned` that has none.
+Status chooseStrategies(mlir::ModuleOp planned, const Target &target, SymContext &symbols);
+
 /// Phases Strategy, Lowered and Binary for one target. `planned` is changed (strategies are written into it).
 Result<TargetCode> compileForTarget(mlir::ModuleOp planned, const Target &target, const CompileOptions &options,
                                     SymContext &symbols, WeightTable &weights);
+
+/// The same for a GPU, from phase Lowered on.
+Result<TargetCode> compileForDevice(mlir::ModuleOp planned, const Target &target, const CompileOptions &options, SymContext &symbols,
+                                    WeightTable &weights);
 
 } // namespace llmopt
 

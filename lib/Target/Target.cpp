@@ -14,6 +14,17 @@ using namespace llmopt;
 
 namespace {
 
+/// `sharedKiB`: what one block may ask for, after NVIDIA's table of compute capabilities.
+Target gpu(std::string name, int capability, std::string architecture, int sharedKiB) {
+  Target row{.name = name, .cpu = architecture, .features = {"cuda", name}};
+  row.vectorBits = 32; // one lane a thread
+  row.fma = true;
+  row.computeCapability = capability;
+  row.gpuArchitecture = std::move(architecture);
+  row.sharedMemoryBytes = sharedKiB << 10;
+  return row;
+}
+
 const std::vector<Target> &table() {
   static const std::vector<Target> rows = {
       {.name = "x86-64", .cpu = "x86-64", .features = {"sse2"}, .vectorBits = 128, .vectorRegisters = 16},
@@ -31,6 +42,10 @@ const std::vector<Target> &table() {
        .fma = true,
        .l2Bytes = 1 << 20,
        .l3Bytes = 32 << 20},
+      gpu("sm_80", 80, "sm_80", 163),
+      gpu("sm_89", 89, "sm_89", 99),
+      gpu("sm_90", 90, "sm_90a", 227),
+      gpu("sm_100", 100, "sm_100a", 227),
   };
   return rows;
 }
@@ -106,7 +121,7 @@ std::vector<std::string> llmopt::missingFeatures(std::span<const std::string> ne
 Result<Target> llmopt::findTarget(std::string_view name) {
   if (name == "native") {
     for (auto row = table().rbegin(); row != table().rend(); ++row)
-      if (missingFeatures(row->features).empty())
+      if (!row->isGpu() && missingFeatures(row->features).empty())
         return *row;
     return table().front();
   }

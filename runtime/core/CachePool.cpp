@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/CachePool.h"
 
+#include "runtime/core/Mapping.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -15,7 +17,28 @@ using namespace llmopt;
 
 static constexpr size_t kMaxBlocks = size_t(1) << 24;
 
-Result<std::unique_ptr<CachePool>> CachePool::create(std::span<const plan::State> states, uint64_t limit) {
+namespace {
+class HostBlocks final : public BlockMemory {
+public:
+  explicit HostBlocks(GrowingMemory memory) : memory_(std::move(memory)) {}
+  std::byte *data() const override { return memory_.data(); }
+  Status ensure(uint64_t size) override { return memory_.ensure(size); }
+  Status copy(uint64_t to, uint64_t from, uint64_t bytes) override {
+    std::memcpy(data() + to, data() + from, bytes);
+    return {};
+  }
+
+private:
+  GrowingMemory memory_;
+};
+} // namespace
+
+Result<std::unique_ptr<BlockMemory>> llmopt::makeHostBlocks(uint64_t limit) {
+  LLMOPT_ASSIGN(GrowingMemory memory, GrowingMemory::create(limit, "the key-value cache"));
+  return std::unique_ptr<BlockMemory>(new HostBlocks(std::move(memory)));
+}
+Result<std::unique_ptr<CachePool>> CachePool::create(std::span<const plan::State> states, uint64_t limit,
+                                                          const MakeBlockMemory &makeMemory) {
   std::unique_ptr<CachePool> pool(new CachePool(states));
   for (uint32_t i = 0; i < states.size(); ++i) {
     Group &group = pool->groups_[states[i].group];
@@ -32,8 +55,8 @@ Result<std::unique_ptr<CachePool>> CachePool::create(std::span<const plan::State
       group.maxBlocks = std::clamp<size_t>(limit / group.bytesPerBlock, 1, kMaxBlocks);
   for (const plan::State &state : states) {
     uint64_t bytes = state.blockBytes * pool->groups_[state.group].maxBlocks;
-    LLMOPT_ASSIGN(GrowingMemory memory, GrowingMemory::create(bytes, "the key-value cache"));
-    pool->bases_.push_back(memory.data());
+    LLMOPT_ASSIGN(std::unique_ptr<BlockMemory> memory, makeMemory(bytes));
+    pool->bases_.push_back(memory->data());
     pool->memory_.push_back(std::move(memory));
   }
   return pool;
@@ -61,7 +84,7 @@ Result<int32_t> CachePool::allocate(Group &group) {
   // A few blocks ahead, so that a growing sequence seldom asks the system.
   size_t ahead = std::min(block + 16, group.maxBlocks);
   for (uint32_t state : group.states)
-    LLMOPT_RETURN_IF_ERROR(memory_[state].ensure(states_[state].blockBytes * ahead));
+    LLMOPT_RETURN_IF_ERROR(memory_[state]->ensure(states_[state].blockBytes * ahead));
   group.owners.push_back(1);
   return int32_t(block);
 }
@@ -113,7 +136,7 @@ Status CachePool::makeOwn(int index, int32_t &block) {
   LLMOPT_ASSIGN(int32_t copy, allocate(group));
   for (uint32_t state : group.states) {
     uint64_t bytes = states_[state].blockBytes;
-    std::memcpy(bases_[state] + bytes * uint64_t(copy), bases_[state] + bytes * uint64_t(block), bytes);
+    LLMOPT_RETURN_IF_ERROR(memory_[state]->copy(bytes * uint64_t(copy), bytes * uint64_t(block), bytes));
   }
   --group.owners[size_t(block)];
   block = copy;

@@ -12,19 +12,34 @@
 #define LLMOPT_RUNTIME_CORE_CACHEPOOL_H
 
 #include "llmopt/lib/Artifact/Plan.h"
-#include "runtime/core/Mapping.h"
 #include "runtime/cpu/Signal.h"
 
+#include <functional>
 #include <memory>
 
 namespace llmopt {
+
+/// Where the blocks of a state lie: this machine's memory, or a GPU's.
+class BlockMemory {
+public:
+  virtual ~BlockMemory() = default;
+  /// Address of block 0, which never changes.
+  virtual std::byte *data() const = 0;
+  /// Makes the first `size` bytes usable.
+  virtual Status ensure(uint64_t size) = 0;
+  /// Copies between two places of it.
+  virtual Status copy(uint64_t to, uint64_t from, uint64_t bytes) = 0;
+};
+using MakeBlockMemory = std::function<Result<std::unique_ptr<BlockMemory>>(uint64_t limit)>;
+Result<std::unique_ptr<BlockMemory>> makeHostBlocks(uint64_t limit);
 
 /// May be used from several threads.
 class CachePool {
 public:
   static constexpr int kGroups = 2;
   /// `limit` bytes for all blocks of all states.
-  static Result<std::unique_ptr<CachePool>> create(std::span<const plan::State> states, uint64_t limit);
+  static Result<std::unique_ptr<CachePool>> create(std::span<const plan::State> states, uint64_t limit,
+                                                   const MakeBlockMemory &makeMemory = makeHostBlocks);
 
   /// Address of block 0 of each state.
   std::span<std::byte *const> bases() const { return bases_; }
@@ -52,7 +67,7 @@ private:
   explicit CachePool(std::span<const plan::State> states) : states_(states) {}
   Result<int32_t> allocate(Group &group); ///< with the lock held
   std::span<const plan::State> states_;
-  std::vector<GrowingMemory> memory_; ///< of each state
+  std::vector<std::unique_ptr<BlockMemory>> memory_; ///< of each state
   std::vector<std::byte *> bases_;
   Group groups_[kGroups];
   mutable cpu::Turnstile lock_;

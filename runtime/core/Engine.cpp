@@ -27,6 +27,7 @@ Result<Engine> Engine::load(const std::string &path, const EngineOptions &option
 
 const std::string &Engine::path() const { return state_->path; }
 const std::string &Engine::target() const { return state_->target; }
+std::string Engine::device() const { return state_->gpu ? state_->gpu->name() : "cpu"; }
 unsigned Engine::threads() const { return state_->threads; }
 const ModelInfo &Engine::model() const { return state_->info; }
 const Json &Engine::metadata() const { return state_->artifact->model(); }

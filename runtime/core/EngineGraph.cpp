@@ -101,7 +101,7 @@ Result<std::vector<Tensor>> EngineState::runGraph(std::span<const Tensor *const>
 
   cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
   LLMOPT_ASSIGN(EntryRunner::Shape * shape, graph->shape(symbols));
-  std::span<const int64_t> values = EntryRunner::values(*shape);
+  std::span<const int64_t> values = shape->values;
   LLMOPT_RETURN_IF_ERROR(binder.check(inputs, values));
   LLMOPT_ASSIGN(std::vector<Tensor> outputs, makeOutputs(entry, values, memory.arena.limit()));
   std::vector<BoundTensor> boundInputs, boundOutputs;

@@ -10,6 +10,7 @@
 
 #include "llmopt/lib/Target/Target.h"
 #include "runtime/cpu/Topology.h"
+#include "runtime/cuda/CudaRunner.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,7 +18,10 @@
 
 using namespace llmopt;
 
-EngineState::~EngineState() = default;
+EngineState::~EngineState() {
+  if (gpu)
+    (void)gpu->makeCurrent(); // the members give back device memory
+}
 
 static uint64_t physicalMemory() {
   long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGE_SIZE);
@@ -40,9 +44,9 @@ Result<std::shared_ptr<EngineState>> EngineState::load(const std::string &path, 
   LLMOPT_ASSIGN(state->info, readModelInfo(state->artifact->model(), path));
   LLMOPT_RETURN_IF_ERROR(state->chooseTarget());
   LLMOPT_RETURN_IF_ERROR(state->readPlan());
-  LLMOPT_ASSIGN(state->code, CodeImage::load(path, *state->artifact->sectionInfo("code/" + state->target)));
   if (options.verifyWeights && state->artifact->section("weights"))
     LLMOPT_RETURN_IF_ERROR(state->artifact->verify("weights"));
+  LLMOPT_RETURN_IF_ERROR(state->loadCode());
   LLMOPT_RETURN_IF_ERROR(state->makeRunners());
   LLMOPT_RETURN_IF_ERROR(state->artifact->intact());
   return state;
@@ -55,16 +59,55 @@ static size_t rank(const std::string &name) {
   return size_t(it - rows.begin());
 }
 
-/// A sentence for each target that does not run here.
-static std::string whyNot(const TargetRequirement &target) {
-  std::vector<std::string> missing = missingFeatures(target.features);
-  return "target " + target.name + " needs " + join(missing);
+static const Target *rowOf(const std::string &name) {
+  std::span<const Target> rows = allTargets();
+  size_t index = rank(name);
+  return index < rows.size() ? &rows[index] : nullptr;
+}
+
+/// The number in "cuda:1"; nothing if no GPU is meant.
+static std::optional<int> gpuIndex(const std::string &device) {
+  if (device == "cuda" || device.empty())
+    return 0;
+  if (!device.starts_with("cuda:") || device.size() == 5 || device.size() > 8)
+    return std::nullopt;
+  for (char digit : device.substr(5))
+    if (digit < '0' || digit > '9')
+      return std::nullopt;
+  return std::stoi(device.substr(5));
+}
+
+Status EngineState::admit(const TargetRequirement &candidate) {
+  auto refuse = [&](const std::string &why) { return unsupported("E0206", "target " + candidate.name + " needs " + why); };
+  const Target *row = rowOf(candidate.name);
+  if (!row || !row->isGpu()) {
+    if (!options.device.empty() && options.device != "cpu")
+      return refuse("device cpu");
+    std::vector<std::string> missing = missingFeatures(candidate.features);
+    return missing.empty() ? Status() : refuse(join(missing));
+  }
+  std::string needed = "an NVIDIA GPU of compute capability " + std::to_string(row->computeCapability / 10) + "." + std::to_string(row->computeCapability % 10);
+  if (options.device == "cpu")
+    return refuse(needed);
+  if (!gpu) {
+    Result<std::shared_ptr<cuda::Device>> opened = cuda::Device::open(*gpuIndex(options.device));
+    if (!opened)
+      return refuse(needed + ": " + opened.error().message);
+    gpu = std::move(*opened);
+  }
+  // Code for sm_90a and sm_100a runs on exactly these; plain code on later minor versions too.
+  bool exact = row->gpuArchitecture.ends_with("a");
+  bool runs = exact ? gpu->capability() == row->computeCapability
+                    : gpu->capability() >= row->computeCapability && gpu->capability() / 10 == row->computeCapability / 10;
+  return runs ? Status() : refuse(needed + "; " + gpu->name() + " has " + std::to_string(gpu->capability() / 10) + "." + std::to_string(gpu->capability() % 10));
 }
 
 Status EngineState::chooseTarget() {
   if (const char *limit = std::getenv("LLMOPT_CPU"); limit && *limit)
     if (Result<Target> row = findTarget(limit); !row)
       return usageError("E0301", "LLMOPT_CPU: " + row.error().message);
+  if (options.device != "cpu" && !gpuIndex(options.device))
+    return usageError("E0206", "there is no device '" + options.device + "'; known: cpu, cuda, cuda:0, cuda:1, ...");
   std::string refusals;
   const TargetRequirement *best = nullptr;
   for (const TargetRequirement &candidate : artifact->targets()) {
@@ -72,13 +115,15 @@ Status EngineState::chooseTarget() {
       continue;
     if (!artifact->section("plan/" + candidate.name) || !artifact->section("code/" + candidate.name))
       return badInput("E0202", "the artifact lists target '" + candidate.name + "' but has no code for it", path);
-    if (!missingFeatures(candidate.features).empty())
-      refusals += (refusals.empty() ? "" : "; ") + whyNot(candidate);
+    if (Status status = admit(candidate); !status)
+      refusals += (refusals.empty() ? "" : "; ") + status.error().message;
     else if (!best || rank(candidate.name) > rank(best->name))
       best = &candidate;
   }
   if (best) {
     target = best->name;
+    if (const Target *row = rowOf(target); !row || !row->isGpu())
+      gpu = nullptr;
     return {};
   }
   if (refusals.empty())
@@ -86,6 +131,15 @@ Status EngineState::chooseTarget() {
   Error error = unsupported("E0206", refusals + "; this CPU has " + join(hostFeatures()), path).error();
   error.notes.push_back("help: compile for this machine with --target=native, or for several targets at once");
   return error;
+}
+
+Status EngineState::loadCode() {
+  if (gpu) {
+    LLMOPT_ASSIGN(program, cuda::CudaProgram::load(*artifact, target, gpu));
+    return {};
+  }
+  LLMOPT_ASSIGN(code, CodeImage::load(path, *artifact->sectionInfo("code/" + target)));
+  return {};
 }
 
 Status EngineState::readPlan() {
@@ -99,9 +153,13 @@ Status EngineState::readPlan() {
 }
 
 Status EngineState::makeRunners() {
+  uint64_t cacheBytes = options.cacheBytes ? options.cacheBytes : (gpu ? gpu->totalBytes() : physicalMemory()) / 2;
+  MakeBlockMemory makeMemory = makeHostBlocks;
+  if (gpu)
+    makeMemory = [this](uint64_t limit) { return cuda::makeDeviceBlocks(gpu, limit); };
   LLMOPT_ASSIGN(memory.arena, GrowingMemory::create(physicalMemory(), "the step's working memory"));
   LLMOPT_ASSIGN(memory.scratch, GrowingMemory::create(physicalMemory() / 4, "the threads' working memory"));
-  LLMOPT_ASSIGN(cache, CachePool::create(plan.states, options.cacheBytes ? options.cacheBytes : physicalMemory() / 2));
+  LLMOPT_ASSIGN(cache, CachePool::create(plan.states, cacheBytes, makeMemory));
   for (const plan::Entry &entry : plan.entries) {
     if (entry.name == "step") {
       LLMOPT_RETURN_IF_ERROR(makeRagged(entry, stepEntry));
@@ -117,8 +175,10 @@ Status EngineState::makeRunners() {
 }
 
 Result<std::unique_ptr<EntryRunner>> EngineState::makeRunner(const plan::Entry &entry) {
+  if (program)
+    return cuda::CudaRunner::create(plan, entry, *program, cache->bases());
   std::span<const std::byte> weights = artifact->section("weights").value_or(std::span<const std::byte>());
-  return EntryRunner::create(plan, entry, code, weights, cache->bases(), memory);
+  return HostRunner::create(plan, entry, code, weights, cache->bases(), memory);
 }
 
 static std::optional<StepRole> roleOf(std::string_view name) {

@@ -11,7 +11,8 @@
 #include "llmopt/lib/Artifact/ModelInfo.h"
 #include "llmopt/runtime/Engine.h"
 #include "runtime/core/CachePool.h"
-#include "runtime/core/EntryRunner.h"
+#include "runtime/core/HostRunner.h"
+#include "runtime/cuda/CudaProgram.h"
 
 #include <memory>
 #include <optional>
@@ -53,6 +54,8 @@ struct EngineState : std::enable_shared_from_this<EngineState> {
   ModelInfo info;
   plan::Plan plan;
   CodeImage code;
+  std::shared_ptr<cuda::Device> gpu;          ///< null: this machine's processors
+  std::unique_ptr<cuda::CudaProgram> program; ///< its kernels, weights and memory
   std::unique_ptr<CachePool> cache;
   RunnerMemory memory;
   RaggedEntry stepEntry, encodeEntry;
@@ -61,6 +64,9 @@ struct EngineState : std::enable_shared_from_this<EngineState> {
 
 private:
   Status chooseTarget();
+  /// Whether a target runs on a device that is here and allowed; else why not.
+  Status admit(const TargetRequirement &candidate);
+  Status loadCode();
   Status readPlan();
   Status makeRunners();
   Result<std::unique_ptr<EntryRunner>> makeRunner(const plan::Entry &entry);

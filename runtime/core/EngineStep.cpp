@@ -126,7 +126,7 @@ Status EngineState::runRagged(RaggedEntry &ragged, cpu::ThreadTeam::Turn &turn, 
   BoundTensor result;
   if (!runner.entry().outputs.empty()) {
     const plan::Buffer &buffer = runner.entry().buffers[runner.entry().outputs[0]];
-    std::span<const int64_t> values = EntryRunner::values(*shape);
+    std::span<const int64_t> values = shape->values;
     uint64_t rows = uint64_t(values[buffer.shape[0]]), width = uint64_t(values[buffer.shape[1]]);
     uint64_t bytes = std::max(uint64_t(values[buffer.bytes]), rows * width * sizeof(float));
     if (output) {

@@ -5,7 +5,8 @@
 //
 // A plan is written in symbols. For each set of symbol values ("tokens" = 1, "rows" = 1) the runner once evaluates the
 // expressions, chooses kernel variants, places buffers and writes the launches down with all addresses; this is a Shape.
-// Shapes are kept, so that a step of a known shape writes a few pointers and walks the launches.
+// Shapes are kept, so that a step of a known shape writes a few pointers and walks the launches. HostRunner.h runs them on
+// this machine's processors, runtime/cuda/CudaRunner.h on a GPU.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_RUNTIME_CORE_ENTRYRUNNER_H
@@ -13,19 +14,11 @@
 
 #include "llmopt/lib/Artifact/KernelABI.h"
 #include "llmopt/lib/Artifact/Plan.h"
-#include "runtime/core/CodeImage.h"
-#include "runtime/core/Mapping.h"
 #include "runtime/cpu/ThreadTeam.h"
 
 #include <memory>
 
 namespace llmopt {
-
-/// What all entry points of an engine share. The memory belongs to whoever holds the thread team.
-struct RunnerMemory {
-  GrowingMemory arena;
-  GrowingMemory scratch; ///< one slice for each thread
-};
 
 /// One input or output of a call: where it lies and how many bytes may be touched there.
 struct BoundTensor {
@@ -42,45 +35,44 @@ struct StageTime {
 class EntryRunner {
 public:
   /// An entry with all symbols given values. Stays valid until the next call of `shape`.
-  struct Shape;
+  struct Shape {
+    virtual ~Shape() = default;
+    std::vector<int64_t> symbols, values; ///< of the entry's symbols and of all its expressions
+    std::vector<uint64_t> places;         ///< offset in the arena of each buffer that is no weight and no state
+    uint64_t arenaBytes = 0;
+  };
 
-  /// `states` holds the address of block 0 of each state. E0208 where the plan names what the artifact lacks.
-  static Result<std::unique_ptr<EntryRunner>> create(const plan::Plan &plan, const plan::Entry &entry, const CodeImage &code,
-                                                     std::span<const std::byte> weights, std::span<std::byte *const> states,
-                                                     RunnerMemory &memory);
-  ~EntryRunner();
-
+  virtual ~EntryRunner();
   const plan::Entry &entry() const { return entry_; }
   /// Finds or makes the shape. E1502 when its buffers do not fit into memory. Only for who holds the team.
   Result<Shape *> shape(std::span<const int64_t> symbolValues);
-  /// Values of all expressions.
-  static std::span<const int64_t> values(const Shape &shape);
-  /// Inputs and outputs in signature order. A tensor that is not aligned to 64 bytes or shorter than its padded size goes
-  /// through memory of the runner.
-  Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
-             std::span<const BoundTensor> outputs, const StepTable &table);
+  /// Inputs and outputs in signature order, in this machine's memory.
+  virtual Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
+                     std::span<const BoundTensor> outputs, const StepTable &table) = 0;
 
   void setProfiling(bool on) { times_.assign(on ? entry_.stages.size() : 0, StageTime()); }
   std::span<const StageTime> times() const { return times_; }
   size_t knownShapes() const { return shapes_.size(); }
 
-private:
-  EntryRunner(const plan::Entry &entry, RunnerMemory &memory);
-  Status bindFixed(const plan::Plan &plan, const CodeImage &code, std::span<const std::byte> weights,
-                   std::span<std::byte *const> states);
-  Result<std::unique_ptr<Shape>> makeShape(std::span<const int64_t> symbolValues);
-  Status placeArena(Shape &shape);
-  void writeLaunches(Shape &shape);
-  void walk(cpu::ThreadTeam &team, const Shape &shape, const StepTable &table, unsigned part, unsigned parts);
-  void walkTimed(cpu::ThreadTeam &team, const Shape &shape, const StepTable &table, unsigned part, unsigned parts);
+protected:
+  explicit EntryRunner(const plan::Entry &entry);
+  /// Writes the launches of a shape whose values and places are known.
+  virtual std::unique_ptr<Shape> newShape() const = 0;
+  virtual Status writeLaunches(Shape &shape) = 0;
+  virtual uint64_t arenaLimit() const = 0;
+
+  /// The variant of a stage for these values.
+  static size_t variantOf(const plan::Stage &stage, std::span<const int64_t> values);
+  void addTime(uint32_t stage, const Shape &shape, uint64_t nanoseconds);
 
   const plan::Entry &entry_;
-  RunnerMemory &memory_;
-  std::vector<void *> fixed_;                   ///< address of each weight and state buffer
-  std::vector<std::vector<KernelFunction>> kernels_; ///< of each stage's variants
-  std::vector<uint32_t> phase_;                 ///< of each stage: barriers before it
-  std::vector<std::unique_ptr<Shape>> shapes_;  ///< most recently used first
   std::vector<StageTime> times_;
+
+private:
+  Result<std::unique_ptr<Shape>> makeShape(std::span<const int64_t> symbolValues);
+  Status placeArena(Shape &shape);
+  std::vector<uint32_t> phase_;                ///< of each stage: barriers before it
+  std::vector<std::unique_ptr<Shape>> shapes_; ///< most recently used first
 };
 
 } // namespace llmopt

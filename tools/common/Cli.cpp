@@ -125,5 +125,6 @@ void tools::LoadFlags::add(CLI::App &app) {
       ->envname("LLMOPT_NUM_THREADS")
       ->check(CLI::Range(0u, 1024u))
       ->capture_default_str();
+  app.add_option("--device", device, "cpu, cuda or cuda:N [a GPU if the artifact has code for one that is here, else the CPU]");
   app.add_flag("--verify", verify, "Check the weights' checksum before running");
 }

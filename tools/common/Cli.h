@@ -12,6 +12,8 @@
 
 #include "llmopt/lib/Support/Status.h"
 
+#include "llmopt/runtime/Engine.h"
+
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
@@ -31,12 +33,14 @@ Result<std::pair<std::string, std::string>> splitAssignment(const std::string &t
 /// Edits (insert, delete, replace, swap) that make one word the other.
 size_t editDistance(std::string_view a, std::string_view b);
 
-/// Adds --threads and --verify, which all programs that load an artifact have.
+/// Adds --threads, --device and --verify, which all programs that load an artifact have.
 struct LoadFlags {
   std::string artifact;
   unsigned threads = 0;
+  std::string device;
   bool verify = false;
   void add(CLI::App &app);
+  EngineOptions options() const { return {.threads = threads, .device = device, .verifyWeights = verify}; }
 };
 
 } // namespace llmopt::tools

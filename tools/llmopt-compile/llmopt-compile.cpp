@@ -50,8 +50,11 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
   app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
-  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
+  app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; emulate: host code for tests without a GPU")
+      ->check(CLI::IsMember({"auto", "nvrtc", "clang", "nvcc", "emulate"}))->capture_default_str()->group("Target");
+  app.add_option("--jobs", a.options.jobs, "Threads for compiling CUDA kernels [all processors]")->check(CLI::Range(1, 256))->group("Target");
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
   app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
   app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence [model's configuration]")->check(CLI::NonNegativeNumber)->group("Input");
@@ -62,8 +65,8 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_flag("--no-tokenizer", a.noTokenizer, "Do not embed the tokenizer")->group("Output");
   app.add_option("--compile-to", a.compileTo, "Stop after a phase and write its IR: import, canonical, fused, planned, strategy, lowered, binary")
       ->check(CLI::IsMember({"import", "canonical", "fused", "planned", "strategy", "lowered", "binary"}))->capture_default_str()->group("Output");
-  app.add_option("--emit", a.emit, "artifact, mlir (kernels), llvm, asm, obj")
-      ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj"}))->capture_default_str()->group("Output");
+  app.add_option("--emit", a.emit, "artifact, mlir (kernels), llvm, asm, obj; for a GPU: cuda, ptx, cubin")
+      ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj", "cuda", "ptx", "cubin"}))->capture_default_str()->group("Output");
   app.add_flag("--dry-run", a.options.dryRun, "Do everything but write")->group("Output");
   app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder")->group("Diagnostics");
   // A flag with a value of its own, so that "--explain model.onnx" leaves the model alone.
@@ -93,7 +96,8 @@ Status finishOptions(Arguments &a) {
   o.dtype = a.dtype == "f32" ? WeightFormat::F32 : a.dtype == "bf16" ? WeightFormat::BF16 : a.dtype == "f16" ? WeightFormat::F16 : WeightFormat::Auto;
   o.stopAfter = *parsePhase(a.compileTo);
   o.emit = a.emit == "mlir" ? EmitKind::MLIR : a.emit == "llvm" ? EmitKind::LLVMIR : a.emit == "asm" ? EmitKind::Assembly
-           : a.emit == "obj" ? EmitKind::Object : EmitKind::Artifact;
+           : a.emit == "obj" ? EmitKind::Object : a.emit == "cuda" ? EmitKind::Cuda : a.emit == "ptx" ? EmitKind::Ptx
+           : a.emit == "cubin" ? EmitKind::Cubin : EmitKind::Artifact;
   o.embedTokenizer = !a.noTokenizer;
   if (a.weights != "auto") {
     uint64_t seed = 0;
@@ -120,7 +124,8 @@ Status finishOptions(Arguments &a) {
       path = path.parent_path();
     a.output = path.stem().string() + (o.emit == EmitKind::Artifact && o.stopAfter == Phase::Binary ? ".llmopt"
                                        : o.emit == EmitKind::Assembly ? ".s" : o.emit == EmitKind::Object ? ".o"
-                                       : o.emit == EmitKind::LLVMIR ? ".ll" : ".mlir");
+                                       : o.emit == EmitKind::LLVMIR ? ".ll" : o.emit == EmitKind::Cuda ? ".cu" : o.emit == EmitKind::Ptx ? ".ptx"
+                                       : o.emit == EmitKind::Cubin ? ".cubin" : ".mlir");
   }
   return {};
 }
@@ -144,6 +149,11 @@ Status explain(const Arguments &a) {
 
 void listTargets() {
   for (const Target &target : allTargets()) {
+    if (target.isGpu()) {
+      std::printf("%-12s NVIDIA GPU of compute capability %d.%d and later minor ones, %d KiB shared memory a block\n", target.name.c_str(),
+                  target.computeCapability / 10, target.computeCapability % 10, target.sharedMemoryBytes >> 10);
+      continue;
+    }
     std::printf("%-12s %d-bit vectors, needs", target.name.c_str(), target.vectorBits);
     for (const std::string &feature : target.features)
       std::printf(" %s", feature.c_str());

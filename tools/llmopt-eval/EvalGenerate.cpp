@@ -53,7 +53,7 @@ static std::string join(std::span<const int32_t> ids) {
 
 Status tools::GenerateCommand::run() const {
   LLMOPT_ASSIGN(Cases known, readCases(cases, limit.value_or(SIZE_MAX)));
-  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, {.threads = load.threads, .verifyWeights = load.verify}));
+  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, load.options()));
   LLMOPT_ASSIGN(Generator generator, Generator::create(engine));
   LLMOPT_ASSIGN(std::vector<Generation> results, generator.generateBatch(known.prompts, {.maxTokens = known.longest, .batch = batch}));
   size_t equal = 0, shown = 0;

@@ -166,7 +166,7 @@ static Status runGraph(const Engine &engine, const Batch &batch, size_t first, s
 }
 
 Status tools::LogitsCommand::run() const {
-  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, {.threads = load.threads, .verifyWeights = load.verify}));
+  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, load.options()));
   LLMOPT_ASSIGN(Batch input, Batch::read(*this));
   IdMatrix targets;
   bool both = engine.hasStep() && engine.hasEncode();

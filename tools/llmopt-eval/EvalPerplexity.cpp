@@ -41,7 +41,7 @@ static Result<double> scoreWindow(const Engine &engine, std::span<const int32_t>
 
 Status tools::PerplexityCommand::run() const {
   LLMOPT_ASSIGN(std::string words, readTextFile(text));
-  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, {.threads = load.threads, .verifyWeights = load.verify}));
+  LLMOPT_ASSIGN(Engine engine, Engine::load(load.artifact, load.options()));
   LLMOPT_ASSIGN(std::shared_ptr<Tokenizer> tokenizer, loadTokenizer(engine));
   LLMOPT_ASSIGN(std::vector<int32_t> ids, tokenizer->encodeChecked(words));
   size_t own = engine.model().maxPositions ? size_t(engine.model().maxPositions) : 2048;

@@ -63,7 +63,7 @@ static Status run(const RunOptions &options) {
   if ((options.prompt ? 1 : 0) + (options.promptFile ? 1 : 0) + (options.ids ? 1 : 0) > 1)
     return usageError("E1601", "--prompt, --prompt-file and --ids exclude each other");
   Engine::pinCallingThread();
-  LLMOPT_ASSIGN(Engine engine, Engine::load(options.load.artifact, {.threads = options.load.threads, .verifyWeights = options.load.verify}));
+  LLMOPT_ASSIGN(Engine engine, Engine::load(options.load.artifact, options.load.options()));
   return text ? runText(engine, options) : runTensors(engine, options);
 }
 

@@ -37,8 +37,9 @@ namespace llmopt {
 struct EngineOptions {
   unsigned threads = 0;       ///< 0: LLMOPT_NUM_THREADS, or the cores this process may use
   std::string target = {};    ///< name of a target in the artifact; empty: the best this machine runs
+  std::string device = {};    ///< "cpu", "cuda", "cuda:1"; empty: a GPU if the artifact has code for one that is here, else the CPU
   bool verifyWeights = false; ///< check the weights' checksum too (reads all of them)
-  uint64_t cacheBytes = 0;    ///< most memory for key-value blocks; 0: half of the machine's
+  uint64_t cacheBytes = 0;    ///< most memory for key-value blocks; 0: half of the device's
 };
 
 /// A dimension of a graph's tensor: a number, or an expression such as "past + sequence".
@@ -64,6 +65,7 @@ public:
 
   const std::string &path() const;
   const std::string &target() const; ///< the one in use
+  std::string device() const;        ///< "cpu", or the GPU's name
   unsigned threads() const;
   const ModelInfo &model() const;
   const Json &metadata() const;

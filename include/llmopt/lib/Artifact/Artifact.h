@@ -19,7 +19,8 @@
 //   model          metadata: architecture, vocabulary size, special tokens, generation defaults, source, hashes (JSON);
 //                  keys in ModelInfo.h
 //   plan/<target>  lib/Artifact/Plan.h (JSON)
-//   code/<target>  one ELF shared object without dependencies
+//   code/<target>  a CPU: one ELF shared object without dependencies; a GPU: images, which kernels/<target> describes
+//   kernels/<target>  how to launch the kernels of a GPU (DeviceCode.h, JSON)
 //   weights        every tensor, 64-byte aligned, once for all targets
 //   tokenizer      runtime/text (optional)
 //

@@ -29,7 +29,7 @@ std::string_view phaseName(Phase phase);
 std::optional<Phase> parsePhase(std::string_view name);
 
 /// What is written.
-enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object };
+enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin };
 
 /// Number format of weight matrices.
 enum class WeightFormat { Auto, F32, BF16, F16 };
@@ -44,6 +44,8 @@ struct CompileOptions {
   Phase stopAfter = Phase::Binary;
   EmitKind emit = EmitKind::Artifact;
   std::string dumpFolder;               ///< IR after each phase; empty: none
+  std::string cudaCompiler = "auto";    ///< "nvrtc", "clang", "nvcc", "emulate"
+  unsigned jobs = 0;                    ///< threads for compiling CUDA units; 0: all processors
   bool dryRun = false;                  ///< everything but writing
   bool embedTokenizer = true;
   bool deterministic = false;

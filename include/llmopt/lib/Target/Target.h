@@ -27,13 +27,20 @@ struct Target {
   bool bf16Dot = false;              ///< vdpbf16ps
   bool int8Dot = false;              ///< vpdpbusd on full vectors
   int l1Bytes = 32 << 10, l2Bytes = 512 << 10, l3Bytes = 16 << 20;
+
+  int computeCapability = 0;         ///< 90 for sm_90; 0: a CPU
+  std::string gpuArchitecture = {};  ///< what ptxas compiles for: "sm_90a"
+  int sharedMemoryBytes = 0;         ///< most dynamic shared memory of one block
+
+  bool isGpu() const { return computeCapability != 0; }
 };
 
-/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", and "native" (resolved to the best row this machine runs).
+/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", "native" (resolved to the best CPU row this machine runs); "sm_80" ... "sm_100".
 Result<Target> findTarget(std::string_view name);
+/// CPUs first, in each kind the better machine last.
 std::span<const Target> allTargets();
 
-/// Features of this machine, as /proc/cpuinfo names them; LLMOPT_CPU=<target> restricts them to that row's.
+/// Features of this machine's CPU, as /proc/cpuinfo names them; LLMOPT_CPU=<target> restricts them to that row's.
 std::vector<std::string> hostFeatures();
 /// Features the target needs and this machine lacks.
 std::vector<std::string> missingFeatures(std::span<const std::string> needed);

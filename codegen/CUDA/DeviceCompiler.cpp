@@ -1,0 +1,139 @@
+//===- DeviceCompiler.cpp - choice, cache and gate of compilers -----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/DeviceCompiler.h"
+
+#include "codegen/CUDA/Compilers.h"
+#include "codegen/CUDA/KernelSources.h"
+#include "codegen/CUDA/PtxasReport.h"
+#include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/Hash.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+using namespace llmopt;
+using namespace llmopt::cuda;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Choice {
+  const char *name;
+  Result<std::unique_ptr<DeviceCompiler>> (*make)();
+};
+constexpr Choice kChoices[] = {{"nvrtc", makeNvrtc}, {"clang", makeClang}, {"nvcc", makeNvcc}, {"emulate", makeEmulator}};
+
+/// Images of earlier compilations. Whatever goes wrong with it is as if there was none.
+class ImageCache {
+public:
+  ImageCache(const DeviceCompiler &compiler, const Target &target, bool ptx) {
+    const char *folder = std::getenv("LLMOPT_CACHE_DIR"), *home = std::getenv("HOME");
+    if (folder && std::string_view(folder) == "off")
+      return;
+    if (folder && *folder)
+      folder_ = folder;
+    else if (home && *home)
+      folder_ = std::string(home) + "/.cache/llmopt";
+    salt_ = compiler.id() + "\n" + target.gpuArchitecture + (ptx ? "\nptx\n" : "\nimage\n");
+    for (const KernelSource &source : kernelSources())
+      salt_ += source.text;
+  }
+
+  std::string path(const KernelUnit &unit) const {
+    std::string text = salt_ + (unit.exact ? "exact\n" : "\n") + unit.source;
+    return folder_ + "/" + hashHex(hashString(text)) + hashHex(text.size());
+  }
+
+  std::optional<CompiledUnit> find(const KernelUnit &unit) const {
+    if (folder_.empty())
+      return std::nullopt;
+    Result<std::string> text = readTextFile(path(unit));
+    if (!text)
+      return std::nullopt;
+    // "<hash of the rest>\n<form>\n<bytes of the log>\n<log><image>"
+    size_t first = text->find('\n'), second = text->find('\n', first + 1), third = text->find('\n', second + 1);
+    if (third == std::string::npos || text->substr(0, first) != hashHex(hashString(std::string_view(*text).substr(first + 1))))
+      return std::nullopt;
+    size_t logBytes = size_t(std::strtoull(text->c_str() + second + 1, nullptr, 10));
+    if (logBytes > text->size() - third - 1)
+      return std::nullopt;
+    return CompiledUnit{text->substr(first + 1, second - first - 1), text->substr(third + 1 + logBytes), text->substr(third + 1, logBytes)};
+  }
+
+  void store(const KernelUnit &unit, const CompiledUnit &compiled) const {
+    if (folder_.empty())
+      return;
+    std::error_code error;
+    fs::create_directories(folder_, error);
+    Result<AtomicFile> file = AtomicFile::create(path(unit));
+    std::string text = compiled.form + "\n" + std::to_string(compiled.log.size()) + "\n" + compiled.log + compiled.image;
+    if (file && file->write(hashHex(hashString(text)) + "\n") && file->write(text))
+      (void)file->commit();
+  }
+
+private:
+  std::string folder_, salt_;
+};
+
+} // namespace
+
+Result<std::unique_ptr<DeviceCompiler>> cuda::findDeviceCompiler(std::string_view name) {
+  std::string tried;
+  for (const Choice &choice : kChoices) {
+    if (name != "auto" && name != choice.name)
+      continue;
+    if (name == "auto" && std::string_view(choice.name) == "emulate") // never by itself: no GPU runs its images
+      continue;
+    Result<std::unique_ptr<DeviceCompiler>> compiler = choice.make();
+    if (compiler || name != "auto")
+      return compiler;
+    tried += (tried.empty() ? "" : "; ") + compiler.error().message;
+  }
+  if (tried.empty())
+    return usageError("E0961", "unknown CUDA compiler '" + std::string(name) + "'; known: auto, nvrtc, clang, nvcc, emulate");
+  Error error = unsupported("E0961", "no CUDA compiler is installed: " + tried).error();
+  error.notes.push_back("help: 'pip install nvidia-cuda-nvrtc' is enough (then set LLMOPT_NVRTC to its libnvrtc.so), or install the CUDA toolkit, or clang 22");
+  return error;
+}
+
+Result<std::vector<CompiledUnit>> cuda::compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,
+                                                     bool ptx, unsigned jobs) {
+  ImageCache cache(compiler, target, ptx);
+  std::vector<std::optional<Result<CompiledUnit>>> results(units.size());
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < units.size();) {
+      if (std::optional<CompiledUnit> known = cache.find(units[i])) {
+        results[i].emplace(std::move(*known));
+        continue;
+      }
+      results[i].emplace(compiler.compile(units[i], target, ptx));
+      if (results[i]->ok())
+        cache.store(units[i], **results[i]);
+    }
+  };
+  unsigned threads = jobs ? jobs : std::max(1u, std::thread::hardware_concurrency());
+  std::vector<std::thread> helpers;
+  for (unsigned i = 1; i < std::min<size_t>(threads, units.size()); ++i)
+    helpers.emplace_back(work);
+  work();
+  for (std::thread &helper : helpers)
+    helper.join();
+
+  std::vector<CompiledUnit> compiled;
+  for (size_t i = 0; i < units.size(); ++i) {
+    if (!results[i]->ok())
+      return results[i]->error();
+    LLMOPT_RETURN_IF_ERROR(checkPtxasReport((*results[i])->log, units[i], target));
+    compiled.push_back(std::move(**results[i]));
+  }
+  return compiled;
+}

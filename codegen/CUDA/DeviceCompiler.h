@@ -1,0 +1,47 @@
+//===- DeviceCompiler.h - CUDA C++ to images --------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One interface over the compilers a user may have: NVRTC (loaded when asked for, from a toolkit or from PyPI's nvidia-cuda-nvrtc),
+// clang with ptxas, nvcc, and a host C++ compiler for emulation. None is needed to build llmopt.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CUDA_DEVICECOMPILER_H
+#define LLMOPT_CODEGEN_CUDA_DEVICECOMPILER_H
+
+#include "codegen/CUDA/Printer.h"
+#include "llmopt/lib/Target/Target.h"
+
+#include <memory>
+#include <span>
+
+namespace llmopt::cuda {
+
+struct CompiledUnit {
+  std::string form;  ///< as DeviceModule::form
+  std::string image;
+  std::string log;   ///< what the compiler and ptxas said
+};
+
+class DeviceCompiler {
+public:
+  virtual ~DeviceCompiler() = default;
+  /// Name and version: what results depend on besides source and target.
+  virtual std::string id() const = 0;
+  /// `ptx`: stop there. May be called from several threads.
+  virtual Result<CompiledUnit> compile(const KernelUnit &unit, const Target &target, bool ptx) const = 0;
+};
+
+/// "auto" (the first one installed of nvrtc, clang, nvcc), "nvrtc", "clang", "nvcc" or "emulate". E0961 says what was looked for.
+Result<std::unique_ptr<DeviceCompiler>> findDeviceCompiler(std::string_view name);
+
+/// Compiles units on `jobs` threads (0: all processors), through a cache of images by hash of source, options and compiler
+/// ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for none), and checks what ptxas reports (E0963). Fills in the units' registers and
+/// spills. Results are in the order of the units.
+Result<std::vector<CompiledUnit>> compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,
+                                               bool ptx, unsigned jobs);
+
+} // namespace llmopt::cuda
+
+#endif // LLMOPT_CODEGEN_CUDA_DEVICECOMPILER_H

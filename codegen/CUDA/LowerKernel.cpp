@@ -1,0 +1,42 @@
+//===- LowerKernel.cpp - an exec.kernel region for a GPU ------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/LowerKernel.h"
+
+#include "codegen/CPU/KernelFamily.h"
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+/// The emitter that writes a family one work unit a thread. Matrix products go through the loop nests: a thread for each element.
+StringRef printedFamily(StringRef family) { return family == "linear" || family == "matmul" ? "loops" : family; }
+
+/// Attention keeps rows in short vectors; everything else is written lane by lane.
+Target emitterTarget(const Target &target, StringRef family) {
+  Target emitter = target;
+  if (family.contains("attention") || family == "cache_append")
+    emitter.vectorBits = 128;
+  return emitter;
+}
+
+} // namespace
+
+Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
+                                                    const std::string &symbol) {
+  StringRef family = kernel.getFamily();
+  cpu::LowerKernel emit = cpu::findFamily(printedFamily(family));
+  if (!emit)
+    return internalError("E0921", "no CUDA generator for kernels of family '" + family.str() + "'");
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
+  Target emitter = emitterTarget(target, family);
+  cpu::FamilyContext context{*module, shapes, emitter, symbol};
+  LoweredDeviceKernel lowered;
+  LLMOPT_ASSIGN(lowered.plan, emit(kernel, context));
+  LLMOPT_ASSIGN(lowered.unit, printKernels(*module));
+  return lowered;
+}

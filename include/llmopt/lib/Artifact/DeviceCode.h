@@ -1,0 +1,68 @@
+//===- DeviceCode.h - kernels of a GPU target, and how to launch them -*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A GPU target has the section "kernels/<target>", this as JSON in the shape of Triton's launch metadata, and "code/<target>",
+// the images one after another, each at a multiple of 64 bytes. The plan names kernels; a launch takes work units and bindings
+// from the plan and the rest from here. codegen/CUDA/README.md explains the fields.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_ARTIFACT_DEVICECODE_H
+#define LLMOPT_LIB_ARTIFACT_DEVICECODE_H
+
+#include "llmopt/lib/Support/Json.h"
+#include "llmopt/lib/Support/Status.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace llmopt {
+
+/// What one kernel parameter gets; all are 8 bytes wide.
+struct DeviceParameter {
+  enum class Kind : uint8_t {
+    Buffer,       ///< device address of the stage's binding `index`
+    Dim,          ///< 0: work units; else the stage's dims, from 1 on
+    Table,        ///< device address of the step table, whose addresses are the device's too
+    Scratch,      ///< device memory, as many bytes as the plan's variant says for every thread of the grid
+    ScratchBytes, ///< of one thread
+  };
+  Kind kind = Kind::Buffer;
+  uint32_t index = 0;
+  bool operator==(const DeviceParameter &) const = default;
+};
+
+struct DeviceKernel {
+  std::string name;
+  uint32_t module = 0;        ///< index into DeviceCode::modules
+  uint32_t threads = 0;       ///< of a block
+  uint32_t sharedBytes = 0;   ///< dynamic shared memory
+  uint32_t unitsPerBlock = 0; ///< the grid is ceil(units / unitsPerBlock) blocks ...
+  uint32_t blocksPerSm = 0;   ///< ... and, unless 0, at most this many for each multiprocessor
+  std::vector<DeviceParameter> parameters;
+  uint32_t registers = 0, spillBytes = 0; ///< as ptxas reports them; 0 where it was not asked
+};
+
+/// One image of the code section.
+struct DeviceModule {
+  std::string form; ///< "cubin", "ptx" (zero-terminated) or "host" (a shared object for the stand-in driver)
+  uint64_t offset = 0, length = 0;
+};
+
+struct DeviceCode {
+  std::string compiler;     ///< "nvrtc 13.0"
+  std::string architecture; ///< "sm_90a"
+  std::vector<DeviceModule> modules;
+  std::vector<DeviceKernel> kernels;
+  const DeviceKernel *find(std::string_view name) const;
+};
+
+Json toJson(const DeviceCode &code);
+/// E0211 where something is missing or does not fit `codeBytes`, the length of the code section.
+Result<DeviceCode> deviceCodeFromJson(const Json &json, uint64_t codeBytes, const std::string &context);
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_ARTIFACT_DEVICECODE_H

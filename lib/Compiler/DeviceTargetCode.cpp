@@ -1,0 +1,88 @@
+//===- DeviceTargetCode.cpp - kernels of a GPU to its plan and images ---------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "lib/Compiler/TargetCode.h"
+
+#include "codegen/CUDA/DeviceCompiler.h"
+#include "codegen/CUDA/LowerKernel.h"
+#include "llmopt/lib/Support/CheckedMath.h"
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+constexpr size_t kKernelsPerUnit = 8; // enough to share the compiler's set-up, few enough to keep all processors busy
+constexpr int64_t kImageAlignment = 64;
+
+/// Printed kernels share translation units; a written one has macros of its own.
+void addUnit(cuda::KernelUnit unit, std::vector<cuda::KernelUnit> &units) {
+  if (!unit.exact || units.empty() || !units.back().exact || units.back().kernels.size() >= kKernelsPerUnit) {
+    units.push_back(std::move(unit));
+    return;
+  }
+  units.back().source += unit.source;
+  for (DeviceKernel &kernel : unit.kernels)
+    units.back().kernels.push_back(std::move(kernel));
+}
+
+/// Images one after another, and how to launch what is in them.
+void package(std::vector<cuda::KernelUnit> &units, std::vector<cuda::CompiledUnit> compiled, DeviceCode &metadata, std::string &image) {
+  for (size_t i = 0; i < units.size(); ++i) {
+    image.resize(size_t(roundUp(int64_t(image.size()), kImageAlignment)));
+    metadata.modules.push_back({compiled[i].form, image.size(), compiled[i].image.size()});
+    image += compiled[i].image;
+    for (DeviceKernel &kernel : units[i].kernels) {
+      kernel.module = uint32_t(i);
+      metadata.kernels.push_back(std::move(kernel));
+    }
+  }
+}
+
+bool isDeviceEmit(EmitKind kind) {
+  return kind == EmitKind::Artifact || kind == EmitKind::Cuda || kind == EmitKind::Ptx || kind == EmitKind::Cubin;
+}
+
+} // namespace
+
+Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &target, const CompileOptions &options, SymContext &symbols,
+                                            WeightTable &weights) {
+  auto report = [&](Phase phase, size_t done, size_t total) {
+    if (options.progress)
+      options.progress(phase, target.name, done, total);
+  };
+  if (!isDeviceEmit(options.emit))
+    return usageError("E0305", "target " + target.name + " has no such output; use --emit=cuda, ptx, cubin or artifact");
+  TargetCode code;
+  std::vector<cuda::KernelUnit> units;
+  auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) -> Result<LoweredKernel> {
+    report(Phase::Lowered, ++code.kernels, 0);
+    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, cuda::lowerKernel(kernel, shapes, target, symbol));
+    addUnit(std::move(lowered.unit), units);
+    return std::move(lowered.plan);
+  };
+  LLMOPT_ASSIGN(code.plan, buildPlan(planned, symbols, weights, lower));
+  if (options.stopAfter < Phase::Lowered)
+    return code;
+  if (options.emit == EmitKind::Cuda) {
+    for (cuda::KernelUnit &unit : units)
+      code.texts.push_back(std::move(unit.source));
+    return code;
+  }
+  report(Phase::Binary, 0, units.size());
+  LLMOPT_ASSIGN(std::unique_ptr<cuda::DeviceCompiler> compiler, cuda::findDeviceCompiler(options.cudaCompiler));
+  LLMOPT_ASSIGN(std::vector<cuda::CompiledUnit> compiled,
+                cuda::compileUnits(*compiler, units, target, options.emit == EmitKind::Ptx, options.jobs));
+  if (options.emit != EmitKind::Artifact) {
+    for (cuda::CompiledUnit &unit : compiled)
+      code.texts.push_back(std::move(unit.image));
+    return code;
+  }
+  DeviceCode metadata{compiler->id(), target.gpuArchitecture, {}, {}};
+  package(units, std::move(compiled), metadata, code.image);
+  code.launchMetadata = toJson(metadata).str();
+  return code;
+}

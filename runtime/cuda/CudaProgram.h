@@ -1,0 +1,47 @@
+//===- CudaProgram.h - a GPU target's kernels and memory --------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_RUNTIME_CUDA_CUDAPROGRAM_H
+#define LLMOPT_RUNTIME_CUDA_CUDAPROGRAM_H
+
+#include "llmopt/lib/Artifact/Artifact.h"
+#include "llmopt/lib/Artifact/DeviceCode.h"
+#include "runtime/cuda/Device.h"
+
+#include <map>
+
+namespace llmopt::cuda {
+
+/// What all entry points of an engine share on the device. The memory belongs to whoever holds the thread team.
+struct CudaProgram {
+  struct Kernel {
+    Function function = nullptr;
+    const DeviceKernel *metadata = nullptr;
+  };
+
+  /// Loads the sections of `target`. E0206 where this GPU does not run them.
+  static Result<std::unique_ptr<CudaProgram>> load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device);
+  ~CudaProgram();
+  const Kernel *find(const std::string &name) const;
+
+  std::shared_ptr<Device> device;
+  std::string path; ///< of the artifact, for errors
+  DeviceCode code;
+  std::unique_ptr<DeviceWeights> weights;
+  GrowingDeviceMemory arena, scratch;
+  GrowingDeviceMemory inputs; ///< the step table and the inputs of a call
+  std::unique_ptr<PinnedMemory> staging; ///< the same on this side
+
+private:
+  Status loadModules(std::span<const std::byte> images);
+  Status makeMemory();
+  std::vector<Module> modules_;
+  std::map<std::string, Kernel, std::less<>> kernels_;
+};
+
+} // namespace llmopt::cuda
+
+#endif // LLMOPT_RUNTIME_CUDA_CUDAPROGRAM_H
