@@ -7,6 +7,7 @@
 #include "codegen/CUDA/LowerKernel.h"
 
 #include "codegen/CPU/KernelFamily.h"
+#include "codegen/CUDA/Linear.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -29,6 +30,11 @@ Target emitterTarget(const Target &target, StringRef family) {
 Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
                                                     const std::string &symbol) {
   StringRef family = kernel.getFamily();
+  if (family == "linear") {
+    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerLinear(kernel, shapes, target, symbol));
+    if (written)
+      return std::move(*written);
+  }
   cpu::LowerKernel emit = cpu::findFamily(printedFamily(family));
   if (!emit)
     return internalError("E0921", "no CUDA generator for kernels of family '" + family.str() + "'");

@@ -27,6 +27,7 @@ using namespace llmopt::cuda;
 namespace {
 
 constexpr unsigned kThreads = 128;
+constexpr llvm::StringLiteral kNameAttribute = "llmopt.name";
 
 /// Values of the kernel ABI that are no values in the printed kernel.
 struct AbiValue {
@@ -37,8 +38,8 @@ struct AbiValue {
 
 class FunctionPrinter {
 public:
-  FunctionPrinter(func::FuncOp function, std::string &out) : function_(function), out_(out) {}
-  Result<DeviceKernel> print();
+  FunctionPrinter(func::FuncOp function, unsigned indent) : function_(function), depth_(indent) {}
+  Result<PrintedBody> print();
 
 private:
   using Kind = AbiValue::Kind;
@@ -59,6 +60,11 @@ private:
   void line(const llvm::Twine &text) { body_.append(2 * depth_, ' ').append(text.str()).push_back('\n'); }
   std::string fresh() { return "v" + std::to_string(count_++); }
   std::string define(Value value) { return names_[value] = fresh(); }
+  /// The text goes on under another value. (A copy: the map may move what it holds.)
+  void rename(Value to, Value from) {
+    std::string name = use(from);
+    names_[to] = std::move(name);
+  }
   /// Declares the results of an operation with regions.
   void declare(ValueRange values, ValueRange initial = {});
   void assign(ValueRange targets, ValueRange values);
@@ -70,9 +76,8 @@ private:
   }
 
   func::FuncOp function_;
-  std::string &out_;
   std::string body_;
-  unsigned depth_ = 2, count_ = 0;
+  unsigned depth_, count_ = 0;
   llvm::DenseMap<Value, std::string> names_;
   llvm::DenseMap<Value, AbiValue> abi_;
   std::vector<DeviceParameter> parameters_;
@@ -85,19 +90,7 @@ private:
 std::string FunctionPrinter::parameter(DeviceParameter::Kind kind, uint32_t index) {
   if (!llvm::is_contained(parameters_, DeviceParameter{kind, index}))
     parameters_.push_back({kind, index});
-  switch (kind) {
-  case DeviceParameter::Kind::Buffer:
-    return "b" + std::to_string(index);
-  case DeviceParameter::Kind::Dim:
-    return "d" + std::to_string(index);
-  case DeviceParameter::Kind::Table:
-    return "table";
-  case DeviceParameter::Kind::Scratch:
-    return "scratch";
-  case DeviceParameter::Kind::ScratchBytes:
-    break;
-  }
-  return "scratchBytes";
+  return parameterName({kind, index});
 }
 
 std::string FunctionPrinter::use(Value value) {
@@ -245,7 +238,7 @@ static bool isPart(Operation *op, func::FuncOp function) {
 Status FunctionPrinter::forLoop(scf::ForOp op) {
   declare(op.getRegionIterArgs(), op.getInitArgs());
   for (auto [result, carried] : llvm::zip_equal(op.getResults(), op.getRegionIterArgs()))
-    names_[result] = names_[carried];
+    rename(result, carried);
   std::string iv = define(op.getInductionVar());
   line("for (u64 " + iv + " = " + use(op.getLowerBound()) + "; i64(" + iv + ") < i64(" + use(op.getUpperBound()) + "); " + iv + " += " +
        use(op.getStep()) + ") {");
@@ -286,7 +279,7 @@ Status FunctionPrinter::whileLoop(scf::WhileOp op) {
   line("if (!" + use(condition.getCondition()) + ")");
   line("  break;");
   for (auto [argument, result] : llvm::zip_equal(after.getArguments(), op.getResults()))
-    names_[argument] = names_[result];
+    rename(argument, result);
   LLMOPT_RETURN_IF_ERROR(block(after));
   assign(before.getArguments(), after.getTerminator()->getOperands());
   --depth_;
@@ -453,6 +446,10 @@ Status FunctionPrinter::operation(Operation *op) {
     return whileLoop(loop);
   if (auto function = dyn_cast<LLVM::CallOp>(op))
     return call(function);
+  if (auto name = op->getAttrOfType<StringAttr>(kNameAttribute)) {
+    names_[op->getResult(0)] = name.str();
+    return {};
+  }
   if (auto address = dyn_cast<LLVM::AddressOfOp>(op)) {
     names_[address] = "const_cast<u8 *>(" + address.getGlobalName().str() + ")";
     return {};
@@ -468,43 +465,29 @@ Status FunctionPrinter::block(Block &block) {
   return {};
 }
 
-Result<DeviceKernel> FunctionPrinter::print() {
-  parameter(DeviceParameter::Kind::Dim, 0);
+Result<PrintedBody> FunctionPrinter::print() {
   LLMOPT_RETURN_IF_ERROR(block(function_.getBody().front()));
   // Buffers first, in order of their bindings, as people read signatures.
   llvm::sort(parameters_, [](const DeviceParameter &a, const DeviceParameter &b) {
     return std::pair(a.kind, a.index) < std::pair(b.kind, b.index);
   });
-  std::string signature, own;
-  for (const DeviceParameter &parameter : parameters_) {
-    std::string index = std::to_string(parameter.index);
-    switch (parameter.kind) {
-    case DeviceParameter::Kind::Buffer:
-      signature += "u8 *b" + index + ", ";
-      break;
-    case DeviceParameter::Kind::Dim:
-      signature += "u64 d" + index + ", ";
-      break;
-    case DeviceParameter::Kind::Table:
-      signature += "u8 *table, ";
-      break;
-    case DeviceParameter::Kind::Scratch:
-      signature += "u8 *scratch, ";
-      own = "  u8 *const own = scratch + gridThread() * scratchBytes;\n";
-      break;
-    case DeviceParameter::Kind::ScratchBytes:
-      signature += "u64 scratchBytes, ";
-      break;
-    }
-  }
-  signature.resize(signature.size() - 2);
-  std::string name = function_.getName().str();
-  out_ += "\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ") " + name + "(" + signature + ") {\n" + own +
-          "  for (u64 unit = gridThread(); unit < d0; unit += gridThreads()) {\n" + body_ + "  }\n}\nLLMOPT_PRINTED_EXPORT(" + name + ")\n";
+  return PrintedBody{std::move(body_), std::move(parameters_)};
+}
+
+Result<DeviceKernel> printKernel(func::FuncOp function, std::string &out) {
+  LLMOPT_ASSIGN(PrintedBody body, cuda::printBody(function, 2));
   DeviceKernel kernel;
-  kernel.name = name;
+  kernel.name = function.getName().str();
   kernel.threads = kernel.unitsPerBlock = kThreads;
-  kernel.parameters = parameters_;
+  kernel.parameters = body.parameters;
+  DeviceParameter units{DeviceParameter::Kind::Dim, 0};
+  if (!llvm::is_contained(kernel.parameters, units))
+    kernel.parameters.push_back(units);
+  bool scratch = llvm::is_contained(kernel.parameters, DeviceParameter{DeviceParameter::Kind::Scratch});
+  out += "\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ") " + kernel.name + "(" +
+         cuda::declareParameters(kernel.parameters, ", ") + ") {\n" +
+         (scratch ? "  u8 *const own = scratch + gridThread() * scratchBytes;\n" : "") +
+         "  for (u64 unit = gridThread(); unit < d0; unit += gridThreads()) {\n" + body.text + "  }\n}\nLLMOPT_PRINTED_EXPORT(" + kernel.name + ")\n";
   return kernel;
 }
 
@@ -518,15 +501,52 @@ void printGlobal(LLVM::GlobalOp global, std::string &out) {
 
 } // namespace
 
+std::string cuda::parameterName(const DeviceParameter &parameter) {
+  switch (parameter.kind) {
+  case DeviceParameter::Kind::Buffer:
+    return "b" + std::to_string(parameter.index);
+  case DeviceParameter::Kind::Dim:
+    return "d" + std::to_string(parameter.index);
+  case DeviceParameter::Kind::Table:
+    return "table";
+  case DeviceParameter::Kind::Scratch:
+    return "scratch";
+  case DeviceParameter::Kind::ScratchBytes:
+    break;
+  }
+  return "scratchBytes";
+}
+
+std::string cuda::declareParameters(const std::vector<DeviceParameter> &parameters, const char *separator) {
+  std::string text;
+  for (const DeviceParameter &parameter : parameters) {
+    bool isNumber = parameter.kind == DeviceParameter::Kind::Dim || parameter.kind == DeviceParameter::Kind::ScratchBytes;
+    text += (text.empty() ? "" : separator) + std::string(isNumber ? "u64 " : "u8 *") + parameterName(parameter);
+  }
+  return text;
+}
+
+std::string cuda::printGlobals(ModuleOp module) {
+  std::string text;
+  for (auto global : module.getOps<LLVM::GlobalOp>())
+    printGlobal(global, text);
+  return text;
+}
+
+Value cuda::namedValue(OpBuilder &builder, Location loc, Type type, StringRef name) {
+  auto value = UnrealizedConversionCastOp::create(builder, loc, type, ValueRange());
+  value->setAttr(kNameAttribute, builder.getStringAttr(name));
+  return value.getResult(0);
+}
+
+Result<PrintedBody> cuda::printBody(func::FuncOp function, unsigned indent) { return FunctionPrinter(function, indent).print(); }
+
 Result<KernelUnit> cuda::printKernels(ModuleOp module) {
   KernelUnit unit;
   unit.exact = true;
-  unit.source = "#include \"printed.cuh\"\n";
-  for (auto global : module.getOps<LLVM::GlobalOp>())
-    printGlobal(global, unit.source);
+  unit.source = "#include \"printed.cuh\"\n" + printGlobals(module);
   for (auto function : module.getOps<func::FuncOp>()) {
-    FunctionPrinter printer(function, unit.source);
-    LLMOPT_ASSIGN(DeviceKernel kernel, printer.print());
+    LLMOPT_ASSIGN(DeviceKernel kernel, printKernel(function, unit.source));
     unit.kernels.push_back(std::move(kernel));
   }
   return unit;

@@ -12,6 +12,7 @@
 
 #include "llmopt/lib/Artifact/DeviceCode.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 
 #include <string>
@@ -25,6 +26,21 @@ struct KernelUnit {
   std::vector<DeviceKernel> kernels;
   bool exact = false; ///< products and sums are not to be contracted
 };
+
+/// The statements of a function, and what of the kernel ABI they use, by the names of `parameterName`. E0960 as below.
+struct PrintedBody {
+  std::string text;
+  std::vector<DeviceParameter> parameters; ///< buffers first, in order
+};
+Result<PrintedBody> printBody(mlir::func::FuncOp function, unsigned indent);
+/// "b3", "d0", "table".
+std::string parameterName(const DeviceParameter &parameter);
+/// "u8 *b3, u64 d0"; with `separator` ";" the fields of a struct.
+std::string declareParameters(const std::vector<DeviceParameter> &parameters, const char *separator);
+/// Constant tensors that functions of the module read.
+std::string printGlobals(mlir::ModuleOp module);
+/// A value that the text around a printed body defines.
+mlir::Value namedValue(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type, llvm::StringRef name);
 
 /// E0960 names an operation the printer does not know.
 Result<KernelUnit> printKernels(mlir::ModuleOp module);

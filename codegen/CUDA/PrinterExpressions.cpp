@@ -134,7 +134,7 @@ std::optional<std::string> unary(Operation *op, const std::string &x) {
   return llvm::TypeSwitch<Operation *, std::optional<std::string>>(op)
       .Case<arith::NegFOp>([&](auto) { return "-" + x; })
       .Case<math::AbsFOp>([&](auto) { return "absolute(" + x + ")"; })
-      .Case<math::SqrtOp>([&](auto) { return "squareRoot(" + x + ")"; })
+      .Case<math::SqrtOp>([&](auto) { return "squareRootOf(" + x + ")"; })
       .Default([&](Operation *) { return conversion(op, x); });
 }
 

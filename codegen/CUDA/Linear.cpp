@@ -1,0 +1,278 @@
+//===- Linear.cpp - projections by the written families -------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/Linear.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/CPU/LinearRegion.h"
+#include "codegen/CPU/Loops.h"
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cuda;
+using cpu::LinearProblem;
+using cpu::LinearSegment;
+
+namespace {
+
+/// An instance of a family: what the plan, the launch and the text need. Numbers as the families' own constants have them.
+struct Instance {
+  std::string suffix, family, constants; ///< of the template argument
+  int64_t limit = 0;                     ///< used up to so many rows; 0: always
+  uint32_t threads = 0, sharedBytes = 0;
+  int64_t tileRows = 0, tileColumns = 0; ///< of a unit; 0 rows: all of them
+};
+
+class LinearUnit {
+public:
+  LinearUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, LinearProblem &problem)
+      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), problem_(problem), products_(int64_t(problem.segments[0].linears.size())),
+        weight_(*llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
+
+  Result<LoweredDeviceKernel> lower();
+
+private:
+  Result<std::string> epilogue(LoweredDeviceKernel &lowered);
+  void writeSegment(cpu::KernelBuilder &b, cpu::FamilyContext &context, const LinearSegment &segment, Value row, Value column, ValueRange products);
+  std::vector<Instance> instances() const;
+  Instance gemv(int64_t rows, int64_t limit) const;
+  Instance matrix() const;
+  void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
+  std::string layer(const Instance &instance) const;
+  void addCosts(LoweredKernel &plan) const;
+  std::string weightName() const { return weight_ == DType::F32 ? "float" : weight_ == DType::BF16 ? "bf16" : "f16"; }
+  int64_t weightBytes() const { return int64_t(dtypeSize(weight_)); }
+
+  exec::KernelOp kernel_;
+  ShapeAnalysis &shapes_;
+  const Target &target_;
+  const std::string &symbol_;
+  LinearProblem &problem_;
+  int64_t products_;
+  DType weight_;
+  Status status_;
+  std::vector<DeviceParameter> fields_; ///< of the epilogue
+  DeviceParameter rows_;                ///< the number of rows, where it is none of the constants
+};
+
+//===----------------------------------------------------------------------===//
+// Epilogue
+//===----------------------------------------------------------------------===//
+
+void LinearUnit::writeSegment(cpu::KernelBuilder &b, cpu::FamilyContext &context, const LinearSegment &segment, Value row, Value column,
+                              ValueRange products) {
+  cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
+  cpu::LoopScopes &scopes = emitter.scopes;
+  for (auto [i, linear] : llvm::enumerate(segment.linears)) {
+    Value product = products[i];
+    emitter.override(linear.getResult(), [&emitter, &b, linear = linear, product](cpu::ElementEmitter::At at) {
+      return linear.getBias() ? b.fadd(product, emitter.element(linear.getBias(), at.back())) : product;
+    });
+  }
+  SmallVector<cpu::Index, 4> at = emitter.regroup(problem_.rows, scopes.wrap(row, 0), problem_.leading);
+  at.push_back(scopes.wrap(column, 0));
+  // All values before any store: a result may lie on an operand that is read at the same place.
+  SmallVector<Value> values;
+  for (const cpu::LinearOutput &output : segment.outputs)
+    values.push_back(emitter.element(output.value, at));
+  for (auto [output, value] : llvm::zip_equal(segment.outputs, values)) {
+    Value offset = scopes.scalar(scopes.linearize(emitter.dims(output.value), at));
+    cpu::storeElements(b, emitter.elementType(output.value), value, b.buffer(output.binding), offset);
+  }
+  if (!emitter.status())
+    status_ = emitter.status();
+  if (scopes.sawUnknown)
+    status_ = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol_);
+}
+
+Result<std::string> LinearUnit::epilogue(LoweredDeviceKernel &lowered) {
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel_.getContext())));
+  Target emitterTarget = target_;
+  cpu::FamilyContext context{*module, shapes_, emitterTarget, symbol_};
+  cpu::KernelBuilder b(*module, symbol_ + "_epilogue", shapes_.symbols());
+  b.dim(problem_.rows);
+  auto named = [&](Type type, const std::string &name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value segment = named(b.i64(), "segment"), row = named(b.i64(), "row"), column = named(b.i64(), "column");
+  SmallVector<Value> products;
+  for (int64_t p = 0; p < products_; ++p)
+    products.push_back(named(b.f32(), "product" + std::to_string(p)));
+  for (auto [i, part] : llvm::enumerate(problem_.segments)) {
+    if (problem_.segments.size() == 1)
+      writeSegment(b, context, part, row, column, products);
+    else
+      b.ifThen(b.equal(segment, b.index(int64_t(i))), [&, &part = part] { writeSegment(b, context, part, row, column, products); });
+  }
+  b.finish();
+  LLMOPT_RETURN_IF_ERROR(status_);
+  cpu::expandHalfConversions(*module, target_);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  rows_ = {DeviceParameter::Kind::Dim, problem_.rows.constant() ? 0u : 1u};
+
+  fields_ = body.parameters;
+  for (const LinearSegment &part : problem_.segments)
+    for (llm::LinearOp linear : part.linears) {
+      DeviceParameter weight{DeviceParameter::Kind::Buffer, cpu::bindingOf(linear.getWeight())};
+      if (!llvm::is_contained(fields_, weight))
+        fields_.push_back(weight);
+    }
+  std::string columns, weights, arguments, names;
+  for (auto [i, part] : llvm::enumerate(problem_.segments)) {
+    std::string test = i + 1 < problem_.segments.size() ? "segment == " + std::to_string(i) + " ? " : "";
+    columns += test + std::to_string(part.columns) + (test.empty() ? "" : " : ");
+    std::string own;
+    for (auto [p, linear] : llvm::enumerate(part.linears))
+      own += (p + 1 < part.linears.size() ? "product == " + std::to_string(p) + " ? " : "") + ("b" + std::to_string(cpu::bindingOf(linear.getWeight()))) +
+             (p + 1 < part.linears.size() ? " : " : "");
+    weights += test + "(" + own + ")" + (test.empty() ? "" : " : ");
+  }
+  for (int64_t p = 0; p < products_; ++p) {
+    arguments += ", float product" + std::to_string(p);
+    names += ", products[" + std::to_string(p) + "][n]";
+  }
+  return printGlobals(*module) + "struct Epilogue {\n  " + declareParameters(fields_, ";\n  ") + ";\n  static constexpr int kProducts = " + std::to_string(products_) +
+         ", kSegments = " + std::to_string(problem_.segments.size()) + ";\n  DEVICE_MEMBER static constexpr i64 columns(int segment) { return " + columns +
+         "; }\n  DEVICE_MEMBER const void *weight(int segment, int product) const { return " + weights +
+         "; }\n  template <int N>\n  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const {\n    UNROLL\n"
+         "    for (int n = 0; n < N; ++n)\n      storeOne(u64(segment), u64(row), u64(column + n)" + names +
+         ");\n  }\n  DEVICE_MEMBER void storeOne(u64 segment, u64 row, u64 column" + arguments + ") const {\n" + body.text + "  }\n};\n";
+}
+
+//===----------------------------------------------------------------------===//
+// Instances
+//===----------------------------------------------------------------------===//
+
+Instance LinearUnit::gemv(int64_t rows, int64_t limit) const {
+  constexpr int64_t kWarps = 4, kPanel = 16;
+  Instance instance{"_r" + std::to_string(rows), "Gemv", "kRows = " + std::to_string(rows) + ", kWarps = " + std::to_string(kWarps), limit};
+  instance.threads = 32 * kWarps;
+  instance.sharedBytes = uint32_t(kWarps * rows * products_ * kPanel * int64_t(sizeof(float)));
+  instance.tileColumns = kPanel;
+  return instance;
+}
+
+/// For many rows: tensor cores where weights are 16 bits wide and rows of x can be copied in pieces of 16 bytes.
+Instance LinearUnit::matrix() const {
+  if (weight_ == DType::F32 || problem_.depth * int64_t(sizeof(float)) % 16 != 0) {
+    Instance instance{"_simt", "GemmSimt", "", 0, 256, uint32_t((1 + products_) * 16 * 68 * int64_t(sizeof(float))), 64, 64};
+    return instance;
+  }
+  // Two products keep two sums for each place, so their tile has half the rows.
+  int64_t tileRows = products_ == 1 ? 128 : 64, tileColumns = products_ <= 2 ? 128 : 64, stages = 3;
+  int64_t stage = tileRows * 128 * int64_t(sizeof(float)) / weightBytes() + products_ * tileColumns * 128;
+  while (stages > 2 && stages * stage > target_.sharedMemoryBytes)
+    --stages;
+  Instance instance{"_mma", "GemmMma", "kTileM = " + std::to_string(tileRows) + ", kTileN = " + std::to_string(tileColumns) + ", kStages = " +
+                    std::to_string(stages) + ", kWarpsM = 2, kWarpsN = 4"};
+  instance.threads = 256;
+  instance.sharedBytes = uint32_t(stages * stage);
+  instance.tileRows = tileRows;
+  instance.tileColumns = tileColumns;
+  return instance;
+}
+
+std::vector<Instance> LinearUnit::instances() const {
+  std::vector<Instance> list = {gemv(1, 1), gemv(4, 4), gemv(8, 16), matrix()};
+  std::optional<int64_t> rows = problem_.rows.constant();
+  if (!rows)
+    return list;
+  for (Instance &instance : list)
+    if (instance.limit == 0 || *rows <= instance.limit) {
+      instance.limit = 0;
+      return {instance};
+    }
+  return list;
+}
+
+std::string LinearUnit::layer(const Instance &instance) const {
+  return "struct Layer" + instance.suffix + " {\n  typedef float Input;\n  typedef " + weightName() + " Weight;\n  static constexpr bool kPanels = true;\n"
+         "  static constexpr int kDepth = " + std::to_string(problem_.depth) + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
+}
+
+void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowered) {
+  SymContext &symbols = shapes_.symbols();
+  int64_t tiles = 0;
+  for (const LinearSegment &segment : problem_.segments)
+    tiles += (segment.columns + instance.tileColumns - 1) / instance.tileColumns;
+  SymExpr units = symbols.constant(tiles);
+  if (instance.tileRows)
+    units = symbols.mul(units, symbols.ceilDiv(problem_.rows, symbols.constant(instance.tileRows)));
+  DeviceKernel kernel;
+  kernel.name = symbol_ + instance.suffix;
+  kernel.threads = instance.threads;
+  kernel.sharedBytes = instance.sharedBytes;
+  kernel.unitsPerBlock = 1;
+  kernel.parameters = fields_;
+  DeviceParameter count{DeviceParameter::Kind::Dim, 0}, input{DeviceParameter::Kind::Buffer, problem_.inputBinding};
+  for (const DeviceParameter &parameter : {count, input, rows_})
+    if (!llvm::is_contained(kernel.parameters, parameter))
+      kernel.parameters.push_back(parameter);
+  std::string fields;
+  for (const DeviceParameter &field : fields_)
+    fields += (fields.empty() ? "" : ", ") + parameterName(field);
+  std::string rows = problem_.rows.constant() ? std::to_string(*problem_.rows.constant()) : parameterName(rows_);
+  std::string family = instance.family + "<Layer" + instance.suffix + ", Epilogue>";
+  lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ") " + kernel.name + "(" +
+                         declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(instance.threads) + " && " +
+                         family + "::kSharedBytes == " + std::to_string(instance.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
+                         "().run(smem, reinterpret_cast<const float *>(" + parameterName(input) + "), i64(" + rows + "), i64(d0), Epilogue{" + fields +
+                         "});\n}\nLLMOPT_EXPORT(" + kernel.name + ")\n";
+  lowered.plan.variants.push_back({kernel.name, instance.limit, units, SymExpr()});
+  lowered.unit.kernels.push_back(std::move(kernel));
+}
+
+/// Multiplications and additions; weights, input and results once.
+void LinearUnit::addCosts(LoweredKernel &plan) const {
+  SymContext &symbols = shapes_.symbols();
+  int64_t columns = 0, results = 0;
+  for (const LinearSegment &segment : problem_.segments) {
+    columns += segment.columns * int64_t(segment.linears.size());
+    results += segment.columns * int64_t(segment.outputs.size());
+  }
+  plan.flops = symbols.mul(problem_.rows, symbols.constant(2 * problem_.depth * columns));
+  plan.bytesMoved = symbols.add(symbols.constant(columns * problem_.depth * weightBytes()), symbols.mul(problem_.rows, symbols.constant(4 * (problem_.depth + results))));
+}
+
+Result<LoweredDeviceKernel> LinearUnit::lower() {
+  LoweredDeviceKernel lowered;
+  LLMOPT_ASSIGN(std::string epilogueText, epilogue(lowered));
+  std::vector<Instance> list = instances();
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_simt.cuh\"\n" + epilogueText;
+  for (const Instance &instance : list)
+    addKernel(instance, lowered);
+  if (list.size() > 1)
+    lowered.plan.selector = problem_.rows;
+  for (const LinearSegment &segment : problem_.segments)
+    for (llm::LinearOp linear : segment.linears)
+      lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {std::string(panelLayout(weight_)), !linear.getTransposed()};
+  addCosts(lowered.plan);
+  return lowered;
+}
+
+/// The families take one type of weight, and as many products in each segment.
+bool fits(const LinearProblem &problem, exec::KernelOp kernel) {
+  const LinearSegment &first = problem.segments.front();
+  Type element = getElementTypeOrSelf(first.linears.front().getWeight().getType());
+  return llvm::all_of(problem.segments, [&](const LinearSegment &segment) {
+    return segment.linears.size() == first.linears.size() && llvm::all_of(segment.linears, [&](llm::LinearOp linear) {
+             return getElementTypeOrSelf(linear.getWeight().getType()) == element && getElementTypeOrSelf(linear.getType()).isF32();
+           });
+  });
+}
+
+} // namespace
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
+                                                             const std::string &symbol) {
+  Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
+  if (!problem || !fits(*problem, kernel))
+    return std::optional<LoweredDeviceKernel>();
+  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem).lower());
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
+}
