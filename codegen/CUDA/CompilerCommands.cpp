@@ -38,7 +38,7 @@ public:
   }
   Status create(const KernelUnit &unit) {
     if (std::error_code error = llvm::sys::fs::createUniqueDirectory("llmopt-kernels", path_))
-      return unsupported("E0962", "no temporary folder for the CUDA compiler: " + error.message());
+      return unsupported("E0983", "no temporary folder for the CUDA compiler: " + error.message());
     for (const KernelSource &source : kernelSources())
       LLMOPT_RETURN_IF_ERROR(write(source.name, source.text));
     return write("unit.cu", unit.source);
@@ -57,7 +57,7 @@ public:
     log += said;
     if (code == 0)
       return {};
-    return internalError("E0962", program + " failed (" + std::to_string(code) + ")" + (failure.empty() ? "" : ": " + failure) + "\n" + said);
+    return internalError("E0983", program + " failed (" + std::to_string(code) + ")" + (failure.empty() ? "" : ": " + failure) + "\n" + said);
   }
 
 private:
@@ -66,7 +66,7 @@ private:
     llvm::raw_fd_ostream stream(file(name), error);
     stream << StringRef(text.data(), text.size());
     stream.close();
-    return error || stream.has_error() ? unsupported("E0962", "cannot write " + file(name)) : Status();
+    return error || stream.has_error() ? unsupported("E0983", "cannot write " + file(name)) : Status();
   }
   llvm::SmallString<128> path_;
 };
@@ -173,7 +173,7 @@ public:
 
   Result<CompiledUnit> compile(const KernelUnit &unit, const Target &target, bool ptx) const override {
     if (ptx)
-      return unsupported("E0962", "there is no PTX with --cuda-compiler=emulate; use --emit=cuda");
+      return unsupported("E0983", "there is no PTX with --cuda-compiler=emulate; use --emit=cuda");
     WorkFolder folder;
     LLMOPT_RETURN_IF_ERROR(folder.create(unit));
     CompiledUnit compiled{"host", {}, {}};
@@ -196,20 +196,20 @@ private:
 Result<std::unique_ptr<DeviceCompiler>> cuda::makeClang() {
   std::string clang = findProgram("LLMOPT_CLANG", {"clang++-22", "clang-22", "clang++"});
   if (clang.empty())
-    return unsupported("E0961", "clang++-22 is not in the path");
+    return unsupported("E0982", "clang++-22 is not in the path");
   return std::unique_ptr<DeviceCompiler>(new Clang(clang, findProgram("LLMOPT_PTXAS", {"ptxas"})));
 }
 
 Result<std::unique_ptr<DeviceCompiler>> cuda::makeNvcc() {
   std::string nvcc = findProgram("LLMOPT_NVCC", {"nvcc"});
   if (nvcc.empty())
-    return unsupported("E0961", "nvcc is not in the path");
+    return unsupported("E0982", "nvcc is not in the path");
   return std::unique_ptr<DeviceCompiler>(new Nvcc(nvcc));
 }
 
 Result<std::unique_ptr<DeviceCompiler>> cuda::makeEmulator() {
   std::string compiler = findProgram("CXX", {"clang++-22", "clang++", "g++", "c++"});
   if (compiler.empty())
-    return unsupported("E0961", "--cuda-compiler=emulate needs a C++ compiler ($CXX, clang++ or g++)");
+    return unsupported("E0982", "--cuda-compiler=emulate needs a C++ compiler ($CXX, clang++ or g++)");
   return std::unique_ptr<DeviceCompiler>(new Emulator(compiler));
 }

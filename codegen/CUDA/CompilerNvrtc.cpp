@@ -71,7 +71,7 @@ public:
       texts.push_back(headers[i].c_str()), names.push_back(headers[i + 1].c_str());
     NvrtcApi::Program program = nullptr;
     if (int code = api_.nvrtcCreateProgram(&program, unit.source.c_str(), "unit.cu", int(texts.size()), texts.data(), names.data()))
-      return internalError("E0962", std::string("nvrtcCreateProgram: ") + api_.nvrtcGetErrorString(code));
+      return internalError("E0983", std::string("nvrtcCreateProgram: ") + api_.nvrtcGetErrorString(code));
     std::string architecture = "-arch=" + target.gpuArchitecture;
     std::vector<const char *> options = {architecture.c_str(), "-std=c++17", "-diag-suppress=177", "--ptxas-options=-v"};
     if (unit.exact)
@@ -82,7 +82,7 @@ public:
       compiled.image = ptx ? fetch(program, api_.nvrtcGetPTXSize, api_.nvrtcGetPTX) : fetch(program, api_.nvrtcGetCUBINSize, api_.nvrtcGetCUBIN);
     api_.nvrtcDestroyProgram(&program);
     if (code != 0 || compiled.image.empty())
-      return internalError("E0962", id_ + " refuses a unit for " + target.gpuArchitecture + ": " + api_.nvrtcGetErrorString(code) + "\n" + compiled.log);
+      return internalError("E0983", id_ + " refuses a unit for " + target.gpuArchitecture + ": " + api_.nvrtcGetErrorString(code) + "\n" + compiled.log);
     return compiled;
   }
 
@@ -128,5 +128,5 @@ Result<std::unique_ptr<DeviceCompiler>> cuda::makeNvrtc() {
     if (library && api.load(library))
       return std::unique_ptr<DeviceCompiler>(new Nvrtc(api));
   }
-  return unsupported("E0961", "NVRTC was not found (libnvrtc.so.13 or .12 in the library path, $LLMOPT_NVRTC, $CUDA_HOME, $VIRTUAL_ENV)");
+  return unsupported("E0982", "NVRTC was not found (libnvrtc.so.13 or .12 in the library path, $LLMOPT_NVRTC, $CUDA_HOME, $VIRTUAL_ENV)");
 }

@@ -98,8 +98,8 @@ Result<std::unique_ptr<DeviceCompiler>> cuda::findDeviceCompiler(std::string_vie
     tried += (tried.empty() ? "" : "; ") + compiler.error().message;
   }
   if (tried.empty())
-    return usageError("E0961", "unknown CUDA compiler '" + std::string(name) + "'; known: auto, nvrtc, clang, nvcc, emulate");
-  Error error = unsupported("E0961", "no CUDA compiler is installed: " + tried).error();
+    return usageError("E0982", "unknown CUDA compiler '" + std::string(name) + "'; known: auto, nvrtc, clang, nvcc, emulate");
+  Error error = unsupported("E0982", "no CUDA compiler is installed: " + tried).error();
   error.notes.push_back("help: 'pip install nvidia-cuda-nvrtc' is enough (then set LLMOPT_NVRTC to its libnvrtc.so), or install the CUDA toolkit, or clang 22");
   return error;
 }

@@ -33,11 +33,11 @@ public:
   virtual Result<CompiledUnit> compile(const KernelUnit &unit, const Target &target, bool ptx) const = 0;
 };
 
-/// "auto" (the first one installed of nvrtc, clang, nvcc), "nvrtc", "clang", "nvcc" or "emulate". E0961 says what was looked for.
+/// "auto" (the first one installed of nvrtc, clang, nvcc), "nvrtc", "clang", "nvcc" or "emulate". E0982 says what was looked for.
 Result<std::unique_ptr<DeviceCompiler>> findDeviceCompiler(std::string_view name);
 
 /// Compiles units on `jobs` threads (0: all processors), through a cache of images by hash of source, options and compiler
-/// ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for none), and checks what ptxas reports (E0963). Fills in the units' registers and
+/// ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for none), and checks what ptxas reports (E0984). Fills in the units' registers and
 /// spills. Results are in the order of the units.
 Result<std::vector<CompiledUnit>> compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,
                                                bool ptx, unsigned jobs);

@@ -72,7 +72,7 @@ private:
   std::string lane(Value value) { return isa<VectorType>(value.getType()) ? use(value) + ".v[l]" : use(value); }
   std::string parameter(DeviceParameter::Kind kind, uint32_t index = 0);
   Status unknown(Operation *op) {
-    return unsupported("E0960", "no CUDA text for '" + op->getName().getStringRef().str() + "'", function_.getName().str());
+    return unsupported("E0981", "no CUDA text for '" + op->getName().getStringRef().str() + "'", function_.getName().str());
   }
 
   func::FuncOp function_;

@@ -27,7 +27,7 @@ struct KernelUnit {
   bool exact = false; ///< products and sums are not to be contracted
 };
 
-/// The statements of a function, and what of the kernel ABI they use, by the names of `parameterName`. E0960 as below.
+/// The statements of a function, and what of the kernel ABI they use, by the names of `parameterName`. E0981 as below.
 struct PrintedBody {
   std::string text;
   std::vector<DeviceParameter> parameters; ///< buffers first, in order
@@ -42,7 +42,7 @@ std::string printGlobals(mlir::ModuleOp module);
 /// A value that the text around a printed body defines.
 mlir::Value namedValue(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type, llvm::StringRef name);
 
-/// E0960 names an operation the printer does not know.
+/// E0981 names an operation the printer does not know.
 Result<KernelUnit> printKernels(mlir::ModuleOp module);
 
 } // namespace llmopt::cuda

@@ -26,7 +26,7 @@ static uint32_t numberBefore(StringRef line, StringRef words) {
 
 Status cuda::checkPtxasReport(std::string_view log, KernelUnit &unit, const Target &target) {
   auto refuse = [&](const std::string &kernel, const std::string &what) {
-    return unsupported("E0963", "kernel '" + kernel + "' for " + target.gpuArchitecture + ": " + what);
+    return unsupported("E0984", "kernel '" + kernel + "' for " + target.gpuArchitecture + ": " + what);
   };
   DeviceKernel *current = nullptr;
   uint32_t staticShared = 0;

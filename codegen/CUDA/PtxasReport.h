@@ -12,7 +12,7 @@
 
 namespace llmopt::cuda {
 
-/// Reads registers and spills out of what `ptxas -v` wrote, into the unit's kernels. E0963 for what would ruin a kernel's speed without a
+/// Reads registers and spills out of what `ptxas -v` wrote, into the unit's kernels. E0984 for what would ruin a kernel's speed without a
 /// word at run time: local memory and the C75xx warnings in written kernels (printed ones may keep arrays there), more shared memory than
 /// a block can have in any.
 Status checkPtxasReport(std::string_view log, KernelUnit &unit, const Target &target);

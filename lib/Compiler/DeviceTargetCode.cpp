@@ -55,7 +55,7 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
       options.progress(phase, target.name, done, total);
   };
   if (!isDeviceEmit(options.emit))
-    return usageError("E0305", "target " + target.name + " has no such output; use --emit=cuda, ptx, cubin or artifact");
+    return usageError("E0313", "target " + target.name + " has no such output; use --emit=cuda, ptx, cubin or artifact");
   TargetCode code;
   std::vector<cuda::KernelUnit> units;
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) -> Result<LoweredKernel> {

@@ -16,7 +16,7 @@ stories, capp = data("stories260k"), data("capp-gpt")
 emulate = ("--target", "sm_90", "--cuda-compiler=emulate")
 
 code, _, errors = tool("llmopt-compile", stories, "-o", scratch("probe.llmopt"), "-q", *emulate)
-if code == 3 and "E0961" in errors:
+if code == 3 and "E0982" in errors:
     say("SKIP", "cuda_emulated", errors.strip())
     sys.exit(0)
 
