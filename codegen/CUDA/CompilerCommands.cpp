@@ -85,21 +85,19 @@ std::string findProgram(const char *variable, std::initializer_list<const char *
   return {};
 }
 
-/// The line of `program --version` that holds a number, for the cache's key.
+/// The line of `program --version` that tells the version, for the cache's key.
 std::string versionOf(const std::string &program) {
   WorkFolder folder;
   std::string log;
   if (!folder.create({}) || !folder.run(program, {"--version"}, log))
     return program;
-  StringRef best = log;
   llvm::SmallVector<StringRef> lines;
-  best.split(lines, '\n');
-  for (StringRef line : lines)
-    if (line.contains("release ") || line.contains("version ") || line.contains(" (")) {
-      best = line;
-      break;
-    }
-  return best.trim().str();
+  StringRef(log).split(lines, '\n');
+  for (const char *word : {"release ", "version ", " ("})
+    for (StringRef line : lines)
+      if (line.contains(word))
+        return line.trim().str();
+  return program;
 }
 
 /// PTX to cubin; $LLMOPT_PTXAS chooses another one.

@@ -69,10 +69,11 @@ void LinearUnit::writeSegment(cpu::KernelBuilder &b, cpu::FamilyContext &context
                               ValueRange products) {
   cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
   cpu::LoopScopes &scopes = emitter.scopes;
-  for (auto [i, linear] : llvm::enumerate(segment.linears)) {
-    Value product = products[i];
-    emitter.override(linear.getResult(), [&emitter, &b, linear = linear, product](cpu::ElementEmitter::At at) {
-      return linear.getBias() ? b.fadd(product, emitter.element(linear.getBias(), at.back())) : product;
+  for (size_t i = 0; i < segment.linears.size(); ++i) {
+    llm::LinearOp linear = segment.linears[i];
+    Value product = products[i], bias = linear.getBias();
+    emitter.override(linear.getResult(), [&emitter, &b, bias, product](cpu::ElementEmitter::At at) {
+      return bias ? b.fadd(product, emitter.element(bias, at.back())) : product;
     });
   }
   SmallVector<cpu::Index, 4> at = emitter.regroup(problem_.rows, scopes.wrap(row, 0), problem_.leading);
@@ -256,14 +257,14 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
 }
 
 /// The families take one type of weight, and as many products in each segment.
-bool fits(const LinearProblem &problem, exec::KernelOp kernel) {
-  const LinearSegment &first = problem.segments.front();
-  Type element = getElementTypeOrSelf(first.linears.front().getWeight().getType());
-  return llvm::all_of(problem.segments, [&](const LinearSegment &segment) {
-    return segment.linears.size() == first.linears.size() && llvm::all_of(segment.linears, [&](llm::LinearOp linear) {
-             return getElementTypeOrSelf(linear.getWeight().getType()) == element && getElementTypeOrSelf(linear.getType()).isF32();
-           });
-  });
+bool fits(const LinearProblem &problem) {
+  auto elementOf = [](llm::LinearOp linear) { return getElementTypeOrSelf(linear.getWeight().getType()); };
+  ArrayRef<llm::LinearOp> first = problem.segments.front().linears;
+  for (const LinearSegment &segment : problem.segments)
+    for (llm::LinearOp linear : segment.linears)
+      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || !getElementTypeOrSelf(linear.getType()).isF32())
+        return false;
+  return true;
 }
 
 } // namespace
@@ -271,7 +272,7 @@ bool fits(const LinearProblem &problem, exec::KernelOp kernel) {
 Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
                                                              const std::string &symbol) {
   Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
-  if (!problem || !fits(*problem, kernel))
+  if (!problem || !fits(*problem))
     return std::optional<LoweredDeviceKernel>();
   LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem).lower());
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

@@ -8,6 +8,7 @@
 
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CUDA/Linear.h"
+#include "codegen/CUDA/Norm.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -32,6 +33,11 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
   StringRef family = kernel.getFamily();
   if (family == "linear") {
     LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerLinear(kernel, shapes, target, symbol));
+    if (written)
+      return std::move(*written);
+  }
+  if (family == "rows") {
+    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerNorm(kernel, shapes, symbol));
     if (written)
       return std::move(*written);
   }

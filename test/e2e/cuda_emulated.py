@@ -23,17 +23,20 @@ if code == 3 and "E0982" in errors:
 known = json.load(open(f"{stories}/reference.json"))["known_good_200_steps"]["text"].encode().strip()
 
 
-def greedy(artifact, name, *flags, env=stand_in):
-    code, text, errors = tool("llmopt-run", artifact, "--ids", "1", "--no-echo", "-n", 200, "--temperature", 0, "--ignore-eos", *flags, env=env)
-    check(f"stories260k {name}", code == 0 and text.strip().startswith(known), f"exit {code} {errors[:300]!r} got {text[:120]!r}")
+def greedy(artifact, name, *flags, env=stand_in, steps=20):
+    code, text, errors = tool("llmopt-run", artifact, "--ids", "1", "--no-echo", "-n", steps, "--temperature", 0, "--ignore-eos", *flags, env=env)
+    text = text.strip()
+    good = text.startswith(known) if steps == 200 else len(text) > steps and known.startswith(text)
+    check(f"stories260k {name}", code == 0 and good, f"exit {code} {errors[:300]!r} got {text[:120]!r}")
 
 
 for level in ("-O0", "-O3"):
     artifact = compile_model(stories, f"stories-sm90{level}", level, *emulate)
-    if artifact:
+    if artifact and level == "-O0":
         greedy(artifact, f"sm_90 {level}")
-        if level == "-O3":
-            greedy(artifact, "sm_90 without graphs", env={**stand_in, "LLMOPT_CUDA_SYNC": "1"})
+    elif artifact:
+        greedy(artifact, f"sm_90 {level}", steps=200)
+        greedy(artifact, "sm_90 without graphs", env={**stand_in, "LLMOPT_CUDA_SYNC": "1"})
 
 # One file for both devices over one copy of the weights.
 fat = compile_model(stories, "stories-both", "-O3", "--target", "x86-64", *emulate)

@@ -28,6 +28,7 @@
   type *name = (type *)emulation::staticShared(&name##Site, sizeof(type) * (count))
 #define LLMOPT_EXPORT(name) LLMOPT_EXPORT_EXPANDED(name)
 #define LLMOPT_EXPORT_EXPANDED(name)                                                                                                                \
+  extern "C" __attribute__((visibility("default"))) const unsigned *name##_sizes() { return emulation::parameterSizes(name); }                      \
   extern "C" __attribute__((visibility("default"))) const char *name##_launch(void **parameters, const llmopt_Launch *launch) {                     \
     return emulation::launchKernel(name, parameters, *launch);                                                                                      \
   }

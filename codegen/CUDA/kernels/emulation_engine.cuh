@@ -626,4 +626,11 @@ static const char *launchKernel(void (*kernel)(Parameters...), void **parameters
   return launchBody(launch, body, &call);
 }
 
+/// Bytes of each parameter, 0 behind the last: what a captured graph keeps.
+template <class... Parameters>
+static const unsigned *parameterSizes(void (*)(Parameters...)) {
+  static const unsigned sizes[] = {unsigned(sizeof(Parameters))..., 0};
+  return sizes;
+}
+
 } // namespace emulation
