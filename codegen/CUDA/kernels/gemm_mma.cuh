@@ -63,7 +63,7 @@ struct GemmMma {
   }
 
   DEVICE_MEMBER void multiplySlice(u32 stage) {
-    UNROLL
+    UNROLL_BY(2) // all four at once take too many registers for addresses
     for (int step = 0; step < 4; ++step) { // 32 bytes of K each
       u32 a[kBlocksM][4];
       UNROLL

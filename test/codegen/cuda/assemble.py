@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+"""Assembles every kernel family for sm_80 and sm_90a with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
+performance warnings, the instructions the family is for. Also: inline PTX lies in one file.
+
+    assemble.py [--json FILE]     registers, shared memory, blocks of a multiprocessor and bytes a multiplication needs, as data
+
+Needs clang with the NVPTX back end, and ptxas (LLMOPT_PTXAS, PATH or /usr/local/cuda/bin); skips without.
+"""
+import concurrent.futures
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+KERNELS = os.path.join(ROOT, "codegen", "CUDA", "kernels")
+ARCHITECTURES = ("sm_80", "sm_90a")
+REGISTERS, SHARED = 65536, {"sm_80": 163 * 1024, "sm_90a": 227 * 1024}  # of a multiprocessor, of one block at most
+
+EPILOGUE = """
+struct Epilogue {{
+  static constexpr int kProducts = {products}, kSegments = {segments};
+  DEVICE_MEMBER static constexpr i64 columns(int segment) {{ return segment == 0 ? 4096 : 1024; }}
+  const {weight} *weights[kSegments][kProducts];
+  float *output;
+  const float *bias;
+  DEVICE_MEMBER const {weight} *{function}(int segment, int product) const {{
+    const {weight} *result = weights[0][product];
+    UNROLL
+    for (int s = 1; s < kSegments; ++s)
+      result = segment == s ? weights[s][product] : result;
+    return result;
+  }}
+  template <int N>
+  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const {{
+    UNROLL
+    for (int n = 0; n < N; ++n)
+      output[row * 4096 + segment * 1024 + column + n] = products[0][n] * products[kProducts - 1][n] + bias[column + n];
+  }}
+}};
+"""
+LAYER = "struct Layer {{ typedef {input} Input; typedef {weight} Weight; static constexpr bool kPanels = {panels}; static constexpr int kDepth = 4096{more}; }};\n"
+
+
+def linear(family, file, constants, input="float", weight="bf16", products=1, segments=1, panels="true", maps=False):
+    count = products * segments
+    operand = "TensorMap" if maps else "void"
+    parameters = ", ".join(("GRID_CONSTANT const TensorMap w%d" if maps else "const void *w%d") % i for i in range(count))
+    names = [("&w%d" if maps else "w%d") % i for i in range(count)]
+    rows = ", ".join("{" + ", ".join(names[s * products:(s + 1) * products]) + "}" for s in range(segments))
+    text = f'#include "primitives.cuh"\n#include "{file}"\n'
+    text += EPILOGUE.format(products=products, segments=segments, weight=operand, function="map" if maps else "weight")
+    text += LAYER.format(input=input, weight=weight, panels=panels, more=", " + constants if constants else "")
+    x = "GRID_CONSTANT const TensorMap x" if maps else "const Layer::Input *x"
+    return text + f"""typedef {family}<Layer, Epilogue> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads) kernel(i64 units, i64 rows, {x}, {parameters}, float *output, const float *bias) {{
+  SHARED_MEMORY(smem);
+  Family().run(smem, {"&x" if maps else "x"}, rows, units, Epilogue{{{{{rows}}}, output, bias}});
+}}
+"""
+
+
+def norm(kind, center):
+    return f"""#include "primitives.cuh"
+#include "norm.cuh"
+struct Rows {{
+  typedef {kind} Input, Residual, Weight, Output;
+  static constexpr int kDepth = 4096, kThreads = 256;
+  static constexpr bool kCenter = {center};
+  DEVICE_MEMBER static constexpr float epsilon() {{ return 1e-5f; }}
+}};
+typedef Norm<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads) kernel(const {kind} *x, const {kind} *r, {kind} *s, const {kind} *w, const {kind} *b, {kind} *o, i64 units) {{
+  Family::run(x, r, s, w, b, o, units);
+}}
+"""
+
+
+def paged(cache, size, rows, tile, splits):
+    return f"""#include "primitives.cuh"
+#include "paged_attention.cuh"
+struct Problem {{
+  typedef {cache} Cache;
+  typedef i64 Position;
+  static constexpr int kHeads = 32, kKvHeads = 8, kKeySize = {size}, kValueSize = {size}, kTileTokens = {tile}, kRows = {rows}, kWarps = 8,
+                       kSplits = {splits}, kTable = 0, kWindow = 0, kPairs = {size // 2}, kBiasWidth = 0;
+  static constexpr bool kCausal = true, kInterleaved = false;
+  DEVICE_MEMBER static float scale() {{ return 0.125f; }}
+  DEVICE_MEMBER static float softcap() {{ return 0; }}
+  DEVICE_MEMBER static float ropeScale() {{ return 1; }}
+}};
+typedef PagedAttention<Problem> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads) kernel(const StepTable *table, i64 units, const float *q, const i64 *positions, const float *f,
+                                                              const {cache} *c, float *o, float *parts, u32 *counters) {{
+  SHARED_MEMORY(smem);
+  Family::run(smem, table, units, {{q, positions, f, nullptr, nullptr, nullptr, c, o, parts, counters}});
+}}
+"""
+
+
+MMA = "kTileM = 128, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4"
+GATED = MMA.replace("kTileM = 128", "kTileM = 64")
+TMA = ["wgmma.mma_async", "cp.async.bulk.tensor.2d", "setmaxnreg", "mbarrier.try_wait"]
+# name: source, threads, dynamic shared bytes ("Family::..." where it is the family's), PTX that must be there, sm_90a only
+UNITS = {
+    "gemv_1": (linear("Gemv", "gemv.cuh", "kRows = 1, kWarps = 4"), ["ld.global.nc.L1::no_allocate.L2::128B.v4.u32"], False),
+    "gemv_4_qkv": (linear("Gemv", "gemv.cuh", "kRows = 4, kWarps = 4", segments=3), ["ld.global.nc.L1::no_allocate.L2::128B.v4.u32"], False),
+    "gemv_8_f32": (linear("Gemv", "gemv.cuh", "kRows = 8, kWarps = 4", weight="float"), ["ld.global.nc.L1::no_allocate.L2::128B.v4.u32"], False),
+    "gemm_simt": (linear("GemmSimt", "gemm_simt.cuh", "", weight="float"), ["fma.rn.f32"], False),
+    "gemm_mma_bf16": (linear("GemmMma", "gemm_mma.cuh", MMA), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
+    "gemm_mma_f16_gated": (linear("GemmMma", "gemm_mma.cuh", GATED, weight="f16", products=2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
+    "gemm_mma_i8": (linear("GemmMma", "gemm_mma.cuh", MMA, "i8", "i8", panels="false"), ["mma.sync.aligned.m16n8k32.row.col.s32.s8", "ldmatrix"], False),
+    "gemm_wgmma_bf16": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "bf16", maps=True), TMA + ["m64n256k16.f32.bf16"], True),
+    "gemm_wgmma_f32_qkv": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 3", segments=3, maps=True), TMA + ["cvt.rn.bf16x2.f32"], True),
+    "gemm_wgmma_f16_gated": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 128, kStages = 4", "f16", "f16", products=2, maps=True), TMA + ["m64n128k16.f32.f16"], True),
+    "gemm_wgmma_e4m3": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "e4m3", "e4m3", maps=True), TMA + ["m64n256k32.f32.e4m3"], True),
+    "gemm_wgmma_i8": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "i8", "i8", maps=True), TMA + ["m64n256k32.s32.s8"], True),
+    "rms_norm_bf16": (norm("bf16", "false"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
+    "layer_norm_f32": (norm("float", "true"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
+    "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
+    "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),
+    "paged_decode_bf16": (paged("bf16", 128, 2, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
+}
+
+
+def find(variable, names):
+    given = os.environ.get(variable)
+    return given or next((path for path in map(shutil.which, names) if path), None)
+
+
+def run(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    return done.returncode, done.stdout
+
+
+def constants_of(clang, source, folder, name):
+    """kThreads and kSharedBytes of a unit's family, through the host compiler: the same template, emulated."""
+    probe = re.sub(r'extern "C" GLOBAL.*', "", source, flags=re.S)
+    probe += '#include <cstdio>\nint main() { printf("%d %u", THREADS, SHARED); }\n'
+    threads, shared = ("Family::kThreads", "unsigned(Family::kSharedBytes)") if "Norm<" not in source else ("Rows::kThreads", "0u")
+    file, program = os.path.join(folder, name + ".cpp"), os.path.join(folder, name)
+    with open(file, "w") as out:
+        out.write(probe.replace("THREADS", threads).replace("SHARED", shared))
+    code, text = run([clang, "-x", "c++", "-std=c++20", "-O0", "-w", "-DLLMOPT_EMULATE", "-I", KERNELS, file, "-lstdc++", "-lm", "-o", program])
+    return (0, 0) if code else tuple(map(int, run([program])[1].split()))
+
+
+def assemble(clang, ptxas, folder, name, architecture):
+    source, wanted, _ = UNITS[name]
+    stem = os.path.join(folder, f"{name}.{architecture}")
+    with open(stem + ".cu", "w") as out:
+        out.write(source)
+    code, text = run([clang, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + architecture, "-nocudainc", "-nocudalib", "-std=c++20", "-O3", "-ffast-math",
+                      "--cuda-feature=+ptx80", "-Wno-unknown-cuda-version", "-I", KERNELS, "-S", stem + ".cu", "-o", stem + ".ptx"])
+    if code:
+        return "clang: " + text[:300], {}
+    code, log = run([ptxas, "-arch=" + architecture, "-v", stem + ".ptx", "-o", stem + ".cubin"])
+    if code:
+        return "ptxas: " + log[:300], {}
+    with open(stem + ".ptx") as file:
+        ptx = file.read()
+    number = lambda pattern: int((re.search(pattern, log) or [0, 0])[1])
+    threads, shared = constants_of(clang, source, folder, f"{name}_{architecture}")
+    registers, fixed = number(r"Used (\d+) registers"), number(r"(\d+) bytes smem")
+    blocks = min(REGISTERS // max(1, (registers + 7) // 8 * 8 * threads), 2048 // max(1, threads), (SHARED[architecture] + 1024) // (shared + fixed + 1024))
+    data = dict(name=name, architecture=architecture, registers=registers, threads=threads, shared=shared + fixed, blocksPerSm=blocks)
+    wrong = [f"{what} {number(pattern)}" for what, pattern in (("spills", r"(\d+) bytes spill stores"), ("stack", r"(\d+) bytes stack frame")) if number(pattern)]
+    wrong += re.findall(r"C75\d\d[^\n]*|Potential Performance Loss[^\n]*", log)
+    wrong += [f"no {text} in the PTX" for text in wanted if text not in ptx]
+    if shared + fixed > SHARED[architecture]:
+        wrong.append(f"{shared + fixed} bytes of shared memory")
+    if blocks < 1 or not threads:
+        wrong.append("no block fits a multiprocessor")
+    return "; ".join(wrong), data
+
+
+def inline_ptx_outside():
+    return [os.path.basename(file) for file in glob.glob(os.path.join(KERNELS, "*.cuh"))
+            if os.path.basename(file) != "primitives.cuh" and re.search(r"\basm\b", re.sub(r"//[^\n]*", "", open(file).read()))]
+
+
+def main():
+    elsewhere = inline_ptx_outside()
+    print("FAIL inline PTX outside of primitives.cuh: " + ", ".join(elsewhere) if elsewhere else "PASS inline PTX lies in primitives.cuh")
+    os.environ["PATH"] += os.pathsep + "/usr/local/cuda/bin"
+    clang, ptxas = find("LLMOPT_CLANG", ["clang-22", "clang"]), find("LLMOPT_PTXAS", ["ptxas"])
+    if not clang or not ptxas:
+        print("SKIP assembling kernels: " + ("clang" if not clang else "ptxas") + " is not installed")
+        return 1 if elsewhere else 0
+    jobs = [(name, architecture) for name in UNITS for architecture in ARCHITECTURES if architecture == "sm_90a" or not UNITS[name][2]]
+    report, failed = [], bool(elsewhere)
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for (name, architecture), (wrong, data) in zip(jobs, pool.map(lambda job: assemble(clang, ptxas, folder, *job), jobs)):
+            report.append(data)
+            failed |= bool(wrong)
+            print(f"FAIL {name} {architecture}: {wrong}" if wrong else f"PASS {name} {architecture}: {data['registers']} registers, {data['shared']} bytes shared, {data['blocksPerSm']} blocks", flush=True)
+    if "--json" in sys.argv:
+        with open(sys.argv[sys.argv.index("--json") + 1], "w") as out:
+            json.dump(report, out, indent=1)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
