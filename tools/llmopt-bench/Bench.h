@@ -55,6 +55,14 @@ struct MachineOptions {
 };
 Status benchMachine(const MachineOptions &options);
 
+/// Compiles a model with all fusions and without each one that was made, and measures both in turns.
+struct FusionOptions {
+  std::string model;                     ///< what llmopt-compile takes
+  std::vector<std::string> compileFlags; ///< handed to llmopt-compile
+  BenchOptions bench;                    ///< tests, threads, rounds, format
+};
+Status benchFusions(const FusionOptions &options);
+
 /// "1,2,4" and several flags; "first-last", "first-last+step", "first-last*factor" as llama-bench has them.
 Result<std::vector<int64_t>> expandNumbers(const std::vector<std::string> &texts, const std::string &flag);
 

@@ -18,6 +18,7 @@ EXAMPLES:
   llmopt-bench model.llmopt                       pp512 and tg128
   llmopt-bench model.llmopt -p 512 -n 128 -d 0,2048 -t 1,2 -o json
   llmopt-bench bert.llmopt --shape input_ids=8x128
+  llmopt-bench fusions model.onnx -p 128 -n 64     what each fusion is worth on this model
   llmopt-bench machine                            what this machine can do at most, kept for --profile
 
 Loading, tokenizing and sampling are not measured. One run before each measurement does not count.
@@ -57,10 +58,8 @@ static Status run(const BenchOptions &options) {
   return {};
 }
 
-int main(int argc, char **argv) {
-  CLI::App app("Measures the speed of a model that llmopt-compile made.", "llmopt-bench");
-  BenchOptions options;
-  app.add_option("artifact", options.artifact, "model.llmopt");
+/// What to measure, for artifacts and for `fusions`.
+static void addTests(CLI::App &app, BenchOptions &options) {
   app.add_option("-p,--n-prompt", options.prompts, "Prompt tokens")->allow_extra_args(false)->capture_default_str();
   app.add_option("-n,--n-gen", options.generates, "Tokens to generate")->allow_extra_args(false)->capture_default_str();
   app.add_option("-d,--n-depth", options.depths, "Tokens in the cache before")->allow_extra_args(false)->capture_default_str();
@@ -71,6 +70,13 @@ int main(int argc, char **argv) {
   app.add_option("--shape", options.shapes, "NAME=8x128: shape of an input, for models that do not generate; once for each input "
                                             "whose dimensions do not follow from the others'")->allow_extra_args(false);
   app.add_option("-o,--output", options.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
+}
+
+int main(int argc, char **argv) {
+  CLI::App app("Measures the speed of a model that llmopt-compile made.", "llmopt-bench");
+  BenchOptions options;
+  app.add_option("artifact", options.artifact, "model.llmopt");
+  addTests(app, options);
   app.add_flag("--profile", options.profile, "Tell on stderr where the time went, by kernel family (a barrier behind each stage)");
   app.footer(kExamples);
   MachineOptions machine;
@@ -79,5 +85,12 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(0, 1024))->capture_default_str();
   limits->add_option("-f,--file", machine.file, "File to write [LLMOPT_MACHINE_FILE, or one for this host in the user's cache folder]");
   limits->add_option("-o,--output", machine.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
-  return runProgram(app, argc, argv, [&] { return limits->parsed() ? benchMachine(machine) : run(options); });
+  FusionOptions fusions;
+  CLI::App *worth = app.add_subcommand("fusions", "Compiles a model without each fusion in turn and measures what it was worth");
+  worth->add_option("model", fusions.model, "What llmopt-compile takes")->required();
+  worth->add_option("--compile-flag", fusions.compileFlags, "Flag for llmopt-compile, for example --compile-flag=-O3 (repeatable)")->allow_extra_args(false);
+  addTests(*worth, fusions.bench);
+  return runProgram(app, argc, argv, [&] {
+    return limits->parsed() ? benchMachine(machine) : worth->parsed() ? benchFusions(fusions) : run(options);
+  });
 }
