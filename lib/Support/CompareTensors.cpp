@@ -40,7 +40,7 @@ Status llmopt::compareTensors(const Tensor &got, const Tensor &want, double rtol
   if (!wrong)
     return {};
   char text[160];
-  std::snprintf(text, sizeof(text), " differs in %lld of %lld elements, most at %lld: %.9g, expected %.9g", (long long)wrong,
+  std::snprintf(text, sizeof(text), " differs in %lld of %lld elements; worst at %lld: %.9g, expected %.9g", (long long)wrong,
                 (long long)want.elements(), (long long)worst, got.at(worst), want.at(worst));
   return verificationFailed("E0502", "'" + name + "'" + text);
 }

@@ -16,13 +16,13 @@ if not os.path.exists(COMPILE) or not os.path.exists(MODEL):
     print("SKIP sequences: no llmopt-compile in this build")
     sys.exit(0)
 with tempfile.TemporaryDirectory(prefix="llmopt-sequences-") as folder:
-    for level in ("-O0", "-O3"):
-        artifact = os.path.join(folder, f"story{level}.llmopt")
-        done = subprocess.run([COMPILE, MODEL, level, "-q", "-o", artifact], capture_output=True, text=True)
+    for flags in (["-O0"], ["-O3"], ["-O3", "--dtype", "f32", "--target", "x86-64-v3"]):
+        artifact = os.path.join(folder, "story.llmopt")
+        done = subprocess.run([COMPILE, MODEL, *flags, "-q", "-o", artifact], capture_output=True, text=True)
         if done.returncode != 0:
-            print(f"FAIL compile {level} {done.stderr.strip()[:300]}")
+            print(f"FAIL compile {flags} {done.stderr.strip()[:300]}")
             sys.exit(1)
         checked = subprocess.run([os.path.join(BUILD, "test", "bin", "llmopt-sequence-check"), artifact], capture_output=True, text=True)
         print(checked.stdout, end="")
         if checked.returncode != 0 and "FAIL" not in checked.stdout:
-            print(f"FAIL sequences {level} exit {checked.returncode} {checked.stderr.strip()[:300]}")
+            print(f"FAIL sequences {flags} exit {checked.returncode} {checked.stderr.strip()[:300]}")

@@ -4,12 +4,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "llmopt/lib/Support/CompareTensors.h"
 #include "llmopt/lib/Support/DType.h"
 #include "llmopt/lib/Support/Npy.h"
 #include "llmopt/lib/Support/Tensor.h"
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -142,4 +144,32 @@ TEST_F(SupportNpy, RefusesDamage) {
   EXPECT_EQ(code(npy("{'descr': '<i2', 'fortran_order': False, 'shape': (-2,), }\n", "abcd")), "E0121");
   EXPECT_EQ(code(npy("{'descr': '<i8', 'fortran_order': False, 'shape': (4294967296, 4294967296), }\n", "")), "E0121");
   EXPECT_EQ(code(npy("{'descr': '<i8', 'fortran_order': False}\n", "")), "E0121");
+}
+
+//===----------------------------------------------------------------------===//
+// Comparison
+//===----------------------------------------------------------------------===//
+
+static Tensor floats(std::vector<float> values) {
+  Tensor tensor(DType::F32, {int64_t(values.size())});
+  std::memcpy(tensor.data(), values.data(), tensor.bytes());
+  return tensor;
+}
+
+TEST(SupportCompare, ValuesWithinTolerance) {
+  EXPECT_TRUE(compareTensors(floats({1.05f, -0.005f, INFINITY, NAN}), floats({1, 0, INFINITY, NAN}), 0.1, 0.01, "t").ok());
+  for (auto [got, wanted] : {std::pair(1.2f, 1.0f), {NAN, 1.0f}, {1.0f, NAN}, {INFINITY, 1.0f}, {1.0f, INFINITY}, {-INFINITY, INFINITY}}) {
+    Status status = compareTensors(floats({3, got}), floats({3, wanted}), 0.1, 0.01, "t");
+    ASSERT_FALSE(status.ok()) << got << " for " << wanted;
+    EXPECT_EQ(status.error().code, "E0502");
+    EXPECT_NE(status.error().message.find("in 1 of 2 elements; worst at 1"), std::string::npos) << status.error().message;
+  }
+}
+
+TEST(SupportCompare, TypesShapesAndIntegers) {
+  Tensor one(DType::I32, {1}), two(DType::I32, {1});
+  static_cast<int32_t *>(two.data())[0] = 1;
+  EXPECT_EQ(compareTensors(one, two, 1, 10, "t").error().code, "E0502"); // integers exactly
+  EXPECT_EQ(compareTensors(one, floats({0}), 0, 0, "t").error().code, "E0501");
+  EXPECT_EQ(compareTensors(floats({0, 0}), floats({0}), 0, 0, "t").error().code, "E0501");
 }

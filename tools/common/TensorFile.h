@@ -19,13 +19,6 @@ Result<Tensor> readTensorFile(const std::string &path);
 /// A tensor's name as a file name: anything but letters, digits, '.', '_' and '-' becomes '_'.
 std::string fileNameOf(const std::string &tensorName);
 
-struct Tolerance {
-  double relative = 1e-3, absolute = 1e-5;
-};
-/// E1602 (verification): another type or shape, or an element that differs by more than absolute + relative * |wanted|;
-/// names the worst one. Equal infinities and NaN for NaN are equal.
-Status compareTensors(const std::string &name, const Tensor &got, const Tensor &wanted, const Tolerance &tolerance);
-
 } // namespace llmopt::tools
 
 #endif // LLMOPT_TOOLS_COMMON_TENSORFILE_H

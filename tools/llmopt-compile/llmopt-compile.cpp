@@ -49,7 +49,6 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
-  app.add_flag("--deterministic", a.options.deterministic, "Results independent of the batch as well")->group("Optimization");
   app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; emulate: host code for tests without a GPU")

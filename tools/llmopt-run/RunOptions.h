@@ -29,7 +29,7 @@ struct RunOptions {
   // Tensors.
   std::vector<std::string> inputs, expected;
   std::string outputFolder, testData;
-  Tolerance tolerance;
+  double rtol = 1e-3, atol = 1e-5;
 
   bool wantsTensors() const { return !inputs.empty() || !testData.empty(); }
 };

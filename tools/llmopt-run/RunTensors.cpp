@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "RunOptions.h"
 
+#include "llmopt/lib/Support/CompareTensors.h"
 #include "llmopt/lib/Support/Npy.h"
 #include "llmopt/lib/Support/TensorProto.h"
 
@@ -56,12 +57,12 @@ static Result<std::vector<NamedTensor>> readTestFiles(const std::string &folder,
   return tensors;
 }
 
-static Status compareAll(const std::vector<NamedTensor> &outputs, const std::vector<NamedTensor> &expected, const Tolerance &tolerance) {
+static Status compareAll(const std::vector<NamedTensor> &outputs, const std::vector<NamedTensor> &expected, double rtol, double atol) {
   Status first;
   for (const NamedTensor &wanted : expected) {
     auto got = std::find_if(outputs.begin(), outputs.end(), [&](const NamedTensor &t) { return t.name == wanted.name; });
     Status status = got == outputs.end() ? usageError("E1601", "the model has no output '" + wanted.name + "'")
-                                         : compareTensors(wanted.name, got->tensor, wanted.tensor, tolerance);
+                                         : compareTensors(got->tensor, wanted.tensor, rtol, atol, wanted.name);
     if (status.ok())
       std::cout << wanted.name << ": equal\n";
     else if (first.ok())
@@ -92,5 +93,5 @@ Status tools::runTensors(const Engine &engine, const RunOptions &options) {
   if (expected.empty())
     for (const NamedTensor &output : outputs)
       std::cout << output.name << ": " << output.tensor.typeName() << '\n';
-  return compareAll(outputs, expected, options.tolerance);
+  return compareAll(outputs, expected, options.rtol, options.atol);
 }

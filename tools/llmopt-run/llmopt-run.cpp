@@ -49,9 +49,9 @@ static void addTensorFlags(CLI::App &app, RunOptions &options) {
   app.add_option("--expected", options.expected, "NAME=@FILE: compare an output; exit status 5 if it differs")
       ->allow_extra_args(false)->group(group);
   app.add_option("--test-data", options.testData, "Folder with input_N.pb and output_N.pb, as ONNX keeps test data")->group(group);
-  app.add_option("--rtol", options.tolerance.relative, "Allowed difference, relative to the expected value")
+  app.add_option("--rtol", options.rtol, "Allowed difference, relative to the expected value")
       ->check(CLI::NonNegativeNumber)->capture_default_str()->group(group);
-  app.add_option("--atol", options.tolerance.absolute, "Allowed difference, absolute")
+  app.add_option("--atol", options.atol, "Allowed difference, absolute")
       ->check(CLI::NonNegativeNumber)->capture_default_str()->group(group);
 }
 

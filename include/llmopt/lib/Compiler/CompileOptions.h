@@ -48,7 +48,6 @@ struct CompileOptions {
   unsigned jobs = 0;                    ///< threads for compiling CUDA units; 0: all processors
   bool dryRun = false;                  ///< everything but writing
   bool embedTokenizer = true;
-  bool deterministic = false;
   std::vector<std::string> disabledFusions;
   std::vector<std::string> requiredFusions; ///< "name" or "name:count"; E0551 when made less often
   bool verifyRewrites = false;              ///< replay every fusion on sample inputs; E0552 at the first that differs
