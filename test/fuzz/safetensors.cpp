@@ -4,10 +4,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-// clang++-22 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -I. test/fuzz/safetensors.cpp
-//   frontends/hf/Safetensors.cpp frontends/hf/HeaderText.cpp lib/Support/Status.cpp lib/Support/DType.cpp lib/Support/Utf8.cpp
-//   -o fuzz-safetensors && ./fuzz-safetensors -max_total_time=60 -dict=test/fuzz/safetensors.dict
-//
 // An even first byte: the rest is a file. An odd one: the rest is a header, and data of the right length follows it, so
 // that the fuzzer gets past the length check. What is accepted must lie inside the file.
 

@@ -4,23 +4,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-// clang++-22 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -I. test/fuzz/tokenizer.cpp
-//   frontends/tokenizer/*.cpp runtime/text/Tokenizer*.cpp
-//   lib/Support/{File,Hash,Json,JsonWriter,Status,TokenizerData,Utf8}.cpp -lpcre2-8 -lutf8proc
-//   -o fuzz-tokenizer && ./fuzz-tokenizer -max_total_time=60 CORPUS
-//
 // The first byte says what the rest is: 0 a tokenizer.json, 1 a SentencePiece model, 2 a section, 3 a split expression.
 // Whatever is accepted has to load, encode the rest of the input as a text, and decode what came out, in one go and as
 // a stream.
 
-#include "llmopt/frontends/Tokenizer.h"
+#include "ScratchFile.h"
 #include "frontends/tokenizer/Expression.h"
+#include "llmopt/frontends/Tokenizer.h"
 #include "llmopt/lib/Support/Utf8.h"
 #include "llmopt/runtime/Tokenizer.h"
-
-#include <cstdlib>
-#include <fstream>
-#include <unistd.h>
 
 using namespace llmopt;
 
@@ -44,13 +36,7 @@ static void use(const std::string &section, std::string_view text, bool ownSecti
 }
 
 static void importAs(const std::string &name, std::string_view bytes) {
-  static const std::string folder = [] {
-    std::string pattern = "/tmp/llmopt-fuzz-tokenizer-XXXXXX";
-    return std::string(::mkdtemp(pattern.data()));
-  }();
-  std::string path = folder + "/" + name;
-  std::ofstream(path, std::ios::binary) << bytes;
-  if (Result<std::string> section = importTokenizerFile(path))
+  if (Result<std::string> section = importTokenizerFile(fuzz::writeScratch(name, bytes)))
     use(*section, bytes, true);
 }
 
