@@ -13,12 +13,13 @@
 #include "llmopt/passes/Fusion.h"
 
 #include "mlir/Tools/Plugins/PassPlugin.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/Compiler.h"
 
 namespace llmopt {
 
 /// What a plugin was built for; programs refuse plugins of another version. There is no stable ABI between versions.
-inline constexpr const char kPluginVersion[] = "llmopt 0.1";
+inline constexpr const char kPluginVersion[] = "llmopt 0.1, LLVM " LLVM_VERSION_STRING;
 
 } // namespace llmopt
 

@@ -116,6 +116,25 @@ def machines(where):
     refused("E04", "other_cpu", run(artifact), 3, "E0206", "needs", "avx512f", "this CPU has", env=env)
 
 
+PLUGIN = """struct info { unsigned api; const char *name, *version; void (*add)(void); };
+static void add(void) {}
+struct info mlirGetPassPluginInfo(void) { struct info i = {API, "fuse-nothing", "llmopt 0.1, LLVM 21.1.0", add}; return i; }
+"""
+
+
+def plugins(where):
+    """Row F03."""
+    def loads(name, status, *texts, source="int nothing;", flags=()):
+        library = os.path.join(where, name + ".so")
+        code, _, err, _ = execute(["clang-22", "-shared", "-fPIC", path_of(where, name + ".c", source), *flags, "-o", library])
+        report("F03", name + "_setup", err if code else None)
+        with llama() as model:
+            compile_refused("F03", name, model, status, library, *texts, flags=["--load-pass-plugin", library])
+    loads("no_plugin", 1, "E0307")
+    loads("other_api", 1, "E0307", source=PLUGIN, flags=["-DAPI=999"])
+    loads("other_llvm", 3, "built for 'llmopt 0.1, LLVM 21.1.0'", "this is 'llmopt 0.1, LLVM 22", source=PLUGIN, flags=["-DAPI=1"])
+
+
 def programs(artifact, where):
     refused("F02", "missing", compile_command(path_of(where, "ghost.onnx"), path_of(where, "o.llmopt")), 1, "ghost.onnx", "no such file")
     empty = os.path.join(where, "empty")
@@ -157,6 +176,7 @@ with folder() as where:
     other_files(good, where)
     writers(where)
     machines(where)
+    plugins(where)
     programs(good, where)
     shrinks(where)
 finish()
