@@ -56,6 +56,18 @@ static Value readMask(Node &node, Value mask, Value query, Value key) {
   return {};
 }
 
+/// What Attention and MultiHeadAttention end with: a mask, the attention bias of input 5, causal order, scale.
+static Value attendMasked(Node &node, AttentionSpec &spec, Value mask) {
+  Emitter &e = node.emit;
+  if (Value read = readMask(node, mask, spec.query, spec.key))
+    spec.masks.push_back(read);
+  if (node.input(5))
+    spec.masks.push_back(e.cast(node.input(5), e.f32()));
+  spec.causal = node.flag("unidirectional");
+  spec.scale = node.number("scale", 0);
+  return mergeHeads(e, attend(e, spec));
+}
+
 //===----------------------------------------------------------------------===//
 // Attention: one weight for queries, keys and values
 //===----------------------------------------------------------------------===//
@@ -94,13 +106,7 @@ Status importContribAttention(Node &node) {
     spec.key = e.concat({half(0), spec.key}, 2);
     spec.value = e.concat({half(1), spec.value}, 2);
   }
-  if (Value mask = readMask(node, node.input(3), spec.query, spec.key))
-    spec.masks.push_back(mask);
-  if (node.input(5))
-    spec.masks.push_back(e.cast(node.input(5), e.f32()));
-  spec.causal = node.flag("unidirectional");
-  spec.scale = node.number("scale", 0);
-  node.set(0, mergeHeads(e, attend(e, spec)));
+  node.set(0, attendMasked(node, spec, node.input(3)));
   if (node.wants(1))
     node.set(1, e.concat({e.expandDims(spec.key, 0), e.expandDims(spec.value, 0)}, 0));
   return {};
@@ -164,13 +170,7 @@ Status importMultiHeadAttention(Node &node) {
   if (e.failed() || !spec.query)
     return {};
   spec.firstIsRest = true;
-  if (Value mask = readMask(node, node.input(4), spec.query, spec.key))
-    spec.masks.push_back(mask);
-  if (node.input(5))
-    spec.masks.push_back(e.cast(node.input(5), e.f32()));
-  spec.causal = node.flag("unidirectional");
-  spec.scale = node.number("scale", 0);
-  node.set(0, mergeHeads(e, attend(e, spec)));
+  node.set(0, attendMasked(node, spec, node.input(4)));
   node.set(1, spec.key);
   node.set(2, spec.value);
   if (node.wants(3))
