@@ -9,6 +9,7 @@
 #include "lib/Compiler/GraphDecoder.h"
 #include "lib/Compiler/Phases.h"
 #include "lib/Compiler/RemarkSink.h"
+#include "lib/Compiler/Report.h"
 #include "lib/Compiler/TargetCode.h"
 #include "llmopt/codegen/CPU.h"
 #include "llmopt/dialects/Exec/Exec.h"
@@ -38,8 +39,13 @@ public:
     cpu::registerCodegenDialects(context_);
     context_.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, func::FuncDialect>();
     context_.disableMultithreading();
-    if (options.remark)
-      collectRemarks(context_, options.remarkFilter, options.remark);
+    if (options.remark || !options.reportFile.empty())
+      collectRemarks(context_, options.remarkFilter, [this](CompileRemark remark) {
+        if (options_.remark)
+          options_.remark(remark);
+        if (!options_.reportFile.empty())
+          remarks_.push_back(std::move(remark));
+      });
   }
 
   Result<CompileReport> run();
@@ -52,6 +58,7 @@ private:
   Status runTargets();
   Status writeArtifact();
   Status writeTexts(const std::vector<std::string> &texts);
+  Status writeReport();
   /// Before anything is put in place: were all mapped files readable to the end?
   Status inputsIntact() const { return MappedFile::losses() == losses_ ? Status() : MappedFile::lastLoss(); }
   void progress(Phase phase, std::string_view what) {
@@ -69,6 +76,7 @@ private:
   std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
   std::vector<std::pair<Target, TargetCode>> targets_;
   CompileReport report_;
+  std::vector<CompileRemark> remarks_;
   const uint64_t losses_ = MappedFile::losses(); ///< of the process, before this compilation
 };
 
@@ -203,6 +211,15 @@ Status Compilation::writeArtifact() {
   return {};
 }
 
+Status Compilation::writeReport() {
+  if (options_.reportFile.empty())
+    return {};
+  Json data = reportData({input_, options_.commandLine, targets_.front().first.name, model_.metadata, targets_.front().second.plan, report_, remarks_});
+  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(options_.reportFile));
+  LLMOPT_RETURN_IF_ERROR(file.write(fs::path(options_.reportFile).extension() == ".json" ? data.str(1) + "\n" : reportPage(data)));
+  return file.commit();
+}
+
 Status Compilation::writeTexts(const std::vector<std::string> &texts) {
   LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(output_));
   for (const std::string &text : texts)
@@ -245,6 +262,7 @@ Result<CompileReport> Compilation::runPhases() {
   if (options_.dryRun)
     return report_;
   LLMOPT_RETURN_IF_ERROR(options_.emit == EmitKind::Artifact ? writeArtifact() : writeTexts(targets_.front().second.texts));
+  LLMOPT_RETURN_IF_ERROR(writeReport());
   return report_;
 }
 

@@ -42,6 +42,9 @@ struct Fuse : OpRewritePattern<llm::ReshapeOp> {
       return rewriter.notifyMatchFailure(root, "not stacks of matrices");
     if (!(joined[1] == before[last - 1]) || !(joined[2] == before[last]) || !(after[rank - 1] == before[last - 1]) || !(after[rank - 2] == before[last]))
       return rewriter.notifyMatchFailure(root, "the matrices themselves are reshaped");
+    for (Value inner : {product, Value(root.getInput())})
+      if (!inner.hasOneUse())
+        return missed(rewriter, inner, Miss::MultiUse, "what was turned or scaled is read elsewhere as well", "use it once");
     Location loc = root.getLoc();
     auto type = typeOf(root);
     if (!llvm::equal(ArrayRef(before).drop_back(2), ArrayRef(after).drop_back(2), [](SymExpr a, SymExpr b) { return a == b; })) {

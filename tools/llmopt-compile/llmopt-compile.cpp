@@ -75,6 +75,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--remarks-format", a.remarksFormat, "Of --explain and --remarks-output: text, json, yaml")
       ->check(CLI::IsMember({"text", "json", "yaml"}))->capture_default_str()->group("Diagnostics");
   app.add_option("--remarks-filter", a.options.remarkFilter, "Categories of remarks, a regular expression: fusion, kernel")->capture_default_str()->group("Diagnostics");
+  app.add_option("--report", a.options.reportFile, "Write a page about the compilation: regions, kernels, fusions, memory, times (.html, or .json)")->group("Diagnostics");
   app.add_flag("--verify-rewrites", a.options.verifyRewrites, "Replay every fusion on sample inputs through the reference interpreter; stop at the first that differs")
       ->group("Diagnostics");
   app.add_option("--progress", a.progress, "auto, plain, none")->check(CLI::IsMember({"auto", "plain", "none"}))->capture_default_str()->group("Diagnostics");
@@ -182,6 +183,8 @@ int main(int argc, char **argv) {
     return report(usageError("E0303", "no input; try llmopt-compile --help").error());
   if (Status status = finishOptions(arguments); !status)
     return report(status.error());
+  for (int i = 0; i < argc; ++i)
+    arguments.options.commandLine += (i ? " " : "") + std::string(argv[i]);
   Progress progress(arguments.quiet ? "none" : arguments.progress);
   arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
   if (*arguments.explainOption || !arguments.remarksOutput.empty() || arguments.options.verifyRewrites)

@@ -54,11 +54,11 @@ inline bool isRowVector(mlir::Value value, mlir::Value of) {
          type.getElementType() == other.getElementType();
 }
 
-/// For remarks: one that reads `op`'s result beside `known`; `known` itself if it reads it twice.
+/// For remarks: one that reads `op`'s result beside `known`; `known` itself if it reads it twice, `op` if the function returns it.
 inline mlir::Operation *otherUser(mlir::Operation *op, mlir::Operation *known) {
   for (mlir::Operation *user : op->getUsers())
     if (user != known)
-      return user;
+      return user->hasTrait<mlir::OpTrait::IsTerminator>() ? op : user;
   return known;
 }
 

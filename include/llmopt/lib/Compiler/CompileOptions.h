@@ -59,6 +59,8 @@ struct CompileOptions {
   /// Called for each remark whose category matches; unset: nothing is collected.
   std::function<void(CompileRemark)> remark;
   std::string remarkFilter = ".*";
+  std::string reportFile;               ///< a page (.html) or its data (.json) about the compilation; empty: none
+  std::string commandLine;              ///< shown in the report
 };
 
 } // namespace llmopt
