@@ -22,6 +22,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassInstrumentation.h"
 
 #include <chrono>
 #include <filesystem>
@@ -78,6 +79,27 @@ private:
   CompileReport report_;
   std::vector<CompileRemark> remarks_;
   const uint64_t losses_ = MappedFile::losses(); ///< of the process, before this compilation
+};
+
+/// Adds up how long each pass ran.
+class PassClock : public PassInstrumentation {
+public:
+  explicit PassClock(std::vector<std::pair<std::string, double>> &seconds) : seconds_(seconds) {}
+  void runBeforePass(Pass *, Operation *) override { starts_.push_back(std::chrono::steady_clock::now()); }
+  void runAfterPass(Pass *pass, Operation *) override {
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - starts_.pop_back_val()).count();
+    if (pass->getArgument().empty())
+      return; // an adaptor, whose passes count themselves
+    auto it = llvm::find_if(seconds_, [&](auto &row) { return row.first == pass->getArgument(); });
+    if (it == seconds_.end())
+      seconds_.emplace_back(pass->getArgument().str(), seconds);
+    else
+      it->second += seconds;
+  }
+
+private:
+  std::vector<std::pair<std::string, double>> &seconds_;
+  SmallVector<std::chrono::steady_clock::time_point> starts_;
 };
 
 /// Turns MLIR diagnostics into one Status: the first error and its notes.
@@ -162,6 +184,7 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
   {
     DiagnosticCollector diagnostics(context_);
     PassManager pm(&context_);
+    pm.addInstrumentation(std::make_unique<PassClock>(report_.passSeconds));
     build(pm);
     if (failed(pm.run(*model_.module)))
       return diagnostics.status(phase);

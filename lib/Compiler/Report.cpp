@@ -130,9 +130,11 @@ Json weightsOf(const plan::Plan &plan) {
 } // namespace
 
 Json llmopt::reportData(const ReportInput &input) {
-  Json json, phases{Json::Array{}}, entries{Json::Array{}}, fusions{Json::Array{}}, files{Json::Array{}};
+  Json json, phases{Json::Array{}}, passes{Json::Array{}}, entries{Json::Array{}}, fusions{Json::Array{}}, files{Json::Array{}};
   for (const auto &[phase, seconds] : input.compile.phaseSeconds)
     phases.push(Json::Array{Json(phase), Json(seconds)});
+  for (const auto &[pass, seconds] : input.compile.passSeconds)
+    passes.push(Json::Array{Json(pass), Json(seconds)});
   Regions regions(input.remarks);
   for (const plan::Entry &entry : input.plan.entries)
     entries.push(entryOf(entry, regions));
@@ -146,7 +148,7 @@ Json llmopt::reportData(const ReportInput &input) {
   }
   files.push(hashOf(input.input)).push(hashOf(input.compile.output));
   json.set("input", input.input).set("command", input.commandLine).set("target", input.target).set("files", files);
-  json.set("metadata", input.metadata).set("phases", phases).set("entries", entries).set("remarks", fusions);
+  json.set("metadata", input.metadata).set("phases", phases).set("passes", passes).set("entries", entries).set("remarks", fusions);
   json.set("weights", weightsOf(input.plan)).set("weightBytes", input.compile.weightBytes).set("outputBytes", input.compile.outputBytes);
   return json.set("kernels", uint64_t(input.compile.kernels)).set("states", uint64_t(input.plan.states.size()));
 }

@@ -140,9 +140,9 @@ search.oninput = remarks; remarks();
 box = section("Weights");
 for (const [kind, count, bytes] of data.weights) el("div", box, kind + ": " + count + " tensors, " + human(bytes, "B"));
 
-box = section("Time of the phases");
+box = section("Time of phases and passes");
 const longest = Math.max(1e-9, ...data.phases.map(p => p[1]));
-for (const [name, seconds] of data.phases) { el("div", box, name + "  " + (seconds * 1000).toFixed(1) + " ms"); el("div", box, undefined, "bar").style.width = 100 * seconds / longest + "%"; }
+for (const [name, seconds] of [...data.phases, ...data.passes.map(p => ["pass " + p[0], p[1]])]) { el("div", box, name + "  " + (seconds * 1000).toFixed(1) + " ms"); el("div", box, undefined, "bar").style.width = 100 * seconds / longest + "%"; }
 
 box = section("How to repeat it");
 el("p", box, data.command, "mono");

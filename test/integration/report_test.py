@@ -58,6 +58,7 @@ def data(folder):
     linear = [s for s in stages if s["family"] == "linear"]
     check("work of a product", len(linear) == 1 and linear[0]["flops"] >= 2 * 128 * 16 * 16 and linear[0]["bytes"] >= 16 * 16 * 4, stages)
     check("fusions are in it", any(r["name"] == "fuse-silu" and r["kind"] == "passed" for r in found["remarks"]), found["remarks"])
+    check("times of passes", any(name == "llmopt-fuse" and seconds > 0 for name, seconds in found["passes"]), found["passes"])
     check("command and hashes", "--report" in found["command"] and all(re.fullmatch("[0-9a-f]+", f.get("hash", "")) for f in found["files"]), found["files"])
     page = os.path.join(folder, "r.html")
     compile(model, folder, page)

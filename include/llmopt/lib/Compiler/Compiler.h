@@ -21,6 +21,7 @@ struct CompileReport {
   size_t kernels = 0;                 ///< different kernels
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, double>> phaseSeconds;
+  std::vector<std::pair<std::string, double>> passSeconds; ///< by pass, in order of first use
 };
 
 /// Compiles `input` (model.onnx, Hugging Face folder, or model.mlir) to `output`. Nothing is written on failure.
