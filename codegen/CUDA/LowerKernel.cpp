@@ -9,6 +9,7 @@
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CUDA/Linear.h"
 #include "codegen/CUDA/Norm.h"
+#include "codegen/CUDA/PagedAttention.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -38,6 +39,11 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
   }
   if (family == "rows") {
     LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerNorm(kernel, shapes, symbol));
+    if (written)
+      return std::move(*written);
+  }
+  if (family == "paged_attention") {
+    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerPagedAttention(kernel, shapes, symbol));
     if (written)
       return std::move(*written);
   }

@@ -26,6 +26,7 @@
 #define STATIC_SHARED(type, name, count)                                                                                                            \
   static char name##Site;                                                                                                                           \
   type *name = (type *)emulation::staticShared(&name##Site, sizeof(type) * (count))
+#define DEVICE_DATA(type, name, count) static type name[count]
 #define LLMOPT_EXPORT(name) LLMOPT_EXPORT_EXPANDED(name)
 #define LLMOPT_EXPORT_EXPANDED(name)                                                                                                                \
   extern "C" __attribute__((visibility("default"))) const unsigned *name##_sizes() { return emulation::parameterSizes(name); }                      \

@@ -32,7 +32,7 @@ struct GemmMma {
   Sum sums[kProducts][kBlocksM][kBlocksN][4];
   u32 warpRow, warpColumn;
 
-  static i64 units(i64 rows) { return (rows + kTileM - 1) / kTileM * ColumnTiles<Epilogue, kTileN>::kCount; }
+  DEVICE_MEMBER static i64 units(i64 rows) { return (rows + kTileM - 1) / kTileM * ColumnTiles<Epilogue, kTileN>::kCount; }
 
   DEVICE_MEMBER void clear() {
     UNROLL

@@ -18,7 +18,7 @@ struct GemmSimt {
   static constexpr int kTile = 64, kSlice = 16, kLine = kTile + 4; // lines of one k, padded so that storing a column does not collide
   static constexpr u32 kSharedBytes = (1 + kProducts) * kSlice * kLine * sizeof(float);
 
-  static i64 units(i64 rows) { return (rows + kTile - 1) / kTile * ColumnTiles<Epilogue, kTile>::kCount; }
+  DEVICE_MEMBER static i64 units(i64 rows) { return (rows + kTile - 1) / kTile * ColumnTiles<Epilogue, kTile>::kCount; }
 
   /// A slice of x, transposed; a thread brings four neighbours in k.
   static DEVICE_MEMBER void loadInput(float *lines, const Input *x, i64 rowsLeft, i64 k) {

@@ -35,7 +35,7 @@ struct GemmWgmma {
   DEVICE_MEMBER u32 full(u32 i) const { return ring + kStages * kStageBytes + i * 8; }
   DEVICE_MEMBER u32 empty(u32 i) const { return full(kStages + i); }
 
-  static i64 units(i64 rows) { return (rows + kTileM - 1) / kTileM * ColumnTiles<Epilogue, kTileN>::kCount; }
+  DEVICE_MEMBER static i64 units(i64 rows) { return (rows + kTileM - 1) / kTileM * ColumnTiles<Epilogue, kTileN>::kCount; }
 
   /// Position in the ring; the parity of a phase changes with every turn.
   struct Cursor {

@@ -28,7 +28,7 @@ struct Gemv {
   static constexpr u32 kSharedBytes = kWarps * kRows * kProducts * 16 * sizeof(float);
   typedef float Sums[kRows][kProducts][kColumns];
 
-  static i64 units(i64) { return ColumnTiles<Epilogue, 16>::kCount; }
+  DEVICE_MEMBER static i64 units(i64) { return ColumnTiles<Epilogue, 16>::kCount; }
 
   /// One load of each product times the rows' values.
   static DEVICE_MEMBER void multiplyGroup(const Input *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int group, Sums &sums) {

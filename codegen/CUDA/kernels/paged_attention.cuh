@@ -49,7 +49,7 @@ struct PagedAttention {
   static constexpr float kLog2E = 1.44269504f;
   static_assert(kSplits == 1 || Problem::kTileTokens == 1);
 
-  static i64 units(i64 tokens) { return (tokens + Problem::kTileTokens - 1) / Problem::kTileTokens * Problem::kKvHeads * kChunks * kSplits; }
+  DEVICE_MEMBER static i64 units(i64 tokens) { return (tokens + Problem::kTileTokens - 1) / Problem::kTileTokens * Problem::kKvHeads * kChunks * kSplits; }
 
   /// Tokens of one sequence in a tile, and the rows of them that a block takes: row r is (token first + r / kGroup, head r % kGroup of the group).
   struct Run {

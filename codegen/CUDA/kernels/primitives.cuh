@@ -21,6 +21,8 @@
 #define UNROLL_BY(count) LLMOPT_PRAGMA(unroll count)
 #define SHARED_MEMORY(name) extern __shared__ __attribute__((aligned(1024))) unsigned char name[]
 #define STATIC_SHARED(type, name, count) __shared__ __attribute__((aligned(16))) type name[count]
+/// Numbers in device memory that are zero when the module is loaded and keep their values between launches.
+#define DEVICE_DATA(type, name, count) static __device__ type name[count]
 #define LLMOPT_EXPORT(name)
 
 #ifdef __clang__ // without CUDA's headers
