@@ -10,6 +10,7 @@
 #include "codegen/CPU/Elementwise.h"
 
 #include "codegen/CPU/ElementwiseInteger.h"
+#include "codegen/CPU/ElementwiseNarrow.h"
 #include "codegen/CPU/MathApproximation.h"
 #include "codegen/CPU/MathApproximationNumber.h"
 
@@ -26,19 +27,19 @@ using namespace llmopt::cpu;
 //===----------------------------------------------------------------------===//
 
 Type cpu::registerType(Type elementType) {
-  if (elementType.isBF16() || elementType.isF16())
+  if (elementType.isBF16() || elementType.isF16() || narrowFormat(elementType))
     return Float32Type::get(elementType.getContext());
   if (auto integer = dyn_cast<IntegerType>(elementType))
     return IntegerType::get(elementType.getContext(), integer.getWidth());
   return elementType;
 }
 
-/// How an element lies in memory: bf16 as bits, i1 as a byte.
+/// How an element lies in memory: bf16 as bits, all that is narrower than a byte as one.
 static Type memoryType(Type elementType) {
   MLIRContext *context = elementType.getContext();
   if (elementType.isBF16())
     return IntegerType::get(context, 16);
-  if (elementType.isInteger(1))
+  if (elementType.getIntOrFloatBitWidth() <= 8)
     return IntegerType::get(context, 8);
   return elementType.isF16() ? elementType : registerType(elementType);
 }
@@ -58,6 +59,10 @@ Value cpu::loadElements(KernelBuilder &b, Type elementType, int64_t lanes, Value
     return arith::ExtFOp::create(b.ops(), b.loc(), withElement(raw.getType(), b.f32()), raw);
   if (elementType.isInteger(1))
     return arith::CmpIOp::create(b.ops(), b.loc(), arith::CmpIPredicate::ne, raw, b.constantInt(raw.getType(), 0));
+  if (const NarrowFloat *narrow = narrowFormat(elementType))
+    return decodeNarrow(b, *narrow, raw);
+  if (elementType.getIntOrFloatBitWidth() < 8)
+    return arith::TruncIOp::create(b.ops(), b.loc(), withElement(raw.getType(), registerType(elementType)), raw);
   return raw;
 }
 
@@ -67,8 +72,12 @@ void cpu::storeElements(KernelBuilder &b, Type elementType, Value value, Value b
     value = b.f32ToBf16(value);
   else if (elementType.isF16())
     value = arith::TruncFOp::create(b.ops(), b.loc(), memory, value);
-  else if (elementType.isInteger(1))
-    value = arith::ExtUIOp::create(b.ops(), b.loc(), memory, value);
+  else if (const NarrowFloat *narrow = narrowFormat(elementType))
+    value = encodeNarrow(b, *narrow, value, /*saturate=*/false);
+  else if (elementType.getIntOrFloatBitWidth() < 8)
+    value = elementType.isUnsignedInteger() || elementType.isInteger(1)
+                ? Value(arith::ExtUIOp::create(b.ops(), b.loc(), memory, value))
+                : Value(arith::ExtSIOp::create(b.ops(), b.loc(), memory, value));
   if (count && isa<VectorType>(value.getType()))
     b.storePart(value, base, offset, count);
   else
@@ -79,8 +88,10 @@ void cpu::storeElements(KernelBuilder &b, Type elementType, Value value, Value b
 // Conversions
 //===----------------------------------------------------------------------===//
 
-/// Rounds an f32 register to what `elementType` (bf16, f16) can hold.
-static Value roundTo(KernelBuilder &b, Type elementType, Value value) {
+/// Rounds an f32 register to what `elementType` (bf16, f16 and narrower) can hold.
+static Value roundTo(KernelBuilder &b, Type elementType, Value value, bool saturate = false) {
+  if (const NarrowFloat *narrow = narrowFormat(elementType))
+    return decodeNarrow(b, *narrow, encodeNarrow(b, *narrow, value, saturate));
   if (elementType.isBF16())
     return b.bf16ToF32(b.f32ToBf16(value));
   if (!elementType.isF16())
@@ -102,7 +113,7 @@ static Value floatToInteger(KernelBuilder &b, IntegerType to, Value value) {
   return width == to.getWidth() ? wide : Value(arith::TruncIOp::create(b.ops(), b.loc(), result, wide));
 }
 
-static Value convert(KernelBuilder &b, Type from, Type to, Value value) {
+static Value convert(KernelBuilder &b, Type from, Type to, Value value, bool saturate = true) {
   Type result = withElement(value.getType(), registerType(to));
   auto fromInteger = dyn_cast<IntegerType>(from), toInteger = dyn_cast<IntegerType>(to);
   bool fromUnsigned = fromInteger && (fromInteger.isUnsigned() || fromInteger.getWidth() == 1);
@@ -124,7 +135,37 @@ static Value convert(KernelBuilder &b, Type from, Type to, Value value) {
   else if (value.getType() != result)
     value = from.isF64() ? Value(arith::TruncFOp::create(b.ops(), b.loc(), result, value))
                          : Value(arith::ExtFOp::create(b.ops(), b.loc(), result, value));
-  return roundTo(b, to, value);
+  return roundTo(b, to, value, saturate);
+}
+
+/// The bits of an element in an integer register of its width, and back.
+static Value bitsOf(KernelBuilder &b, Type type, Value value) {
+  if (!isa<FloatType>(type))
+    return value;
+  if (const NarrowFloat *narrow = narrowFormat(type)) {
+    Value code = encodeNarrow(b, *narrow, value, /*saturate=*/false);
+    Type bits = withElement(code.getType(), b.ops().getIntegerType(type.getIntOrFloatBitWidth()));
+    return bits == code.getType() ? code : Value(arith::TruncIOp::create(b.ops(), b.loc(), bits, code));
+  }
+  if (type.isBF16())
+    return b.f32ToBf16(value);
+  if (type.isF16())
+    value = arith::TruncFOp::create(b.ops(), b.loc(), withElement(value.getType(), type), value);
+  Type bits = withElement(value.getType(), b.ops().getIntegerType(type.getIntOrFloatBitWidth()));
+  return arith::BitcastOp::create(b.ops(), b.loc(), bits, value);
+}
+
+static Value fromBits(KernelBuilder &b, Type type, Value bits) {
+  if (!isa<FloatType>(type))
+    return bits;
+  if (const NarrowFloat *narrow = narrowFormat(type)) {
+    Type byte = withElement(bits.getType(), b.ops().getI8Type());
+    return decodeNarrow(b, *narrow, bits.getType() == byte ? bits : Value(arith::ExtUIOp::create(b.ops(), b.loc(), byte, bits)));
+  }
+  if (type.isBF16())
+    return b.bf16ToF32(bits);
+  Value value = arith::BitcastOp::create(b.ops(), b.loc(), withElement(bits.getType(), type), bits);
+  return type.isF16() ? Value(arith::ExtFOp::create(b.ops(), b.loc(), withElement(bits.getType(), b.f32()), value)) : value;
 }
 
 //===----------------------------------------------------------------------===//
@@ -255,8 +296,11 @@ Value cpu::emitElementwise(KernelBuilder &b, Operation *op, ArrayRef<Value> oper
   Type type = getElementTypeOrSelf(op->getOperand(0).getType());
   if (isa<llm::SelectOp>(op))
     return arith::SelectOp::create(b.ops(), b.loc(), operands[0], operands[1], operands[2]);
-  if (isa<llm::CastOp>(op))
-    return convert(b, type, getElementTypeOrSelf(op->getResult(0).getType()), operands[0]);
+  Type resultType = getElementTypeOrSelf(op->getResult(0).getType());
+  if (auto cast = dyn_cast<llm::CastOp>(op))
+    return convert(b, type, resultType, operands[0], !cast.getOverflow());
+  if (isa<llm::BitcastOp>(op))
+    return fromBits(b, resultType, bitsOf(b, type, operands[0]));
   if (isa<llm::PowOp>(op))
     return emitPower(b, op, type, operands[0], operands[1]);
   Value result;
@@ -265,7 +309,6 @@ Value cpu::emitElementwise(KernelBuilder &b, Operation *op, ArrayRef<Value> oper
   else
     result = operands.size() == 1 ? floatUnary(b, op, operands[0]) : floatBinary(b, op, operands[0], operands[1]);
   // Each operation's result is of its element type, fused or not: f16 and bf16 round here.
-  Type resultType = getElementTypeOrSelf(op->getResult(0).getType());
   if (result && isa<FloatType>(resultType))
     result = roundTo(b, resultType, result);
   if (!result)

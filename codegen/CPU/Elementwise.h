@@ -11,7 +11,7 @@
 
 namespace llmopt::cpu {
 
-/// Register type of elements: floats as they are but for bf16 and f16, which are computed as f32; unsigned as signless; i1.
+/// Register type of elements: floats as they are but for bf16, f16 and narrower ones, which are computed as f32; unsigned as signless; i1.
 mlir::Type registerType(mlir::Type elementType);
 
 /// Loads the element (lanes == 0) or `lanes` consecutive elements of a tensor of `elementType` and converts to its register

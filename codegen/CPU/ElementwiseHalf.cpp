@@ -8,7 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/ElementwiseHalf.h"
 
-#include "codegen/CPU/MathApproximationNumber.h"
+#include "codegen/CPU/ElementwiseBits.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -17,31 +17,9 @@ using namespace llmopt;
 
 namespace {
 
-/// i32 arithmetic, scalar or vector.
-class HalfBits {
+class HalfBits : public cpu::FloatBits {
 public:
-  HalfBits(OpBuilder &builder, Location loc, Type like)
-      : b(builder), loc(loc), ints(cpu::withElement(like, builder.getI32Type())), floats(cpu::withElement(like, builder.getF32Type())) {}
-
-  OpBuilder &b;
-  Location loc;
-  Type ints, floats;
-
-  Value constant(uint32_t bits) {
-    TypedAttr attribute = b.getI32IntegerAttr(int32_t(bits));
-    if (auto vector = dyn_cast<VectorType>(ints))
-      attribute = DenseElementsAttr::get(vector, Attribute(attribute));
-    return arith::ConstantOp::create(b, loc, attribute);
-  }
-  Value floatOf(Value bits) { return arith::BitcastOp::create(b, loc, floats, bits); }
-  Value bitsOf(Value value) { return arith::BitcastOp::create(b, loc, ints, value); }
-  Value bitAnd(Value x, uint32_t y) { return arith::AndIOp::create(b, loc, x, constant(y)); }
-  Value bitOr(Value x, Value y) { return arith::OrIOp::create(b, loc, x, y); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, loc, x, y); }
-  Value shl(Value x, uint32_t n) { return arith::ShLIOp::create(b, loc, x, constant(n)); }
-  Value shr(Value x, uint32_t n) { return arith::ShRUIOp::create(b, loc, x, constant(n)); }
-  Value less(Value x, uint32_t y) { return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, x, constant(y)); }
-  Value select(Value condition, Value x, Value y) { return arith::SelectOp::create(b, loc, condition, x, y); }
+  using FloatBits::FloatBits;
 
   Value widen(Value half) {
     Value raw = arith::BitcastOp::create(b, loc, cpu::withElement(ints, b.getIntegerType(16)), half);

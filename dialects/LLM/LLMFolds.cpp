@@ -120,6 +120,9 @@ static unsigned magnitudeBits(Type type) {
 static bool castIsExact(Type from, Type to) {
   if (from == to)
     return true;
+  // Formats of 8 bits and less differ in zeros, infinities and saturation as well.
+  if (isa<FloatType>(to) && to.getIntOrFloatBitWidth() <= 8)
+    return false;
   if (auto wide = dyn_cast<FloatType>(to)) {
     if (auto narrow = dyn_cast<FloatType>(from))
       return APFloat::isRepresentableBy(narrow.getFloatSemantics(), wide.getFloatSemantics());
@@ -134,6 +137,8 @@ static bool castIsExact(Type from, Type to) {
 OpFoldResult CastOp::fold(FoldAdaptor) {
   if (getInput().getType() == getType())
     return getInput();
+  if (isFloat(getResult()) && elementOf(getResult()).getIntOrFloatBitWidth() <= 8)
+    return {};
   // cast (cast x) = cast x where the inner one loses nothing. Then what happens to a number that the result type does not
   // hold must not depend on the type it comes from: integers wrap, floats do not.
   auto inner = getInput().getDefiningOp<CastOp>();

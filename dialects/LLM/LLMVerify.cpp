@@ -83,7 +83,10 @@ LogicalResult llmopt::llm::detail::verifyElementwise(Operation *op) {
     return failure();
   // elementwise_c3: operands and result have one element type; the condition of select, the exponent of pow, and the
   // results of comparisons and casts have their own.
-  if (isa<CastOp, CompareOp, IsNanOp, IsInfOp>(op))
+  // elementwise_c4: a bitcast keeps the width.
+  if (isa<BitcastOp>(op) && elementOf(op->getOperand(0)).getIntOrFloatBitWidth() != elementOf(op->getResult(0)).getIntOrFloatBitWidth())
+    return op->emitOpError("has element types ") << elementOf(op->getOperand(0)) << " and " << elementOf(op->getResult(0)) << " of different widths";
+  if (isa<CastOp, BitcastOp, CompareOp, IsNanOp, IsInfOp>(op))
     return isa<CompareOp>(op) ? expectSameElements(op, op->getOperand(0), op->getOperand(1)) : success();
   for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
     bool own = (isa<SelectOp>(op) && i == 0) || (isa<PowOp>(op) && i == 1);

@@ -5,30 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "GraphBuilder.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
 
 using namespace llmopt;
 using namespace llmopt::hf;
 using mlir::RankedTensorType;
 using mlir::Value;
-
-static mlir::Type elementType(DType dtype, mlir::Builder &builder) {
-  switch (dtype) {
-  case DType::F32: return builder.getF32Type();
-  case DType::F64: return builder.getF64Type();
-  case DType::F16: return builder.getF16Type();
-  case DType::BF16: return builder.getBF16Type();
-  case DType::Bool: return builder.getI1Type();
-  case DType::I8: return builder.getIntegerType(8);
-  case DType::I16: return builder.getIntegerType(16);
-  case DType::I32: return builder.getIntegerType(32);
-  case DType::I64: return builder.getIntegerType(64);
-  case DType::U8: return builder.getIntegerType(8, false);
-  case DType::U16: return builder.getIntegerType(16, false);
-  case DType::U32: return builder.getIntegerType(32, false);
-  case DType::U64: return builder.getIntegerType(64, false);
-  }
-  return {};
-}
 
 void GraphBuilder::at(const std::string &name) { location_ = mlir::NameLoc::get(builder_.getStringAttr(name)); }
 
@@ -72,7 +54,7 @@ Value GraphBuilder::floats(llvm::ArrayRef<float> values) {
 }
 
 Value GraphBuilder::weight(const std::string &name, DType dtype, llvm::ArrayRef<int64_t> shape) {
-  return create<llm::WeightOp>(RankedTensorType::get(shape, elementType(dtype, builder_)), name);
+  return create<llm::WeightOp>(RankedTensorType::get(shape, llm::elementTypeOf(builder_.getContext(), dtype)), name);
 }
 
 Value GraphBuilder::toF32(Value value) {

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Node.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 using namespace mlir;
 
 namespace llmopt::onnx {
@@ -34,7 +36,9 @@ Status importElu(Node &node) {
 }
 
 Status importSelu(Node &node) {
-  double alpha = node.number("alpha", 1.67326319217681884765625), gamma = node.number("gamma", 1.05070102214813232421875);
+  bool isOld = node.opset() < 6;
+  double alpha = node.number("alpha", isOld ? 1.6732 : 1.67326319217681884765625);
+  double gamma = node.number("gamma", isOld ? 1.0507 : 1.05070102214813232421875);
   return inFloat(node, [&](Emitter &e, Value x) {
     Value low = e.sub(e.mul(e.unary("llm.exp", x), alpha), alpha);
     return e.mul(e.select(e.compare(P::le, x, 0.0), low, x), gamma);
@@ -58,8 +62,12 @@ Status importLeakyRelu(Node &node) {
 
 Status importPRelu(Node &node) {
   Emitter &e = node.emit;
-  if (node.requireInputs(2))
-    node.set(0, e.select(e.compare(P::lt, node.input(0), 0.0), e.mul(node.input(0), node.input(1)), node.input(0)));
+  if (!node.requireInputs(2))
+    return {};
+  Value x = node.input(0), slope = node.input(1);
+  if (node.opset() < 7 && e.rank(slope) == 1 && e.staticDim(slope, 0) != 1 && e.rank(x) > 2) // one for each channel
+    slope = e.expandDims(slope, llvm::to_vector(llvm::seq<int64_t>(1, e.rank(x) - 1)));
+  node.set(0, e.select(e.compare(P::lt, x, 0.0), e.mul(x, slope), x));
   return {};
 }
 
@@ -118,6 +126,20 @@ Status importSwish(Node &node) {
   double alpha = node.number("alpha", 1);
   return inFloat(node, [&](Emitter &e, Value x) {
     return alpha == 1 ? e.unary("llm.silu", x) : e.mul(x, e.unary("llm.sigmoid", e.mul(x, alpha)));
+  });
+}
+
+/// Swish(a) * b. The product is rounded once.
+Status importSwiGLU(Node &node) {
+  double alpha = node.number("alpha", 1);
+  if (!node.requireInputs(2))
+    return {};
+  if (!node.emit.sameShape(node.input(0), node.input(1)))
+    return badInput(kNode, "gate and value are " + describeType(node.emit.analysis, node.input(0)) + " and " +
+                               describeType(node.emit.analysis, node.input(1)));
+  return inFloat(node, [&](Emitter &e, Value x) {
+    Value gate = alpha == 1 ? e.unary("llm.silu", x) : e.mul(x, e.unary("llm.sigmoid", e.mul(x, alpha)));
+    return e.mul(gate, e.widen(node.input(1)));
   });
 }
 

@@ -6,8 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "AttentionBuilder.h"
 
-#include "mlir/IR/TypeUtilities.h"
-
 using namespace mlir;
 
 namespace llmopt::onnx {
@@ -49,10 +47,6 @@ Status importAttention(Node &node) {
     return {};
   Value q = node.input(0), k = node.input(1), v = node.input(2), pastKey = node.input(4), pastValue = node.input(5);
   Value lengths = node.input(6);
-  if (getElementTypeOrSelf(q.getType()).isBF16()) {
-    e.unsupported("attention over bf16 activations is not supported; convert the model to f32 (weights may be bf16) or f16");
-    return {};
-  }
   bool flat = e.rank(q) == 3;
   if (flat) {
     int64_t heads = node.requiredInteger("q_num_heads", 1, 1 << 20), kvHeads = node.requiredInteger("kv_num_heads", 1, 1 << 20);

@@ -178,16 +178,24 @@ Value attentionScores(Emitter &e, AttentionSpec spec, ScoreStage stage) {
   return e.cast(softmax, type);
 }
 
+Value attendWith(Emitter &e, Value weights, Value value) {
+  if (!weights || !value)
+    return {};
+  return groupedProduct(e, weights, e.cast(value, e.elementType(weights)), *e.staticDim(value, 1), false);
+}
+
 Value attend(Emitter &e, AttentionSpec spec) {
-  if (spec.sinks) {
-    Value weights = attentionScores(e, spec, ScoreStage::Softmax);
-    if (!weights)
-      return {};
-    Value value = e.cast(spec.value, e.elementType(weights));
-    return e.cast(groupedProduct(e, weights, value, *e.staticDim(spec.value, 1), false), e.elementType(spec.query));
-  }
+  if (spec.sinks)
+    return e.cast(attendWith(e, attentionScores(e, spec, ScoreStage::Softmax), spec.value), e.elementType(spec.query));
   if (!checkSpec(e, spec))
     return {};
+  // Kernels hold queries in f32 or f16.
+  if (Type type = e.elementType(spec.query); type.isBF16()) {
+    spec.query = e.widen(spec.query), spec.key = e.widen(spec.key), spec.value = e.widen(spec.value);
+    for (Value &mask : spec.masks)
+      mask = e.isBool(mask) ? mask : e.widen(mask);
+    return e.cast(attend(e, spec), type);
+  }
   explainPositions(e, spec);
   Value mask = joinedMask(e, spec);
   llvm::SmallVector<Value> operands{spec.query, spec.key, spec.value};

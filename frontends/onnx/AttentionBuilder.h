@@ -34,6 +34,9 @@ Value attend(Emitter &e, AttentionSpec spec);
 enum class ScoreStage { Product, Capped, Masked, Softmax };
 Value attentionScores(Emitter &e, AttentionSpec spec, ScoreStage stage);
 
+/// Values [B, G, T, E] summed with weights [B, H, S, T].
+Value attendWith(Emitter &e, Value weights, Value value);
+
 /// [B, S, heads * size] to [B, heads, S, size], and back.
 Value splitHeads(Emitter &e, Value x, int64_t heads);
 Value mergeHeads(Emitter &e, Value x);

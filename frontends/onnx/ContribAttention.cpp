@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "AttentionBuilder.h"
+#include "Quantization.h"
 
 using namespace mlir;
 
@@ -56,13 +57,13 @@ static Value readMask(Node &node, Value mask, Value query, Value key) {
   return {};
 }
 
-/// What Attention and MultiHeadAttention end with: a mask, the attention bias of input 5, causal order, scale.
-static Value attendMasked(Node &node, AttentionSpec &spec, Value mask) {
+/// What Attention and MultiHeadAttention end with: a mask, a bias of the scores, causal order, scale.
+static Value attendMasked(Node &node, AttentionSpec &spec, Value mask, Value attentionBias) {
   Emitter &e = node.emit;
   if (Value read = readMask(node, mask, spec.query, spec.key))
     spec.masks.push_back(read);
-  if (node.input(5))
-    spec.masks.push_back(e.cast(node.input(5), e.f32()));
+  if (attentionBias)
+    spec.masks.push_back(e.cast(attentionBias, e.f32()));
   spec.causal = node.flag("unidirectional");
   spec.scale = node.number("scale", 0);
   return mergeHeads(e, attend(e, spec));
@@ -72,26 +73,20 @@ static Value attendMasked(Node &node, AttentionSpec &spec, Value mask) {
 // Attention: one weight for queries, keys and values
 //===----------------------------------------------------------------------===//
 
-/// Inputs: input, weights, bias?, mask?, past?, attention_bias?, past_sequence_length?.
-Status importContribAttention(Node &node) {
+/// Attention over queries, keys and values that lie side by side in [B, S, columns]; `past` [2, B, heads, past, size].
+static Status attendJoined(Node &node, Value joined, Value mask, Value past, Value attentionBias) {
   Emitter &e = node.emit;
-  if (!node.requireInputs(2))
-    return {};
-  Value x = node.input(0), weight = node.input(1), bias = node.input(2), past = node.input(4);
   int64_t heads = node.requiredInteger("num_heads", 1, 1 << 20);
-  if (node.flag("do_rotary") || node.flag("past_present_share_buffer") || node.input(6))
+  if (node.flag("do_rotary") || node.flag("past_present_share_buffer"))
     return unsupported(kUnsupported, "do_rotary and a shared cache buffer are not supported");
-  auto all = e.staticDim(weight, 1);
-  if (e.rank(x) != 3 || e.rank(weight) != 2 || !all)
-    return badInput(kNode, "input and weight are " + describeType(e.analysis, x) + " and " + describeType(e.analysis, weight));
+  auto all = e.staticDim(joined, 2);
+  if (e.failed() || !all)
+    return e.failed() ? Status() : unsupported(kUnsupported, "the weight's columns are not known when compiling");
   auto sizes = node.integers("qkv_hidden_sizes").value_or(llvm::SmallVector<int64_t>{});
   if (sizes.empty())
     sizes = {*all / 3, *all / 3, *all / 3};
   if (sizes.size() != 3 || sizes[0] < 1 || sizes[0] != sizes[1] || sizes[2] < 1 || sizes[0] + sizes[1] + sizes[2] != *all)
     return badInput(kNode, "the weight's " + std::to_string(*all) + " columns do not split into queries, keys and values");
-  Value joined = e.matmul(x, weight);
-  if (bias)
-    joined = e.add(joined, bias);
   AttentionSpec spec;
   spec.query = splitHeads(e, e.slice(joined, 2, 0, sizes[0]), heads);
   spec.key = splitHeads(e, e.slice(joined, 2, sizes[0], 2 * sizes[0]), heads);
@@ -106,10 +101,41 @@ Status importContribAttention(Node &node) {
     spec.key = e.concat({half(0), spec.key}, 2);
     spec.value = e.concat({half(1), spec.value}, 2);
   }
-  node.set(0, attendMasked(node, spec, node.input(3)));
+  node.set(0, attendMasked(node, spec, mask, attentionBias));
   if (node.wants(1))
     node.set(1, e.concat({e.expandDims(spec.key, 0), e.expandDims(spec.value, 0)}, 0));
   return {};
+}
+
+static Status checkOperands(Emitter &e, Value x, Value weight) {
+  if (e.rank(x) == 3 && e.rank(weight) == 2)
+    return {};
+  return badInput(kNode, "input and weight are " + describeType(e.analysis, x) + " and " + describeType(e.analysis, weight));
+}
+
+/// Inputs: input, weights, bias?, mask?, past?, attention_bias?, past_sequence_length?.
+Status importContribAttention(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(2))
+    return {};
+  if (node.input(6))
+    return unsupported(kUnsupported, "a shared cache buffer is not supported");
+  LLMOPT_RETURN_IF_ERROR(checkOperands(e, node.input(0), node.input(1)));
+  Value joined = e.matmul(node.input(0), node.input(1)), bias = node.input(2);
+  return attendJoined(node, bias ? e.add(joined, bias) : joined, node.input(3), node.input(4), node.input(5));
+}
+
+/// The same with quantized input and weight. Inputs: input, weight, bias, input_scale, weight_scale, mask?, input_zero_point?,
+/// weight_zero_point?, past?.
+Status importQAttention(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(5))
+    return {};
+  LLMOPT_RETURN_IF_ERROR(checkOperands(e, node.input(0), node.input(1)));
+  Value sum = integerMatMul(e, node.input(0), node.input(1), node.input(6) ? e.toScalar(node.input(6)) : Value(), node.input(7));
+  Value scale = e.mul(e.toScalar(node.input(3)), node.input(4));
+  Value joined = e.add(e.mul(e.cast(sum, e.elementType(scale)), scale), node.input(2));
+  return attendJoined(node, joined, node.input(5), node.input(8), {});
 }
 
 //===----------------------------------------------------------------------===//
@@ -170,7 +196,7 @@ Status importMultiHeadAttention(Node &node) {
   if (e.failed() || !spec.query)
     return {};
   spec.firstIsRest = true;
-  node.set(0, attendMasked(node, spec, node.input(4)));
+  node.set(0, attendMasked(node, spec, node.input(4), node.input(5)));
   node.set(1, spec.key);
   node.set(2, spec.value);
   if (node.wants(3))

@@ -111,7 +111,7 @@ Status importGatherBlockQuantized(Node &node) {
   Value rowZeros = zeros ? e.gather(zeros, indices, gatherAxis) : Value();
   if (zeros && packed)
     rowZeros = e.slice(unpackCodes(e, rowZeros, bits), e.rank(rowZeros) - 1, 0, e.staticDim(scales, axis).value_or(0));
-  if (!zeros && isU8(e, data))
+  if (!zeros && e.elementType(data).isUnsignedInteger())
     rowZeros = e.broadcast(e.scalar(e.elementType(data), double(1 << (bits - 1))), e.shapeOf(rowScales));
   node.set(0, dequantize(e, codes, rowScales, rowZeros, e.rank(codes) - 1, block));
   return {};
@@ -142,6 +142,67 @@ Status importDynamicQuantizeMatMul(Node &node) {
   Value sum = integerMatMul(e, codes, node.input(1), zeroPoint, node.input(3));
   Value y = e.mul(e.cast(sum, e.f32()), e.mul(scale, node.input(2)));
   node.set(0, node.input(4) ? e.add(y, node.input(4)) : y);
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Products of quantized matrices
+//===----------------------------------------------------------------------===//
+
+/// Inputs: A, a_scale, a_zero_point, B, b_scale, b_zero_point, C (i32)?, y_scale?, y_zero_point?. Without y_scale the result is f32.
+Status importQGemm(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(6))
+    return {};
+  Value a = node.input(0), b = node.input(3), aZero = node.input(2);
+  if (e.rank(a) != 2 || e.rank(b) != 2)
+    return badInput(kNode, "operands are " + describeType(e.analysis, a) + " and " + describeType(e.analysis, b) + ", not matrices");
+  a = node.flag("transA") ? e.transpose(a, {1, 0}) : a;
+  b = node.flag("transB") ? e.transpose(b, {1, 0}) : b;
+  Value sum = integerMatMul(e, a, b, e.toScalar(aZero), node.input(5));
+  if (node.input(6))
+    sum = e.add(sum, node.input(6));
+  Value real = e.mul(e.cast(sum, e.f32()), e.mul(e.mul(e.toScalar(node.input(1)), node.input(4)), node.number("alpha", 1)));
+  if (!node.input(7))
+    node.set(0, real);
+  else if (Value zero = node.input(8))
+    node.set(0, quantizeTo(e, e.div(real, e.toScalar(node.input(7))), e.toScalar(zero), e.elementType(zero)));
+  else
+    return badInput(kNode, "y_scale is there without y_zero_point");
+  return {};
+}
+
+/// Weights of bitsandbytes: y = A W^T, W [N, K] as 4-bit codes of a table, the first of a byte in its high bits, scaled by blocks.
+Status importMatMulBnb4(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(3))
+    return {};
+  static constexpr float fp4[16] = {0, 0.00520833f, 0.6666667f, 1, 0.33333333f, 0.5f, 0.16666667f, 0.25f,
+                                    -0.0f, -0.00520833f, -0.6666667f, -1, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
+  // Quantiles of the normal distribution: Dettmers et al., "QLoRA", arXiv:2305.14314, appendix E.
+  static constexpr float nf4[16] = {-1, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f,
+                                    -0.28444138169288635f, -0.18477343022823334f, -0.09105003625154495f, 0,
+                                    0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
+                                    0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1};
+  Value a = node.input(0), packed = node.input(1), scales = node.input(2);
+  int64_t k = node.requiredInteger("K", 1, INT32_MAX), n = node.requiredInteger("N", 1, INT32_MAX);
+  int64_t block = node.requiredInteger("block_size", 1, INT32_MAX), kind = node.requiredInteger("quant_type", 0, 1);
+  if (e.failed())
+    return {};
+  int64_t blocks = (n * k + block - 1) / block;
+  if (!isU8(e, packed) || !e.typeOf(packed).hasStaticShape() || e.typeOf(packed).getNumElements() != (n * k + 1) / 2 ||
+      !e.typeOf(scales).hasStaticShape() || e.typeOf(scales).getNumElements() != blocks || !node.flag("transB", true))
+    return badInput(kNode, "weight " + describeType(e.analysis, packed) + " and scales " + describeType(e.analysis, scales) +
+                               " do not go with N = " + std::to_string(n) + ", K = " + std::to_string(k) + " in blocks of " +
+                               std::to_string(block));
+  Type u8 = e.elementType(packed);
+  Value bytes = e.reshape(packed, {-1, 1}), high = e.binary("llm.shr", bytes, e.scalar(u8, 4)), low = e.binary("llm.and", bytes, e.scalar(u8, 15));
+  Value codes = e.cast(e.reshape(e.concat({high, low}, 1), {-1}), e.i64());
+  Value table = e.constant(DenseElementsAttr::get(RankedTensorType::get({16}, e.f32()), llvm::ArrayRef<float>(kind == 0 ? fp4 : nf4)));
+  Value numbers = e.gather(table, e.slice(codes, 0, 0, n * k), 0);
+  Value each = e.gather(e.cast(e.reshape(scales, {-1}), e.f32()), e.div(e.range(e.integer(0), e.integer(n * k)), double(block)), 0);
+  Value weight = e.reshape(e.mul(numbers, each), {n, k});
+  node.set(0, e.cast(e.matmul(e.widen(a), e.transpose(weight, {1, 0})), e.elementType(a)));
   return {};
 }
 

@@ -57,10 +57,7 @@ private:
     for (auto [i, part] : llvm::enumerate(parts)) {
       Term term{node_.input(i), {}};
       LLMOPT_RETURN_IF_ERROR(expand(part, e_.rank(term.value), term.labels));
-      for (char label : term.labels)
-        if (llvm::count(term.labels, label) > 1)
-          return unsupported(kUnsupported, "a diagonal ('" + part.str() + "') is not supported");
-      terms_.push_back(term);
+      terms_.push_back(diagonal(term));
     }
     if (explicitOutput) {
       size_t at = right.find("...");
@@ -82,6 +79,29 @@ private:
       if (llvm::none_of(terms_, [&](const Term &term) { return term.labels.find(label) != std::string::npos; }))
         return badInput(kNode, "the output of equation '" + equation + "' has a label no input has");
     return {};
+  }
+
+  /// Of a label that is there twice, the elements where both indices are equal.
+  Term diagonal(Term term) {
+    for (size_t i = 0; i < term.labels.size() && !e_.failed(); ++i) {
+      size_t j = term.labels.find(term.labels[i], i + 1);
+      if (j == std::string::npos)
+        continue;
+      if (!e_.sameDim(term.value, int64_t(i), term.value, int64_t(j))) {
+        e_.invalid(std::string("dimensions of label '") + term.labels[i] + "' differ in " + describeType(e_.analysis, term.value));
+        break;
+      }
+      int64_t rank = e_.rank(term.value);
+      Value column = e_.expandDims(e_.iota(term.value, int64_t(i)), llvm::to_vector(llvm::seq<int64_t>(1, rank - int64_t(i))));
+      llvm::SmallVector<DimProduct> shape;
+      for (int64_t d = 0; d < rank; ++d)
+        d == int64_t(j) ? shape.push_back(1) : shape.push_back({term.value, d});
+      Value indices = e_.broadcast(column, e_.shapeVector(shape));
+      Value chosen = e_.op("llm.gather_elements", {term.value, indices}, e_.attr("axis", int64_t(j)));
+      term = {e_.squeeze(chosen, int64_t(j)), term.labels.substr(0, j) + term.labels.substr(j + 1)};
+      --i; // perhaps a third time
+    }
+    return term;
   }
 
   Status expand(llvm::StringRef part, int64_t rank, std::string &labels) {

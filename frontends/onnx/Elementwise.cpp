@@ -99,17 +99,50 @@ Status importClip(Node &node) {
 // Element types
 //===----------------------------------------------------------------------===//
 
+/// A power of two not below (`up`) or not above |x|, down to 2^-127; a cast to e8m0 takes the nearest one.
+static Value powerOfTwo(Emitter &e, Value x, bool up) {
+  Type i32 = e.builder.getI32Type();
+  Value bits = e.bitcast(e.unary("llm.abs", x), i32);
+  if (up)
+    bits = e.add(bits, double(0x7fffff));
+  Value power = e.bitcast(e.binary("llm.and", bits, e.scalar(i32, double(0x7f800000))), e.f32());
+  // Subnormal numbers have no exponent of their own.
+  Value smallest = e.scalar(e.f32(), 0x1p-127), next = e.scalar(e.f32(), 0x1p-126);
+  Value small = up ? e.select(e.compare(llm::ComparePredicate::le, x, smallest), smallest, next) : smallest;
+  power = e.select(e.compare(llm::ComparePredicate::lt, x, next), small, power);
+  return e.select(e.op("llm.isnan", x), x, power);
+}
+
+static Value importCastTo(Node &node, Type type) {
+  Emitter &e = node.emit;
+  Value x = node.input(0);
+  std::string mode = node.text("round_mode", "up");
+  if (mode != "up" && mode != "down" && mode != "nearest")
+    e.invalid("attribute 'round_mode' is '" + mode + "', not up, down or nearest");
+  if (isa_and_nonnull<Float8E8M0FNUType>(type) && mode != "nearest" && e.elementType(x) != type)
+    x = powerOfTwo(e, e.cast(x, e.f32()), mode == "up");
+  return e.cast(x, type, !node.flag("saturate", true));
+}
+
 Status importCast(Node &node) {
   if (!node.has("to"))
     return badInput(kNode, "attribute 'to' is missing");
   if (node.requireInputs(1))
-    node.set(0, node.emit.cast(node.input(0), node.elementTypeAttribute("to", Type())));
+    node.set(0, importCastTo(node, node.elementTypeAttribute("to", Type())));
   return {};
 }
 
 Status importCastLike(Node &node) {
   if (node.requireInputs(2))
-    node.set(0, node.emit.cast(node.input(0), node.emit.elementType(node.input(1))));
+    node.set(0, importCastTo(node, node.emit.elementType(node.input(1))));
+  return {};
+}
+
+Status importBitCast(Node &node) {
+  if (!node.has("to"))
+    return badInput(kNode, "attribute 'to' is missing");
+  if (node.requireInputs(1))
+    node.set(0, node.emit.bitcast(node.input(0), node.elementTypeAttribute("to", Type())));
   return {};
 }
 
@@ -130,7 +163,7 @@ Status importBinary(Node &node) {
     e.invalid("operands are " + describeType(e.analysis, node.input(0)) + ", not bool");
   if (node.opType().starts_with("Bitwise") && e.isFloat(node.input(0)))
     e.invalid("operands are " + describeType(e.analysis, node.input(0)) + ", not integers");
-  node.set(0, e.binary(op, node.input(0), node.input(1)));
+  node.set(0, e.binary(op, node.input(0), node.legacyOperand(node.input(1), node.input(0))));
   return {};
 }
 
@@ -139,7 +172,7 @@ Status importMod(Node &node) {
   if (!node.requireInputs(2))
     return {};
   bool trunc = node.flag("fmod");
-  if (!trunc && e.isFloat(node.input(0)))
+  if (!trunc && e.isFloat(node.input(0)) && node.opset() < 28)
     e.invalid("floats need fmod = 1");
   llvm::SmallVector<NamedAttribute> attributes;
   if (trunc)
@@ -152,8 +185,19 @@ Status importBitShift(Node &node) {
   std::string direction = node.text("direction", "");
   if (direction != "LEFT" && direction != "RIGHT")
     return badInput(kNode, "attribute 'direction' is neither LEFT nor RIGHT");
-  if (node.requireInputs(2))
-    node.set(0, node.emit.binary(direction == "LEFT" ? "llm.shl" : "llm.shr", node.input(0), node.input(1)));
+  Emitter &e = node.emit;
+  if (!node.requireInputs(2))
+    return {};
+  Value x = node.input(0), y = node.input(1);
+  if (direction == "LEFT" || e.elementType(x).isUnsignedInteger()) {
+    node.set(0, e.binary(direction == "LEFT" ? "llm.shl" : "llm.shr", x, y));
+    return {};
+  }
+  // llm.shr fills with zeros: shift the complement of negative numbers.
+  Value isNegative = e.compare(llm::ComparePredicate::lt, x, 0.0);
+  Value magnitude = e.select(isNegative, e.unary("llm.not", x), x);
+  Value shifted = e.binary("llm.shr", magnitude, y);
+  node.set(0, e.select(isNegative, e.unary("llm.not", shifted), shifted));
   return {};
 }
 
@@ -162,7 +206,7 @@ Status importCompare(Node &node) {
   P predicate = llvm::StringSwitch<P>(node.opType()).Case("Equal", P::eq).Case("Less", P::lt).Case("LessOrEqual", P::le)
                     .Case("Greater", P::gt).Default(P::ge);
   if (node.requireInputs(2))
-    node.set(0, node.emit.compare(predicate, node.input(0), node.input(1)));
+    node.set(0, node.emit.compare(predicate, node.input(0), node.legacyOperand(node.input(1), node.input(0))));
   return {};
 }
 

@@ -57,7 +57,9 @@ public:
   // Types and shapes of values; harmless answers for null.
   mlir::RankedTensorType typeOf(Value value) const;
   Type elementType(Value value) const { return typeOf(value).getElementType(); }
-  bool isFloat(Value value) const { return llvm::isa<mlir::FloatType>(elementType(value)); }
+  /// A float that can be computed with, or one of at most 8 bits, which can only be moved and cast.
+  bool isFloat(Value value) const { return llvm::isa<mlir::FloatType>(elementType(value)) && !isNarrowFloat(elementType(value)); }
+  static bool isNarrowFloat(Type type) { return llvm::isa<mlir::FloatType>(type) && type.getIntOrFloatBitWidth() <= 8; }
   bool isBool(Value value) const { return elementType(value).isInteger(1); }
   int64_t rank(Value value) const { return value ? typeOf(value).getRank() : 0; }
   /// The dimension if it is a number, else nothing.
@@ -107,7 +109,9 @@ public:
   Value compare(llm::ComparePredicate predicate, Value lhs, Value rhs);
   Value compare(llm::ComparePredicate predicate, Value lhs, double rhs) { return compare(predicate, lhs, scalar(elementType(lhs), rhs)); }
   Value select(Value condition, Value lhs, Value rhs);
-  Value cast(Value input, Type elementType); ///< nothing when it has that type
+  /// Nothing when it has that type. Floats of at most 8 bits saturate, or with `overflow` become infinity or NaN.
+  Value cast(Value input, Type elementType, bool overflow = false);
+  Value bitcast(Value input, Type elementType);
   Type f32() { return builder.getF32Type(); }
   Type i64() { return builder.getI64Type(); }
   /// f16 and bf16 become f32, where intermediate rounding would show.

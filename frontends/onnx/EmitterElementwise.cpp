@@ -63,10 +63,23 @@ Value Emitter::select(Value condition, Value lhs, Value rhs) {
   return op("llm.select", {condition, lhs, rhs}, {}, elementType(lhs));
 }
 
-Value Emitter::cast(Value input, Type type) {
+Value Emitter::cast(Value input, Type type, bool overflow) {
   if (!input || !type || elementType(input) == type)
     return input;
-  return op("llm.cast", input, {}, type);
+  llvm::SmallVector<NamedAttribute> attributes;
+  if (overflow && isNarrowFloat(type))
+    attributes.push_back(unit("overflow"));
+  return op("llm.cast", input, attributes, type);
+}
+
+Value Emitter::bitcast(Value input, Type type) {
+  if (!input || !type || elementType(input) == type)
+    return input;
+  if (elementType(input).getIntOrFloatBitWidth() != type.getIntOrFloatBitWidth()) {
+    invalid("the bits of " + describeType(analysis, input) + " are not as many as those of the result's type");
+    return {};
+  }
+  return op("llm.bitcast", input, {}, type);
 }
 
 } // namespace llmopt::onnx

@@ -124,7 +124,21 @@ Status Importer::enterGraph(const GraphProto &graph, Scope &scope) {
     scope.declared[info.name()] = &info.type();
   for (const auto &info : graph.output())
     scope.declared[info.name()] = &info.type();
+  declareOperands(graph.node(), scope);
   return importNodes(graph.node(), given, scope);
+}
+
+/// An operator that keeps the shape has it from its operand: what is declared for the result holds for both. (Only shapes are
+/// read off declarations.)
+void Importer::declareOperands(const NodeList &nodes, Scope &scope) {
+  static const llvm::StringSet<> keepShape{"Abs", "Cast", "CastLike", "Exp", "Identity", "Log", "Neg", "Relu", "Sqrt", "Tanh"};
+  for (int i = nodes.size(); i-- > 0;) {
+    const NodeProto &node = nodes[i];
+    if (!normalDomain(node.domain()).empty() || !keepShape.contains(node.op_type()) || node.input_size() == 0 || node.output_size() != 1)
+      continue;
+    if (const TypeProto *type = scope.declared.lookup(node.output(0)))
+      scope.declared.try_emplace(node.input(0), type);
+  }
 }
 
 Status Importer::importNodes(const NodeList &nodes, const llvm::StringSet<> &given, Scope &scope) {

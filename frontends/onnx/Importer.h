@@ -76,6 +76,7 @@ private:
 
   // Importer.cpp
   Status enterGraph(const GraphProto &graph, Scope &scope);
+  static void declareOperands(const NodeList &nodes, Scope &scope);
   Status importNodes(const NodeList &nodes, const llvm::StringSet<> &given, Scope &scope);
   Status importNode(const NodeProto &proto, int index, Scope &scope);
   Status runHandler(Handler handler, Node &node, const std::string &name);

@@ -107,6 +107,9 @@ Status importOneHot(Node &node) {
   if (e.rank(values) != 1)
     return badInput(kNode, "values are " + describeType(e.analysis, values) + ", not [off, on]");
   int64_t rank = e.rank(indices), axis = e.axis(node.integer("axis", -1), rank + 1);
+  // A depth that only the running model knows is at least declared.
+  if (auto declared = node.declaredShape(0); declared && !e.ints(depth) && int64_t(declared->size()) == rank + 1)
+    depth = e.integer((*declared)[size_t(axis)]);
   indices = e.select(e.compare(P::lt, indices, 0.0), e.add(indices, depth), indices);
   Value classes = e.range(e.integer(0), depth);
   llvm::SmallVector<int64_t> after;
@@ -118,7 +121,33 @@ Status importOneHot(Node &node) {
   return {};
 }
 
-Status importCumSum(Node &node) {
+/// Running products in log2(n) steps (Hillis and Steele): each takes in the products that end `step` elements before.
+static Value cumulativeProduct(Node &node, Value x, int64_t axis) {
+  Emitter &e = node.emit;
+  auto size = e.staticDim(x, axis);
+  if (!size) {
+    e.unsupported("the length of " + describeType(e.analysis, x) + " along axis " + std::to_string(axis) + " is not known");
+    return {};
+  }
+  bool reverse = node.flag("reverse");
+  Type type = e.elementType(x);
+  auto shifted = [&](Value v, int64_t by) { // ones come in
+    llvm::SmallVector<int64_t> pads(2 * size_t(e.rank(x)), 0);
+    pads[size_t(axis)] = reverse ? -by : by;
+    pads[size_t(e.rank(x) + axis)] = reverse ? by : -by;
+    auto mode = e.attr("mode", Attribute(llm::PadModeAttr::get(e.builder.getContext(), llm::PadMode::constant)));
+    return e.op("llm.pad", {v, e.vector(pads), e.scalar(e.elementType(v), 1)}, mode);
+  };
+  Value product = e.isFloat(x) ? e.widen(x) : x;
+  if (node.flag("exclusive") && *size > 0)
+    product = shifted(product, 1);
+  for (int64_t step = 1; step < *size; step *= 2)
+    product = e.mul(product, shifted(product, step));
+  return e.cast(product, type);
+}
+
+/// CumSum and CumProd.
+Status importCumulative(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(2))
     return {};
@@ -129,6 +158,8 @@ Status importCumSum(Node &node) {
     if (node.flag(flag))
       flags.push_back(e.unit(flag));
   auto sum = [&](int64_t axis) {
+    if (node.opType() == "CumProd")
+      return cumulativeProduct(node, x, axis);
     llvm::SmallVector<NamedAttribute> attributes(flags);
     attributes.push_back(e.attr("axis", axis));
     return e.op("llm.cumsum", x, attributes);
@@ -170,6 +201,35 @@ Status importTopK(Node &node) {
   return {};
 }
 
+/// The first `count` indices at which a vector is true, in order.
+static Value trueIndices(Emitter &e, Value condition, int64_t count) {
+  Value rank = e.cast(condition, e.i64());
+  Value found = e.op("llm.topk", {rank, e.vector(count)}, {e.attr("axis", 0), e.attr("largest", Attribute(e.builder.getBoolAttr(true)))});
+  return found ? Value(found.getDefiningOp()->getResult(1)) : Value(); // equal ones by lower index
+}
+
+/// The number of slices that stay must be declared, if the condition is not known.
+Status importCompress(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(2))
+    return {};
+  Value x = node.input(0), condition = node.input(1);
+  if (e.rank(condition) != 1 || !e.isBool(condition))
+    return badInput(kNode, "the condition is " + describeType(e.analysis, condition));
+  if (!node.has("axis"))
+    x = e.reshape(x, {-1});
+  int64_t axis = e.axis(node.integer("axis", 0), e.rank(x));
+  auto known = e.ints(condition);
+  auto declared = node.declaredShape(0);
+  if (known)
+    node.set(0, e.gather(x, trueIndices(e, condition, llvm::count_if(*known, [](int64_t c) { return c != 0; })), axis));
+  else if (declared && int64_t(declared->size()) == e.rank(x))
+    node.set(0, e.gather(x, trueIndices(e, condition, (*declared)[size_t(axis)]), axis));
+  else
+    return unsupported(kUnknownShape, "its shape depends on tensor data");
+  return {};
+}
+
 Status importNonZero(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(1))
@@ -185,6 +245,15 @@ Status importNonZero(Node &node) {
     }
   }
   auto elements = e.floats(x);
+  auto declared = node.declaredShape(0);
+  if (!elements && declared && declared->size() == 2 && e.rank(x) > 0) {
+    Value rest = trueIndices(e, e.reshape(e.isBool(x) ? x : e.compare(P::ne, x, 0.0), {-1}), (*declared)[1]);
+    llvm::SmallVector<Value> rows;
+    for (int64_t d = e.rank(x); d-- > 0; rest = e.div(rest, e.dim(x, d)))
+      rows.insert(rows.begin(), e.expandDims(e.binary("llm.mod", rest, e.dim(x, d)), 0));
+    node.set(0, e.concat(rows, 0));
+    return {};
+  }
   if (!elements || e.rank(x) == 0)
     return unsupported(kUnknownShape, "its shape depends on tensor data");
   llvm::ArrayRef<int64_t> dims = e.typeOf(x).getShape();

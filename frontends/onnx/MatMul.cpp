@@ -6,8 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "Quantization.h"
 
-#include "mlir/IR/TypeUtilities.h"
-
 using namespace mlir;
 
 namespace llmopt::onnx {
@@ -15,10 +13,12 @@ namespace llmopt::onnx {
 Status importMatMul(Node &node) {
   if (!node.requireInputs(2))
     return {};
-  if (getElementTypeOrSelf(node.input(0).getType()).isBF16())
-    node.emit.unsupported("products of bf16 activations are not supported; convert the model to f32 (weights may be bf16) or f16");
+  Emitter &e = node.emit;
+  Value a = node.input(0), b = node.input(1);
+  if (e.elementType(a).isBF16() && e.elementType(b).isBF16()) // products of activations are computed in f32 or f16
+    node.set(0, e.cast(e.matmul(e.widen(a), e.widen(b)), e.elementType(a)));
   else
-    node.set(0, node.emit.matmul(node.input(0), node.input(1)));
+    node.set(0, e.matmul(a, b));
   return {};
 }
 
@@ -90,7 +90,7 @@ Status importQLinearMatMul(Node &node) {
   if (e.rank(aScale) == 1 && e.staticDim(aScale, 0) != 1)
     aScale = e.expandDims(aScale, 1);
   Value real = e.mul(e.cast(sum, e.f32()), e.div(e.mul(aScale, bScale), e.cast(node.input(6), e.f32())));
-  node.set(0, saturate(e, e.unary("llm.round", real), node.input(7), e.elementType(node.input(7))));
+  node.set(0, quantizeTo(e, real, node.input(7), e.elementType(node.input(7))));
   return {};
 }
 

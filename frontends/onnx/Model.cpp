@@ -18,8 +18,6 @@ using namespace mlir;
 
 namespace llmopt::onnx {
 
-static constexpr int64_t kOldestOpset = 7, kNewestOpset = 25;
-
 static std::string folderOf(const std::string &path, const OnnxOptions &options) {
   if (!options.externalDataFolder.empty())
     return options.externalDataFolder;
@@ -167,9 +165,7 @@ Status Importer::importInputs(func::FuncOp function, Scope &scope) {
       continue;
     }
     const TypeProto::Tensor &proto = input.type().tensor_type();
-    auto dtype = proto.elem_type() == Int4 || proto.elem_type() == UInt4
-                     ? Result<DType>(unsupported(kUnsupported, "element type " + onnxTypeName(proto.elem_type()) + " is not supported"))
-                     : onnx::dtypeOf(proto.elem_type(), context);
+    auto dtype = onnx::dtypeOf(proto.elem_type(), context);
     if (!dtype || !proto.has_shape() || proto.shape().dim_size() > kMaxRank) {
       report(!dtype ? dtype.status()
              : !proto.has_shape() ? unsupported(kUnsupported, "its rank is not declared")

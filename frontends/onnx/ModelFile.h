@@ -23,7 +23,7 @@ class ModelProto;
 // Error codes of this frontend. docs/errors.md tells users what they mean.
 inline constexpr char kBadFile[] = "E0601";         ///< empty, truncated or no protobuf
 inline constexpr char kNesting[] = "E0602";         ///< subgraphs or functions nested too deep
-inline constexpr char kOpset[] = "E0603";           ///< operator set missing, doubled or outside 7 to 25
+inline constexpr char kOpset[] = "E0603";           ///< operator set missing, doubled or outside the supported range
 inline constexpr char kGraph[] = "E0604";           ///< names, order, inputs and outputs of a graph
 inline constexpr char kTensor[] = "E0605";          ///< a tensor contradicts itself
 inline constexpr char kExternal[] = "E0606";        ///< external data
@@ -32,6 +32,9 @@ inline constexpr char kFunction[] = "E0608";        ///< recursive functions, in
 inline constexpr char kNode[] = "E0609";            ///< a node breaks its operator's rules
 inline constexpr char kUnsupported[] = "E0610";     ///< what llmopt cannot do, listed
 inline constexpr char kUnknownShape[] = "E0611";    ///< a shape depends on tensor data
+
+/// Operator sets of the standard domain that can be read.
+inline constexpr int64_t kOldestOpset = 1, kNewestOpset = 28;
 
 /// Subgraphs within subgraphs; what libprotobuf's limit of 100 messages allows.
 inline constexpr int kMaxSubgraphDepth = 33;

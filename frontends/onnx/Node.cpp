@@ -105,14 +105,23 @@ int64_t Node::requiredInteger(llvm::StringRef name, int64_t low, int64_t high) {
   return low;
 }
 
+Value Node::legacyOperand(Value second, Value first) {
+  if (opset_ >= 7 || !proto_.domain().empty() || !flag("broadcast") || !has("axis") || !second || !first)
+    return second;
+  int64_t rank = emit.rank(first), axis = emit.axis(integer("axis", 0), rank), after = rank - axis - emit.rank(second);
+  if (after < 0) {
+    emit.invalid("operands " + describeType(emit.analysis, first) + " and " + describeType(emit.analysis, second) +
+                 " do not go with axis " + std::to_string(axis));
+    return {};
+  }
+  return emit.expandDims(second, llvm::to_vector(llvm::seq<int64_t>(emit.rank(second), emit.rank(second) + after)));
+}
+
 Type Node::elementTypeAttribute(llvm::StringRef name, Type byDefault) {
-  int64_t number = integer(name, 0);
+  bool byName = opset_ < 6 && proto_.domain().empty() && has(name) && attribute(name)->has_s(); // "FLOAT"
+  int64_t number = byName ? onnxTypeNumber(text(name, "")) : integer(name, 0);
   if (number == 0)
     return byDefault;
-  if (number == Int4 || number == UInt4) {
-    emit.unsupported("element type " + onnxTypeName(int32_t(number)) + " is not supported");
-    return byDefault;
-  }
   auto dtype = onnx::dtypeOf(number > 0 && number < 1000 ? int32_t(number) : 999, "attribute '" + name.str() + "'");
   if (dtype)
     return llm::elementTypeOf(emit.builder.getContext(), *dtype);

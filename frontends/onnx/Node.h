@@ -45,6 +45,9 @@ public:
   ArrayRef<Value> inputs() const { return inputs_; }
   /// Makes inputs [0, count) required.
   bool requireInputs(size_t count);
+  /// Before opset 7 the second operand of arithmetic lay along the first one's dimensions from attribute `axis` on: that operand in
+  /// the shape that broadcasts as today.
+  Value legacyOperand(Value second, Value first);
   /// Elements of an integer input that must be known now ("axes").
   std::optional<llvm::SmallVector<int64_t>> constantInput(size_t i, llvm::StringRef what);
 

@@ -107,6 +107,8 @@ Status importBatchNormalization(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(5))
     return {};
+  if (node.opset() < 9 && !node.flag("spatial", true))
+    return unsupported(kUnsupported, "spatial = 0 is not supported");
   if (node.flag("training_mode") || node.wants(1))
     return unsupported(kUnsupported, "training mode is not supported");
   Value x = e.widen(node.input(0));
@@ -227,6 +229,29 @@ Status importSoftmax(Node &node) {
   // Before opset 13: everything from `axis` on is one dimension.
   Value rows = e.op("llm.flatten", x, e.attr("axis", axis));
   node.set(0, e.reshapeTo(apply(rows, 1), e.shapeOf(x)));
+  return {};
+}
+
+/// x / (bias + alpha / size * sum of squares over `size` neighbouring channels)^beta
+Status importLRN(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(1))
+    return {};
+  int64_t size = node.requiredInteger("size", 1, 1 << 16), before = (size - 1) / 2;
+  double alpha = node.number("alpha", 0.0001), beta = node.number("beta", 0.75), bias = node.number("bias", 1);
+  Value x = node.input(0), wide = e.widen(x);
+  if (e.rank(x) < 2 || !e.isFloat(x))
+    return badInput(kNode, "its input is " + describeType(e.analysis, x));
+  llvm::SmallVector<int64_t> pads(2 * size_t(e.rank(x)), 0);
+  pads[1] = before, pads[size_t(e.rank(x)) + 1] = size - 1 - before;
+  auto mode = e.attr("mode", Attribute(llm::PadModeAttr::get(e.builder.getContext(), llm::PadMode::constant)));
+  Value padded = e.op("llm.pad", {e.mul(wide, wide), e.vector(pads), e.scalar(e.elementType(wide), 0)}, mode), sum;
+  for (int64_t i = 0; i < size; ++i) {
+    Value slice = e.slice(padded, 1, i, i + 1 == size ? INT64_MAX : i + 1 - size);
+    sum = sum ? e.add(sum, slice) : slice;
+  }
+  Value base = e.add(e.mul(sum, alpha / double(size)), bias);
+  node.set(0, e.cast(e.div(wide, e.binary("llm.pow", base, e.scalar(e.elementType(wide), beta))), e.elementType(x)));
   return {};
 }
 

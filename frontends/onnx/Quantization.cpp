@@ -12,7 +12,13 @@ using namespace mlir;
 
 namespace llmopt::onnx {
 
-Value saturate(Emitter &e, Value rounded, Value zeroPoint, Type type) {
+Value quantizeTo(Emitter &e, Value quotient, Value zeroPoint, Type type, bool overflow) {
+  Type real = e.elementType(quotient);
+  if (Emitter::isNarrowFloat(type)) { // these round and saturate in the cast
+    if (zeroPoint)
+      quotient = e.add(quotient, e.cast(zeroPoint, real));
+    return e.cast(quotient, type, overflow);
+  }
   auto integer = dyn_cast<IntegerType>(type);
   if (!integer || integer.getWidth() > 16) {
     e.unsupported("quantization to this element type is not supported");
@@ -21,10 +27,10 @@ Value saturate(Emitter &e, Value rounded, Value zeroPoint, Type type) {
   bool isUnsigned = integer.isUnsigned();
   double low = isUnsigned ? 0 : -double(int64_t(1) << (integer.getWidth() - 1));
   double high = double((int64_t(1) << (integer.getWidth() - !isUnsigned)) - 1);
-  Type real = e.elementType(rounded);
+  quotient = e.unary("llm.round", quotient);
   if (zeroPoint)
-    rounded = e.add(rounded, e.cast(zeroPoint, real));
-  return e.cast(e.min(e.max(rounded, e.scalar(real, low)), e.scalar(real, high)), type);
+    quotient = e.add(quotient, e.cast(zeroPoint, real));
+  return e.cast(e.min(e.max(quotient, e.scalar(real, low)), e.scalar(real, high)), type);
 }
 
 Value alignScale(Emitter &e, Value scale, Value x, int64_t axis, int64_t blockSize) {
@@ -61,7 +67,7 @@ Value alignScale(Emitter &e, Value scale, Value x, int64_t axis, int64_t blockSi
 
 Value dequantize(Emitter &e, Value x, Value scale, Value zeroPoint, int64_t axis, int64_t blockSize) {
   Type type = e.elementType(scale), i32 = e.builder.getI32Type();
-  Value number = e.isFloat(x) ? x : e.cast(x, i32);
+  Value number = e.isFloat(x) ? x : e.cast(x, isa<FloatType>(e.elementType(x)) ? e.f32() : i32);
   if (zeroPoint)
     number = e.sub(number, e.cast(alignScale(e, zeroPoint, x, axis, blockSize), e.elementType(number)));
   Value wideScale = e.widen(alignScale(e, scale, x, axis, blockSize));
@@ -99,8 +105,8 @@ Status importQuantizeLinear(Node &node) {
   Type type = zeroPoint ? e.elementType(zeroPoint) : node.elementTypeAttribute("output_dtype", ui8);
   Value wide = e.isFloat(x) ? e.widen(x) : e.cast(x, e.f32());
   Value wideScale = e.cast(alignScale(e, scale, x, axis, blockSize), e.elementType(wide));
-  Value rounded = e.unary("llm.round", e.div(wide, wideScale));
-  node.set(0, saturate(e, rounded, alignScale(e, zeroPoint, x, axis, blockSize), type));
+  Value zero = alignScale(e, zeroPoint, x, axis, blockSize);
+  node.set(0, quantizeTo(e, e.div(wide, wideScale), zero, type, !node.flag("saturate", true)));
   return {};
 }
 
@@ -114,8 +120,8 @@ Value quantizeDynamically(Emitter &e, Value x, Value &scale, Value &zeroPoint) {
   Value span = e.div(e.sub(high, low), 255);
   scale = e.select(e.compare(llm::ComparePredicate::eq, span, 0.0), e.scalar(e.f32(), 1), span); // all zeros
   Type ui8 = IntegerType::get(e.builder.getContext(), 8, IntegerType::Unsigned);
-  zeroPoint = saturate(e, e.unary("llm.round", e.div(e.sub(zero, low), scale)), {}, ui8);
-  return saturate(e, e.unary("llm.round", e.div(x, scale)), zeroPoint, ui8);
+  zeroPoint = quantizeTo(e, e.div(e.sub(zero, low), scale), {}, ui8);
+  return quantizeTo(e, e.div(x, scale), zeroPoint, ui8);
 }
 
 Status importDynamicQuantizeLinear(Node &node) {

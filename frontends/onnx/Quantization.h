@@ -14,8 +14,8 @@ namespace llmopt::onnx {
 /// (a - a_zero) (b - b_zero) in i32.
 Value integerMatMul(Emitter &e, Value a, Value b, Value aZero, Value bZero);
 
-/// `rounded` (float, integral) plus the zero point, clamped to the range of `type` and cast to it.
-Value saturate(Emitter &e, Value rounded, Value zeroPoint, Type type);
+/// `quotient` (float) rounded, plus the zero point, clamped to the range of `type` and cast to it. `overflow`: see Emitter::cast.
+Value quantizeTo(Emitter &e, Value quotient, Value zeroPoint, Type type, bool overflow = false);
 
 /// (x - zero_point) * scale; scale and zero point are scalars, or [n] along `axis`, or one per block of `blockSize` along it.
 Value dequantize(Emitter &e, Value x, Value scale, Value zeroPoint, int64_t axis, int64_t blockSize);

@@ -14,67 +14,88 @@ namespace llmopt::onnx {
 
 using K = llm::ReduceKind;
 
-/// Axes that are known only when the model runs, read off the declared shape of the result: with keepdims the reduced
-/// dimensions are those that became 1 (one that was 1 before may count as reduced or not); without, they must follow
-/// uniquely from the order of what is left.
-static std::optional<llvm::SmallVector<int64_t>> axesFromDeclaration(Node &node, Value x, bool keepDims) {
+using Axes = llvm::SmallVector<int64_t>;
+
+/// Dimensions whose reduction is more than a change of shape.
+static Axes effective(Emitter &e, Value x, ArrayRef<int64_t> axes) {
+  Axes result;
+  for (int64_t axis : axes)
+    if (e.staticDim(x, axis) != 1)
+      result.push_back(axis);
+  return result;
+}
+
+/// Axes that are known only when the model runs must give the shape that the file declares for the result: all that do,
+/// without those that come to the same.
+static std::vector<Axes> axesFromDeclaration(Node &node, Value x, bool keepDims) {
   auto shape = node.declaredShape(0);
   Emitter &e = node.emit;
   int64_t rank = e.rank(x);
-  if (!shape || (keepDims && int64_t(shape->size()) != rank) || int64_t(shape->size()) > rank || rank > 8)
-    return std::nullopt;
-  llvm::SmallVector<int64_t> dims, axes;
+  std::vector<Axes> candidates;
+  if (!shape || rank > 8)
+    return candidates;
+  Axes dims;
   for (int64_t i = 0; i < rank; ++i) {
     auto size = e.staticDim(x, i);
     if (!size)
-      return std::nullopt;
+      return candidates;
     dims.push_back(*size);
   }
-  if (keepDims) {
-    for (int64_t i = 0; i < rank; ++i)
-      if ((*shape)[i] == 1 && dims[i] != 1)
-        axes.push_back(i);
-      else if ((*shape)[i] != dims[i])
-        return std::nullopt;
-    return axes;
-  }
-  int matches = 0;
   for (unsigned mask = 0; mask < (1u << rank); ++mask) {
-    llvm::SmallVector<int64_t> kept, reduced;
-    for (int64_t i = 0; i < rank; ++i)
-      (mask >> i & 1 ? reduced : kept).push_back(mask >> i & 1 ? i : dims[i]);
-    if (kept != *shape)
-      continue;
-    ++matches;
-    axes = reduced;
+    Axes result, reduced;
+    for (int64_t i = 0; i < rank; ++i) {
+      bool isReduced = mask >> i & 1;
+      if (isReduced)
+        reduced.push_back(i);
+      if (!isReduced || keepDims)
+        result.push_back(isReduced ? 1 : dims[size_t(i)]);
+    }
+    auto same = [&](const Axes &other) { return effective(e, x, other) == effective(e, x, reduced); };
+    if (result == *shape && llvm::none_of(candidates, same))
+      candidates.push_back(reduced);
   }
-  return matches == 1 ? std::optional(axes) : std::nullopt;
+  return candidates;
 }
 
-/// The axes to reduce, sorted. Nothing: a problem is noted.
-static std::optional<llvm::SmallVector<int64_t>> reductionAxes(Node &node, Value x, bool keepDims) {
+/// Whether the axes in a tensor are these, apart from dimensions of size 1: a scalar i1.
+static Value axesAre(Emitter &e, Value axes, Value x, const Axes &wanted) {
+  int64_t rank = e.rank(x);
+  axes = e.cast(e.toVector(axes), e.i64());
+  axes = e.select(e.compare(llm::ComparePredicate::lt, axes, 0.0), e.add(axes, double(rank)), axes);
+  Value result;
+  for (int64_t i = 0; i < rank; ++i) {
+    if (e.staticDim(x, i) == 1)
+      continue;
+    Value hits = e.cast(e.compare(llm::ComparePredicate::eq, axes, double(i)), e.i64());
+    Value found = e.compare(llm::ComparePredicate::gt, e.reduce(K::sum, hits, 0, /*keepDims=*/false), 0.0);
+    Value agrees = llvm::is_contained(wanted, i) ? found : e.unary("llm.not", found);
+    result = result ? e.binary("llm.and", result, agrees) : agrees;
+  }
+  return result;
+}
+
+/// The axes to reduce, sorted; several if only the running model can tell which. Empty: a problem is noted.
+static std::vector<Axes> reductionAxes(Node &node, Value x, bool keepDims) {
   Emitter &e = node.emit;
   int64_t rank = e.rank(x);
   auto axes = node.integers("axes");
   Value input = node.input(1);
-  if (!axes && input) {
-    axes = e.ints(input);
-    if (!axes && !(axes = axesFromDeclaration(node, x, keepDims)))
-      e.unsupported("axes come from a tensor that is not known when compiling");
-    if (e.failed())
-      return std::nullopt;
+  if (!axes && input && !(axes = e.ints(input)) && e.staticDim(input, 0) != 0) {
+    std::vector<Axes> candidates = axesFromDeclaration(node, x, keepDims);
+    if (candidates.empty())
+      e.unsupported("axes come from a tensor that is not known when compiling, and the shape of the result is not declared");
+    return candidates;
   }
   if (!axes || axes->empty()) {
-    bool known = !input || e.ints(input); // read off a declaration, "none" means none
-    if ((node.flag("noop_with_empty_axes") && known) || !known)
-      return llvm::SmallVector<int64_t>();
-    return llvm::to_vector(llvm::seq<int64_t>(0, rank));
+    if (node.flag("noop_with_empty_axes"))
+      return {Axes()};
+    return {llvm::to_vector(llvm::seq<int64_t>(0, rank))};
   }
   for (int64_t &axis : *axes)
     axis = e.axis(axis, rank);
   llvm::sort(*axes);
   axes->erase(std::unique(axes->begin(), axes->end()), axes->end());
-  return axes;
+  return e.failed() ? std::vector<Axes>() : std::vector<Axes>{*axes};
 }
 
 /// log(sum(exp(x))) without overflow.
@@ -85,18 +106,10 @@ static Value logSumExp(Emitter &e, Value x, ArrayRef<int64_t> axes, bool keepDim
   return e.add(sum, finite(e.reduce(K::max, x, axes, keepDims)));
 }
 
-Status importReduce(Node &node) {
+static Value reduceOver(Node &node, Value x, const Axes &axes, bool keepDims) {
   Emitter &e = node.emit;
-  if (!node.requireInputs(1))
-    return {};
   llvm::StringRef op = node.opType().drop_front(strlen("Reduce"));
-  Value x = node.input(0);
-  Type type = e.elementType(x);
-  bool keepDims = node.flag("keepdims", true);
-  auto axes = reductionAxes(node, x, keepDims);
-  if (!axes)
-    return {};
-  auto reduce = [&](K kind, Value value) { return e.reduce(kind, value, *axes, keepDims); };
+  auto reduce = [&](K kind, Value value) { return e.reduce(kind, value, axes, keepDims); };
   Value wide = e.isFloat(x) ? e.widen(x) : x, real = e.isFloat(x) ? wide : e.cast(x, e.builder.getF64Type()), result;
   if (op == "Sum")
     result = reduce(K::sum, wide);
@@ -117,8 +130,21 @@ Status importReduce(Node &node) {
   else if (op == "LogSum")
     result = e.unary("llm.log", reduce(K::sum, real));
   else
-    result = axes->empty() ? real : logSumExp(e, real, *axes, keepDims);
-  node.set(0, e.cast(result, type));
+    result = axes.empty() ? real : logSumExp(e, real, axes, keepDims);
+  return e.cast(result, e.elementType(x));
+}
+
+Status importReduce(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(1))
+    return {};
+  Value x = node.input(0), result;
+  bool keepDims = node.flag("keepdims", true);
+  for (const Axes &axes : reductionAxes(node, x, keepDims)) {
+    Value reduced = reduceOver(node, x, axes, keepDims);
+    result = result ? e.select(axesAre(e, node.input(1), x, axes), reduced, result) : reduced;
+  }
+  node.set(0, result);
   return {};
 }
 

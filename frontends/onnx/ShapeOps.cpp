@@ -61,6 +61,13 @@ Status importSize(Node &node) {
 
 Status importReshape(Node &node) {
   Emitter &e = node.emit;
+  if (node.opset() < 5) {
+    auto shape = node.integers("shape");
+    if (!shape || !node.requireInputs(1))
+      return badInput(kNode, "attribute 'shape' is missing");
+    node.set(0, e.reshape(node.input(0), *shape));
+    return {};
+  }
   if (!node.requireInputs(2))
     return {};
   Value x = node.input(0), shape = node.input(1);
@@ -153,11 +160,60 @@ Status importTile(Node &node) {
   if (!node.requireInputs(2))
     return {};
   Value x = node.input(0), repeats = node.input(1);
+  if (node.opset() < 6) { // how often, and along which axis
+    auto count = node.constantInput(1, "tiles"), at = node.constantInput(2, "axis");
+    if (!count || !at || count->size() != 1 || at->size() != 1)
+      return {};
+    llvm::SmallVector<int64_t> all(size_t(e.rank(x)), 1);
+    if (!all.empty())
+      all[size_t(e.axis(at->front(), e.rank(x)))] = count->front();
+    repeats = e.vector(all);
+  }
   if (e.rank(repeats) != 1 || e.staticDim(repeats, 0) != e.rank(x))
     return badInput(kNode, "repeats are " + describeType(e.analysis, repeats) + " for a tensor of rank " + std::to_string(e.rank(x)));
   if (auto known = e.ints(repeats); known && llvm::any_of(*known, [](int64_t r) { return r < 0; }))
     return badInput(kNode, "a repeat is negative");
   node.set(0, e.op("llm.tile", {x, repeats}));
+  return {};
+}
+
+/// [B, C, H, W] with blocks of height and width as a dimension of their own.
+Status importDepthToSpace(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(1))
+    return {};
+  Value x = node.input(0);
+  int64_t block = node.requiredInteger("blocksize", 1, 1 << 20);
+  std::string mode = node.text("mode", "DCR");
+  auto channels = e.staticDim(x, 1);
+  if (e.rank(x) != 4 || !channels || *channels % (block * block) != 0 || (mode != "DCR" && mode != "CRD"))
+    return badInput(kNode, "its input is " + describeType(e.analysis, x) + " for blocks of " + std::to_string(block) + ", mode " + mode);
+  int64_t depth = *channels / (block * block);
+  bool depthFirst = mode == "DCR";
+  Value apart = depthFirst ? e.reshapeDims(x, {{x, 0}, block, block, depth, {x, 2}, {x, 3}})
+                           : e.reshapeDims(x, {{x, 0}, depth, block, block, {x, 2}, {x, 3}});
+  Value moved = depthFirst ? e.transpose(apart, {0, 3, 4, 1, 5, 2}) : e.transpose(apart, {0, 1, 4, 2, 5, 3});
+  DimProduct height(x, 2), width(x, 3);
+  height *= block, width *= block;
+  node.set(0, e.reshapeDims(moved, {{x, 0}, depth, height, width}));
+  return {};
+}
+
+Status importSpaceToDepth(Node &node) {
+  Emitter &e = node.emit;
+  if (!node.requireInputs(1))
+    return {};
+  Value x = node.input(0);
+  int64_t block = node.requiredInteger("blocksize", 1, 1 << 20);
+  std::string mode = node.text("mode", "DCR");
+  auto channels = e.staticDim(x, 1), height = e.staticDim(x, 2), width = e.staticDim(x, 3);
+  if (e.rank(x) == 4 && channels && (!height || !width))
+    return unsupported(kUnsupported, "height and width of " + describeType(e.analysis, x) + " are not known when compiling");
+  if (e.rank(x) != 4 || !channels || *height % block != 0 || *width % block != 0 || (mode != "DCR" && mode != "CRD"))
+    return badInput(kNode, "its input is " + describeType(e.analysis, x) + " for blocks of " + std::to_string(block) + ", mode " + mode);
+  Value apart = e.reshapeDims(x, {{x, 0}, *channels, *height / block, block, *width / block, block});
+  Value moved = mode == "DCR" ? e.transpose(apart, {0, 3, 5, 1, 2, 4}) : e.transpose(apart, {0, 1, 3, 5, 2, 4});
+  node.set(0, e.reshapeDims(moved, {{x, 0}, *channels * block * block, *height / block, *width / block}));
   return {};
 }
 

@@ -170,9 +170,9 @@ Status importConcat(Node &node) {
   if (llvm::any_of(inputs, [&](Value v) { return e.rank(v) == 1; }))
     for (Value &input : inputs)
       input = e.toVector(input);
-  if (!node.has("axis"))
+  if (!node.has("axis") && node.opset() >= 4)
     return badInput(kNode, "attribute 'axis' is missing");
-  node.set(0, e.concat(inputs, e.axis(node.integer("axis", 0), e.rank(inputs[0]))));
+  node.set(0, e.concat(inputs, e.axis(node.integer("axis", 1), e.rank(inputs[0]))));
   return {};
 }
 
@@ -192,6 +192,15 @@ static Value spreadPads(Emitter &e, Value pads, ArrayRef<int64_t> axes, int64_t 
   return entries.empty() ? pads : e.concat(entries, 0);
 }
 
+/// The same for axes that only the running model knows.
+static Value scatterPads(Emitter &e, Value pads, Value axes, int64_t rank) {
+  axes = e.cast(axes, e.i64());
+  axes = e.select(e.compare(llm::ComparePredicate::lt, axes, 0.0), e.add(axes, double(rank)), axes);
+  Value none = e.broadcast(e.integer(0), e.vector(2 * rank));
+  auto reduction = e.attr("reduction", Attribute(llm::ScatterReductionAttr::get(e.builder.getContext(), llm::ScatterReduction::none)));
+  return e.op("llm.scatter_elements", {none, e.concat({axes, e.add(axes, double(rank))}, 0), pads}, {reduction, e.attr("axis", int64_t(0))});
+}
+
 Status importPad(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(1))
@@ -203,7 +212,7 @@ Status importPad(Node &node) {
   if (!mode)
     return badInput(kNode, "mode '" + name + "' does not exist");
   if (node.opset() < 11) {
-    auto counts = node.integers("pads");
+    auto counts = node.integers(node.opset() < 2 ? "paddings" : "pads");
     if (!counts)
       return badInput(kNode, "attribute 'pads' is missing");
     pads = e.vector(*counts);
@@ -215,7 +224,11 @@ Status importPad(Node &node) {
     value = node.input(2) ? e.toScalar(node.input(2)) : e.scalar(e.elementType(x), 0);
   }
   llvm::SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, rank));
-  if (node.input(3)) {
+  bool spread = bool(node.input(3));
+  if (spread && !e.ints(node.input(3)) && node.declaredShape(0)) { // the declared shape tells the result's
+    pads = scatterPads(e, pads, node.input(3), rank);
+    spread = false;
+  } else if (spread) {
     auto given = node.constantInput(3, "axes");
     if (!given)
       return {};
@@ -225,7 +238,7 @@ Status importPad(Node &node) {
   }
   if (e.rank(pads) != 1 || e.staticDim(pads, 0) != 2 * int64_t(axes.size()))
     return badInput(kNode, "pads are " + describeType(e.analysis, pads) + " for " + std::to_string(axes.size()) + " axes");
-  if (node.input(3))
+  if (spread)
     pads = spreadPads(e, pads, axes, rank);
   if (e.elementType(value) != e.elementType(x))
     return badInput(kNode, "the padding value is " + describeType(e.analysis, value));

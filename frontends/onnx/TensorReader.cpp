@@ -10,16 +10,23 @@
 #include "llmopt/lib/Support/CheckedMath.h"
 #include "onnx.pb.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace llmopt::onnx {
 
+static constexpr const char *kTypeNames[] = {
+    "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16", "DOUBLE", "UINT32",
+    "UINT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "UINT4",
+    "INT4", "FLOAT4E2M1", "FLOAT8E8M0", "UINT2", "INT2", "FLOAT6E2M3", "FLOAT6E3M2"};
+
 std::string onnxTypeName(int32_t type) {
-  static constexpr const char *names[] = {
-      "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16", "DOUBLE", "UINT32",
-      "UINT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "UINT4",
-      "INT4", "FLOAT4E2M1", "FLOAT8E8M0", "UINT2", "INT2", "FLOAT6E2M3", "FLOAT6E3M2"};
-  return type >= 0 && size_t(type) < std::size(names) ? names[type] : "data type " + std::to_string(type);
+  return type >= 0 && size_t(type) < std::size(kTypeNames) ? kTypeNames[type] : "data type " + std::to_string(type);
+}
+
+int32_t onnxTypeNumber(const std::string &name) {
+  auto found = std::find(std::begin(kTypeNames), std::end(kTypeNames), name);
+  return found == std::end(kTypeNames) ? 999 : int32_t(found - std::begin(kTypeNames));
 }
 
 Result<DType> dtypeOf(int32_t type, const std::string &context) {
@@ -28,18 +35,30 @@ Result<DType> dtypeOf(int32_t type, const std::string &context) {
   case Double: return DType::F64;
   case Float16: return DType::F16;
   case BFloat16: return DType::BF16;
-  case Int8: case Int4: return DType::I8;
+  case Int8: return DType::I8;
   case Int16: return DType::I16;
   case Int32: return DType::I32;
   case Int64: return DType::I64;
-  case UInt8: case UInt4: return DType::U8;
+  case UInt8: return DType::U8;
   case UInt16: return DType::U16;
   case UInt32: return DType::U32;
   case UInt64: return DType::U64;
   case Bool: return DType::Bool;
+  case Float8E4M3FN: return DType::F8E4M3FN;
+  case Float8E4M3FNUZ: return DType::F8E4M3FNUZ;
+  case Float8E5M2: return DType::F8E5M2;
+  case Float8E5M2FNUZ: return DType::F8E5M2FNUZ;
+  case Float8E8M0: return DType::F8E8M0;
+  case Float6E2M3: return DType::F6E2M3;
+  case Float6E3M2: return DType::F6E3M2;
+  case Float4E2M1: return DType::F4E2M1;
+  case Int4: return DType::I4;
+  case UInt4: return DType::U4;
+  case Int2: return DType::I2;
+  case UInt2: return DType::U2;
   default: break;
   }
-  if (type <= Undefined || type > 28)
+  if (type <= Undefined || type > Float6E3M2)
     return badInput(kTensor, "element type " + onnxTypeName(type) + " does not exist", context);
   return unsupported(kUnsupported, "element type " + onnxTypeName(type) + " is not supported", context);
 }
@@ -67,19 +86,11 @@ Result<std::vector<std::byte>> typedData(const TensorProto &tensor, int32_t type
   case UInt32: return convertField<uint32_t>(tensor.uint64_data());
   case Int32: return convertField<int32_t>(tensor.int32_data());
   case Int16: case UInt16: case Float16: case BFloat16: return convertField<uint16_t>(tensor.int32_data());
-  case Int8: case UInt8: case Bool: case Int4: case UInt4: return convertField<uint8_t>(tensor.int32_data());
+  case Int8: case UInt8: case Bool: case Int4: case UInt4: case Int2: case UInt2: case Float8E4M3FN: case Float8E4M3FNUZ:
+  case Float8E5M2: case Float8E5M2FNUZ: case Float8E8M0: case Float6E2M3: case Float6E3M2: case Float4E2M1:
+    return convertField<uint8_t>(tensor.int32_data());
   default: return unsupported(kUnsupported, "element type " + onnxTypeName(type) + " is not supported", context);
   }
-}
-
-/// Two 4-bit integers a byte, low nibble first, become one byte each.
-std::vector<std::byte> unpackNibbles(std::span<const std::byte> packed, size_t count, bool isSigned) {
-  std::vector<std::byte> out(count);
-  for (size_t i = 0; i < count; ++i) {
-    uint8_t nibble = uint8_t(packed[i / 2]) >> (i % 2 * 4) & 15;
-    out[i] = std::byte(isSigned && nibble > 7 ? nibble | 0xf0 : nibble);
-  }
-  return out;
 }
 
 StoredWeight own(DType type, std::vector<int64_t> shape, std::vector<std::byte> bytes) {
@@ -108,10 +119,10 @@ Result<StoredWeight> readTensor(const TensorProto &tensor, const std::shared_ptr
   if (tensor.has_segment())
     return unsupported(kUnsupported, "tensors in segments are not supported", context);
   int32_t type = tensor.data_type();
-  bool nibbles = type == Int4 || type == UInt4;
   // A type without a size cannot be checked against its bytes, so it is refused first.
   LLMOPT_ASSIGN(DType dtype, dtypeOf(type, context));
-  uint64_t needed = nibbles ? (uint64_t(count) + 1) / 2 : uint64_t(count) * dtypeSize(dtype);
+  uint64_t needed = packedBytes(dtype, uint64_t(count));
+  bool isPacked = needed != uint64_t(count) * dtypeSize(dtype);
   StoredWeight result{dtype, {tensor.dims().begin(), tensor.dims().end()}, {}, owner};
 
   if (tensor.data_location() == 1) {
@@ -124,13 +135,20 @@ Result<StoredWeight> readTensor(const TensorProto &tensor, const std::shared_ptr
     result.bytes = std::as_bytes(std::span(tensor.raw_data().data(), tensor.raw_data().size()));
   } else {
     LLMOPT_ASSIGN(auto bytes, typedData(tensor, type, context));
+    if (dtypeBits(dtype) == 6) { // the typed field has these one by one
+      isPacked = false;
+      needed = uint64_t(count);
+    }
     result = own(dtype, std::move(result.shape), std::move(bytes));
   }
   if (result.bytes.size() != needed)
     return badInput(kTensor, "the data has " + std::to_string(result.bytes.size()) + " bytes, the shape needs " +
                                  std::to_string(needed), context);
-  if (nibbles)
-    return own(dtype, std::move(result.shape), unpackNibbles(result.bytes, size_t(count), type == Int4));
+  if (isPacked) {
+    std::vector<std::byte> elements(static_cast<size_t>(count));
+    unpackElements(dtype, result.bytes, elements);
+    return own(dtype, std::move(result.shape), std::move(elements));
+  }
   // Readers take elements through typed pointers.
   if (reinterpret_cast<uintptr_t>(result.bytes.data()) % dtypeSize(dtype) != 0)
     return own(dtype, std::move(result.shape), {result.bytes.begin(), result.bytes.end()});

@@ -58,6 +58,9 @@ double interpreter::roundTo(DType dtype, double value) {
   case DType::BF16:
     return double(bf16ToFloat(floatToBf16(float(value))));
   default:
+    // What a cast saturates is in range by now.
+    if (const NarrowFloat *narrow = narrowFloat(dtype))
+      return double(narrow->decode(narrow->encode(float(value), /*saturate=*/false)));
     return double(float(value));
   }
 }
@@ -78,6 +81,15 @@ int64_t interpreter::wrapTo(DType dtype, int64_t value) {
     return uint16_t(value);
   case DType::U32:
     return uint32_t(value);
+  case DType::I4:
+  case DType::I2: {
+    int unused = 64 - dtypeBits(dtype);
+    return int64_t(uint64_t(value) << unused) >> unused;
+  }
+  case DType::U4:
+    return value & 15;
+  case DType::U2:
+    return value & 3;
   default:
     return value;
   }
@@ -121,6 +133,8 @@ static void withStoredType(DType dtype, Fn &&fn) {
   case DType::U16:
     return fn(uint16_t());
   case DType::I8:
+  case DType::I4:
+  case DType::I2:
     return fn(int8_t());
   case DType::I16:
     return fn(int16_t());
@@ -128,13 +142,12 @@ static void withStoredType(DType dtype, Fn &&fn) {
     return fn(int32_t());
   case DType::I64:
     return fn(int64_t());
-  case DType::U8:
-  case DType::Bool:
-    return fn(uint8_t());
   case DType::U32:
     return fn(uint32_t());
   case DType::U64:
     return fn(uint64_t());
+  default: // U8, Bool, U4, U2 and the codes of narrow floats
+    return fn(uint8_t());
   }
 }
 
@@ -155,9 +168,11 @@ Array interpreter::fromBytes(DType dtype, Shape shape, const void *bytes) {
       return;
     }
     array.floats.resize(size_t(count));
+    const NarrowFloat *narrow = narrowFloat(dtype);
     for (int64_t i = 0; i < count; ++i)
       array.floats[size_t(i)] = dtype == DType::F16    ? double(f16ToFloat(uint16_t(load(i))))
                                 : dtype == DType::BF16 ? double(bf16ToFloat(uint16_t(load(i))))
+                                : narrow               ? double(narrow->decode(uint8_t(load(i))))
                                                        : double(load(i));
   });
   return array;
@@ -175,6 +190,8 @@ Tensor interpreter::toTensor(const Array &array) {
         out[i] = T(floatToF16(float(array.floats[size_t(i)])));
       else if (array.dtype == DType::BF16)
         out[i] = T(floatToBf16(float(array.floats[size_t(i)])));
+      else if (const NarrowFloat *narrow = narrowFloat(array.dtype))
+        out[i] = T(narrow->encode(float(array.floats[size_t(i)]), /*saturate=*/false));
       else
         out[i] = array.isFloat() ? T(array.floats[size_t(i)]) : T(array.ints[size_t(i)]);
     }

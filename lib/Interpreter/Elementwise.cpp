@@ -218,6 +218,20 @@ static Result<Array> castTo(DType dtype, const Array &x) {
   return result;
 }
 
+/// Narrow floats saturate here; those that shall overflow do so when the result is rounded to its type.
+static Result<Array> castOp(CastOp op, const Array &x) {
+  Result<Array> result = castTo(dtypeOf(op.getResult()), x);
+  const NarrowFloat *narrow = narrowFloat(result->dtype);
+  if (narrow && !op.getOverflow())
+    for (double &value : result->floats)
+      value = double(narrow->decode(narrow->encode(float(value), /*saturate=*/true)));
+  return result;
+}
+
+static Result<Array> bitcast(BitcastOp op, const Array &x) {
+  return fromBytes(dtypeOf(op.getResult()), x.shape, toTensor(x).data());
+}
+
 static int64_t integerPower(int64_t base, int64_t exponent) {
   if (exponent < 0)
     return toInteger(DType::I64, std::pow(double(base), double(exponent)));
@@ -237,7 +251,7 @@ static Result<Array> power(mlir::Operation *op, const Array &x, const Array &y) 
 }
 
 static Result<Array> shift(mlir::Operation *op, const Array &x, const Array &y) {
-  int64_t width = int64_t(dtypeSize(x.dtype)) * 8;
+  int64_t width = dtypeBits(x.dtype);
   bool left = mlir::isa<ShlOp>(op);
   return zip<int64_t, int64_t>(op, x, y, x.dtype, [&](int64_t a, int64_t b) -> int64_t {
     if (b < 0 || b >= width)
@@ -326,7 +340,8 @@ std::optional<Status> interpreter::runElementwise(mlir::Operation *op, Frame &fr
       llvm::TypeSwitch<mlir::Operation *, Result<Array>>(op)
           .Case([&](GeluOp gelu) { return ::gelu(gelu, x(0)); })
           .Case<IsNanOp, IsInfOp>([&](auto) { return test(op, x(0)); })
-          .Case([&](CastOp cast) { return castTo(dtypeOf(cast.getResult()), x(0)); })
+          .Case([&](CastOp cast) { return castOp(cast, x(0)); })
+          .Case([&](BitcastOp bitcast) { return ::bitcast(bitcast, x(0)); })
           .Case([&](PowOp) { return power(op, x(0), x(1)); })
           .Case<ShlOp, ShrOp>([&](auto) { return shift(op, x(0), x(1)); })
           .Case([&](CompareOp compare) { return ::compare(compare, x(0), x(1)); })

@@ -32,8 +32,8 @@ static T identity(ReduceKind kind, DType dtype) {
   case DType::I64:
     return T(lowest ? INT64_MIN : INT64_MAX);
   default: {
-    int64_t bits = int64_t(dtypeSize(dtype)) * 8;
-    bool isUnsigned = dtype == DType::U8 || dtype == DType::U16 || dtype == DType::U32;
+    int64_t bits = dtypeBits(dtype);
+    bool isUnsigned = dtypeName(dtype).front() == 'u';
     int64_t high = (int64_t(1) << (isUnsigned ? bits : bits - 1)) - 1;
     return T(!lowest ? high : isUnsigned ? 0 : -high - 1);
   }

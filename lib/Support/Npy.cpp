@@ -9,6 +9,7 @@
 #include "llmopt/lib/Support/CheckedMath.h"
 #include "llmopt/lib/Support/File.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -120,10 +121,19 @@ std::string makeHeader(DType type, const std::vector<int64_t> &shape) {
   return text;
 }
 
-Tensor widenBf16(const Tensor &tensor) {
-  Tensor wide(DType::F32, tensor.shape());
-  for (int64_t i = 0; i < tensor.elements(); ++i)
-    wide.as<float>()[i] = bf16ToFloat(tensor.as<uint16_t>()[i]);
+/// The file format has no bf16 and nothing below a byte: the same numbers in a type that it has.
+std::optional<Tensor> widened(const Tensor &tensor) {
+  DType type = tensor.dtype();
+  if (std::any_of(kTypes.begin(), kTypes.end(), [&](const TypeRow &row) { return row.type == type; }))
+    return std::nullopt;
+  if (isFloat(type)) {
+    Tensor wide(DType::F32, tensor.shape());
+    for (int64_t i = 0; i < tensor.elements(); ++i)
+      wide.as<float>()[i] = float(tensor.at(i));
+    return wide;
+  }
+  Tensor wide(type == DType::I4 || type == DType::I2 ? DType::I8 : DType::U8, tensor.shape());
+  std::memcpy(wide.data(), tensor.data(), tensor.bytes());
   return wide;
 }
 
@@ -157,8 +167,8 @@ Result<Tensor> llmopt::readNpy(const std::string &path) {
 }
 
 Status llmopt::writeNpy(const std::string &path, const Tensor &tensor) {
-  if (tensor.dtype() == DType::BF16)
-    return writeNpy(path, widenBf16(tensor));
+  if (std::optional<Tensor> wide = widened(tensor))
+    return writeNpy(path, *wide);
   std::string header = makeHeader(tensor.dtype(), tensor.shape());
   std::string prefix(kMagic);
   prefix += {'\x01', '\x00', char(header.size() & 255), char(header.size() >> 8)};

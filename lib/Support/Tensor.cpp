@@ -77,6 +77,8 @@ double Tensor::at(int64_t i) const {
   case DType::BF16:
     return bf16ToFloat(as<uint16_t>()[i]);
   case DType::I8:
+  case DType::I4:
+  case DType::I2:
     return as<int8_t>()[i];
   case DType::I16:
     return as<int16_t>()[i];
@@ -85,6 +87,8 @@ double Tensor::at(int64_t i) const {
   case DType::I64:
     return double(as<int64_t>()[i]);
   case DType::U8:
+  case DType::U4:
+  case DType::U2:
     return as<uint8_t>()[i];
   case DType::U16:
     return as<uint16_t>()[i];
@@ -94,8 +98,9 @@ double Tensor::at(int64_t i) const {
     return double(as<uint64_t>()[i]);
   case DType::Bool:
     return as<uint8_t>()[i] ? 1 : 0;
+  default:
+    return narrowFloat(type_)->decode(as<uint8_t>()[i]);
   }
-  return 0;
 }
 
 std::string Tensor::typeName() const {

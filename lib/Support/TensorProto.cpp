@@ -87,7 +87,9 @@ enum FieldNumber : uint32_t {
 std::optional<DType> elementType(uint64_t onnx) {
   static constexpr std::pair<int, DType> kTypes[] = {
       {1, DType::F32}, {2, DType::U8},   {3, DType::I8},   {4, DType::U16},  {5, DType::I16},  {6, DType::I32}, {7, DType::I64},
-      {9, DType::Bool}, {10, DType::F16}, {11, DType::F64}, {12, DType::U32}, {13, DType::U64}, {16, DType::BF16}};
+      {9, DType::Bool}, {10, DType::F16}, {11, DType::F64}, {12, DType::U32}, {13, DType::U64}, {16, DType::BF16},
+      {17, DType::F8E4M3FN}, {18, DType::F8E4M3FNUZ}, {19, DType::F8E5M2}, {20, DType::F8E5M2FNUZ}, {21, DType::U4}, {22, DType::I4},
+      {23, DType::F4E2M1}, {24, DType::F8E8M0}, {25, DType::U2}, {26, DType::I2}, {27, DType::F6E2M3}, {28, DType::F6E3M2}};
   for (auto [number, type] : kTypes)
     if (uint64_t(number) == onnx)
       return type;
@@ -157,11 +159,27 @@ bool addField(const Field &field, Parts &parts) {
 }
 
 Status fillTensor(const Parts &parts, Tensor &tensor, const std::string &context) {
-  size_t size = dtypeSize(tensor.dtype());
-  if (parts.raw ? parts.raw->size() != tensor.bytes() : parts.numbers.size() != size_t(tensor.elements()))
+  DType type = tensor.dtype();
+  size_t size = dtypeSize(type), packed = size_t(packedBytes(type, uint64_t(tensor.elements())));
+  // Numbers of 4 and 2 bits lie together in each typed element, those of 6 bits do not.
+  bool isPacked = packed != tensor.bytes() && (parts.raw || dtypeBits(type) != 6);
+  size_t wanted = parts.raw || isPacked ? packed : size_t(tensor.elements());
+  if ((parts.raw ? parts.raw->size() : parts.numbers.size()) != wanted)
     return badInput("E0121", "tensor of type " + tensor.typeName() + " has " +
                                  std::to_string(parts.raw ? parts.raw->size() : parts.numbers.size()) +
                                  (parts.raw ? " bytes" : " elements"), context);
+  std::span<std::byte> out(static_cast<std::byte *>(tensor.data()), tensor.bytes());
+  if (isPacked && parts.raw) {
+    unpackElements(type, *parts.raw, out);
+    return {};
+  }
+  if (isPacked) {
+    std::vector<std::byte> bytes;
+    for (uint64_t number : parts.numbers)
+      bytes.push_back(std::byte(number));
+    unpackElements(type, bytes, out);
+    return {};
+  }
   if (parts.raw && tensor.bytes())
     std::memcpy(tensor.data(), parts.raw->data(), tensor.bytes());
   // Each typed field keeps the element's bits in its low bytes.
@@ -185,7 +203,8 @@ Result<ProtoTensor> llmopt::parseTensorProto(std::span<const std::byte> bytes, c
     return unsupported("E0122", parts.external ? "the tensor's data lies in another file" :
                                 "element type " + std::to_string(parts.type) + " of ONNX is not supported", context);
   std::optional<int64_t> count = checkedElementCount(parts.dims);
-  if (!type || parts.dims.size() > 32 || !count || uint64_t(*count) > bytes.size())
+  if (!type || parts.dims.size() > 32 || !count ||
+      packedBytes(*type, uint64_t(*count)) / dtypeSize(*type) > bytes.size())
     return badInput("E0121", "not an ONNX tensor: no element type, or dimensions that do not fit its data", context);
   ProtoTensor result{std::move(parts.name), Tensor(*type, std::move(parts.dims))};
   LLMOPT_RETURN_IF_ERROR(fillTensor(parts, result.tensor, context));

@@ -58,11 +58,6 @@ void llmopt::setElement(Tensor &tensor, size_t index, int64_t value) {
   case DType::U16:
     tensor.as<int16_t>()[index] = int16_t(value);
     break;
-  case DType::I8:
-  case DType::U8:
-  case DType::Bool:
-    tensor.as<int8_t>()[index] = int8_t(value);
-    break;
   case DType::F32:
     tensor.as<float>()[index] = float(value);
     break;
@@ -75,5 +70,10 @@ void llmopt::setElement(Tensor &tensor, size_t index, int64_t value) {
   case DType::BF16:
     tensor.as<uint16_t>()[index] = floatToBf16(float(value));
     break;
+  default:
+    if (const NarrowFloat *narrow = narrowFloat(tensor.dtype()))
+      tensor.as<uint8_t>()[index] = narrow->encode(float(value), /*saturate=*/true);
+    else // i8, u8, bool and narrower integers
+      tensor.as<int8_t>()[index] = int8_t(value);
   }
 }

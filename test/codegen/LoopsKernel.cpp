@@ -93,6 +93,11 @@ void test::setElement(Tensor &tensor, int64_t i, double value) {
   case DType::U32: tensor.as<uint32_t>()[i] = uint32_t(value); break;
   case DType::U64: tensor.as<uint64_t>()[i] = uint64_t(value); break;
   case DType::Bool: tensor.as<uint8_t>()[i] = value != 0; break;
+  default:
+    if (const NarrowFloat *narrow = narrowFloat(tensor.dtype()))
+      tensor.as<uint8_t>()[i] = narrow->encode(float(value), /*saturate=*/true);
+    else
+      tensor.as<int8_t>()[i] = int8_t(value);
   }
 }
 

@@ -34,7 +34,7 @@ def write_tolerance(folder, rtol, atol):
 def programs():
     """The reference interpreter, which tests the importer alone, and the compiler."""
     interpreter, compiled = os.path.join(BUILD, "test", "bin", "onnx_interpret"), os.path.join(BUILD, "bin", "llmopt-eval")
-    commands = [("interpreted", interpreter, "")] + [(f"compiled {level}", compiled, f"onnx-suite {level}") for level in ("-O0", "-O3")]
+    commands = [("interpreted", interpreter, "")] + [(f"compiled {level}", compiled, f"onnx-suite --pairs -j {os.cpu_count()} {level}") for level in ("-O0", "-O3")]
     return {name: f"{path} {arguments}" for name, path, arguments in commands if os.path.exists(path)}
 
 

@@ -234,9 +234,51 @@ def quantized(c):
     c.add("dequantize_axis", "DequantizeLinear", [ints(256, 3, 4, dtype=U8), np.abs(rand(3)), ints(9, 3, dtype=U8)], axis=0)
 
 
+def quantized_tensors(c):
+    """Operators between quantized tensors, as ONNX Runtime's static quantization writes them."""
+    scale, zero = (lambda v: np.array(v, F32)), (lambda v: np.array(v, U8))
+    a, b = ints(256, 2, 3, 8, dtype=U8), ints(256, 3, 8, dtype=U8)
+    u8 = [TensorProto.UINT8]
+    for op in ("QLinearAdd", "QLinearMul"):
+        c.add(op, op, [a, scale(0.03), zero(120), b, scale(0.02), zero(7), scale(0.05), zero(100)], declared=u8, constants=(1, 2, 4, 5, 6, 7))
+    for op, attributes in (("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.2}), ("QLinearSoftmax", {"axis": -1, "opset": 13})):
+        c.add(op, op, [a, scale(0.03), zero(120), scale(1 / 256), zero(0)], declared=u8, constants=(1, 2, 3, 4), tolerance=1.01, **attributes)
+    c.add("QLinearConcat", "QLinearConcat", [scale(0.05), zero(100), a, scale(0.03), zero(120), a, scale(0.02), zero(7)], declared=u8, axis=1,
+          constants=(0, 1, 3, 4, 6, 7))
+    image = ints(256, 1, 3, 4, 5, dtype=U8)
+    c.add("QLinearGlobalAveragePool", "QLinearGlobalAveragePool", [image, scale(0.03), zero(120), scale(0.02), zero(110)], declared=u8,
+          constants=(1, 2, 3, 4), channels_last=0)
+    m, n, bias = ints(256, 4, 9, dtype=U8), RANDOM.integers(-128, 128, (5, 9)).astype(I8), ints(1000, 5)
+    c.add("qgemm", "QGemm", [m, scale(0.03), zero(120), n, scale(0.02), np.array(3, I8), bias, scale(0.9), zero(90)], declared=u8, transB=1,
+          constants=(1, 2, 3, 4, 5, 6, 7, 8))
+    c.add("qgemm_float", "QGemm", [m, scale(0.03), zero(120), n, scale(0.02), np.array(3, I8), bias], transB=1, constants=(1, 2, 3, 4, 5, 6), tolerance=1e-3)
+    for name, kind in (("fp4", 0), ("nf4", 1)):
+        c.add(f"bnb4_{name}", "MatMulBnb4", [rand(3, 64), ints(256, 6 * 64 // 2, dtype=U8), np.abs(rand(6 * 64 // 16))], constants=(1, 2), K=64, N=6,
+              block_size=16, quant_type=kind, tolerance=1e-3)
+    x, w = ints(256, 2, 3, 8, dtype=U8), RANDOM.integers(-128, 128, (8, 12)).astype(I8)
+    c.add("qattention", "QAttention", [x, w, rand(12), scale(0.02), scale(0.01), None, zero(120), np.array(3, I8)], constants=(1, 2, 3, 4, 6, 7),
+          num_heads=2, tolerance=1e-3)
+    c.add("qattention_mask", "QAttention", [x, w, rand(12), scale(0.02), scale(0.01), np.array([2, 3], I32), zero(120), np.array(3, I8)],
+          constants=(1, 2, 3, 4, 6, 7), num_heads=2, unidirectional=1, tolerance=1e-3)
+
+
+def experts(c):
+    def moe(name, tokens, count, hidden, inner, width=1, biases=True, **attributes):
+        x, router = rand(tokens, hidden), rand(tokens, count)
+        inputs = [x, router, rand(count, width * inner, hidden), rand(count, width * inner) if biases else None, rand(count, hidden, inner),
+                  rand(count, hidden) if biases else None]
+        c.add(name, "MoE", inputs, constants=(2, 3, 4, 5), tolerance=1e-3, **attributes)
+
+    moe("moe_relu", 5, 4, 8, 6, k=2, activation_type="relu")
+    moe("moe_one", 1, 3, 7, 5, k=1, activation_type="silu", biases=False)
+    moe("moe_normalized", 5, 4, 8, 6, k=2, activation_type="gelu", normalize_routing_weights=1)
+    moe("moe_swiglu", 5, 4, 8, 6, width=2, k=2, activation_type="swiglu", swiglu_fusion=1, activation_alpha=1.702, activation_beta=1.0,
+        swiglu_limit=7.0, normalize_routing_weights=1)
+
+
 def make(out, only):
     cases = Cases(out, only)
-    for group in (activations, normalizations, rotary, attention, group_query, quantized):
+    for group in (activations, normalizations, rotary, attention, group_query, quantized, quantized_tensors, experts):
         group(cases)
     for line in cases.skipped:
         print(f"not run by ONNX Runtime: {line}", file=sys.stderr)

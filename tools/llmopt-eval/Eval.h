@@ -44,7 +44,7 @@ struct OnnxSuiteCommand {
   unsigned jobs = 1;
   int level = 3;
   double rtol = 1e-3, atol = 1e-5, timeout = 120;
-  bool json = false;
+  bool json = false, pairs = false;
   Status run() const;
 };
 

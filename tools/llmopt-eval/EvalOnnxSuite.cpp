@@ -25,6 +25,7 @@ Status OnnxSuiteCommand::run() const {
   options.atol = atol;
   options.filter = filter;
   options.jobs = jobs;
+  options.pairs = pairs;
   options.secondsPerCase = timeout;
   size_t counts[3] = {};
   Json rows{Json::Array{}};

@@ -20,7 +20,7 @@ struct OnnxOptions {
   std::string externalDataFolder;
 };
 
-/// An ONNX file of opset 7 to 25. One error lists every unsupported node found.
+/// An ONNX file of opset 1 to 28. One error lists every unsupported node found.
 Result<ImportedModel> importOnnx(mlir::MLIRContext &context, const std::string &path, const OnnxOptions &options = {});
 
 } // namespace llmopt

@@ -38,9 +38,13 @@ def LLM_Dialect : Dialect {
 // Types
 //===----------------------------------------------------------------------===//
 
+/// Formats of at most 8 bits that tensors may have; casts, views and indexing take them.
+def LLM_NarrowElement : AnyTypeOf<[F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0FNU, F6E2M3FN, F6E3M2FN, F4E2M1FN,
+                                   I<2>, I<4>, UI<2>, UI<4>]>;
 def LLM_FloatElement : AnyTypeOf<[F64, F32, F16, BF16]>;
 def LLM_IntElement : AnyTypeOf<[I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64]>;
-def LLM_Element : AnyTypeOf<[F64, F32, F16, BF16, I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64]>;
+def LLM_Element : AnyTypeOf<[F64, F32, F16, BF16, I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64,
+                              LLM_NarrowElement]>;
 
 def LLM_Tensor : RankedTensorOf<[LLM_Element]>;
 def LLM_FloatTensor : RankedTensorOf<[LLM_FloatElement]>;

@@ -72,12 +72,20 @@ def LLM_CastOp : LLM_PureOp<"cast", [LLM_Elementwise]> {
   let summary = "Converts the element type";
   let description = [{
     Float to integer truncates towards zero (out of range: as the hardware does). To i1: x != 0. Narrowing a float rounds to
-    nearest even. Integer narrowing wraps.
+    nearest even; floats of 8 bits and less saturate at their largest number, or with `overflow` become infinity or NaN.
+    Integer narrowing wraps.
   }];
-  let arguments = (ins LLM_Tensor:$input);
+  let arguments = (ins LLM_Tensor:$input, UnitAttr:$overflow);
   let results = (outs LLM_Tensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasFolder = 1;
+}
+
+def LLM_BitcastOp : LLM_PureOp<"bitcast", [LLM_Elementwise]> {
+  let summary = "The same bits as another element type of the same width";
+  let arguments = (ins LLM_Tensor:$input);
+  let results = (outs LLM_Tensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
 }
 
 //===----------------------------------------------------------------------===//

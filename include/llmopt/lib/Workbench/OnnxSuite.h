@@ -33,6 +33,9 @@ struct SuiteOptions {
   std::string filter;              ///< regular expression on case names; empty: all
   unsigned jobs = 1;               ///< cases run at the same time, each in a process of its own
   double secondsPerCase = 120;     ///< a case that takes longer fails
+  /// A case NAME_expanded (an operator written as its function's body) must also give what case NAME beside it gives: to 1e-6 in
+  /// f32, else to the case's tolerance.
+  bool pairs = false;
 };
 
 /// Runs every case below the folders (a folder that holds a model.onnx is a case itself), in order of names. A case that

@@ -1,0 +1,118 @@
+//===- ContribMoE.cpp - com.microsoft: mixture of experts ---------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// After Shazeer et al., arXiv:1701.06538. All experts are computed for all tokens, and those that a token does not choose count zero.
+//
+//===----------------------------------------------------------------------===//
+#include "Node.h"
+
+using namespace mlir;
+
+namespace llmopt::onnx {
+
+using P = llm::ComparePredicate;
+
+namespace {
+
+class MixtureOfExperts {
+public:
+  explicit MixtureOfExperts(Node &node) : node_(node), e_(node.emit) {}
+
+  Status run() {
+    if (!node_.requireInputs(3) || !node_.input(4))
+      return e_.failed() ? Status() : badInput(kNode, "the weights of the second layer are missing");
+    Value x = node_.input(0);
+    activation_ = node_.text("activation_type", "relu");
+    fusion_ = node_.integer("swiglu_fusion", 0);
+    if (node_.flag("use_sparse_mixer"))
+      return unsupported(kUnsupported, "use_sparse_mixer is not supported");
+    auto width = e_.staticDim(x, e_.rank(x) - 1), experts = e_.staticDim(node_.input(2), 0);
+    if (!width || !experts || e_.rank(node_.input(2)) != 3 || e_.rank(node_.input(4)) != 3 || e_.rank(node_.input(1)) != 2)
+      return badInput(kNode, "input, router and weights are " + describeType(e_.analysis, x) + ", " +
+                                 describeType(e_.analysis, node_.input(1)) + " and " + describeType(e_.analysis, node_.input(2)));
+    Value tokens = e_.expandDims(e_.widen(e_.reshape(x, {-1, *width})), 0); // [1, T, H]
+    Value hidden = activate(tokens, layer(tokens, 2));
+    if (!hidden)
+      return e_.failed() ? Status() : unsupported(kUnsupported, "activation '" + activation_ + "' is not supported");
+    Value each = layer(hidden, 4), weights = e_.expandDims(e_.transpose(routing(*experts), {1, 0}), 2); // [E, T, 1]
+    Value sum = e_.reduce(llm::ReduceKind::sum, e_.mul(each, weights), 0, /*keepDims=*/false);
+    node_.set(0, e_.cast(e_.reshapeTo(sum, e_.shapeOf(x)), e_.elementType(x)));
+    return {};
+  }
+
+private:
+  /// x W^T + b for weight [E, N, K] and bias [E, N] at inputs i and i + 1.
+  Value layer(Value x, size_t i) {
+    Value weight = e_.cast(node_.input(i), e_.elementType(x)), bias = node_.input(i + 1);
+    Value y = e_.matmul(x, e_.transpose(weight, {0, 2, 1}));
+    return bias ? e_.add(y, e_.expandDims(e_.cast(bias, e_.elementType(x)), 1)) : y;
+  }
+
+  Value limited(Value x, bool below) {
+    double limit = node_.number("swiglu_limit", 0);
+    if (limit <= 0)
+      return x;
+    x = e_.min(x, e_.scalar(e_.elementType(x), limit));
+    return below ? e_.max(x, e_.scalar(e_.elementType(x), -limit)) : x;
+  }
+
+  Value gated(Value gate, Value linear) {
+    gate = limited(gate, false), linear = limited(linear, true);
+    Value swish = e_.mul(gate, e_.unary("llm.sigmoid", e_.mul(gate, node_.number("activation_alpha", 1))));
+    return e_.mul(swish, e_.add(linear, e_.scalar(e_.elementType(linear), node_.number("activation_beta", 0))));
+  }
+
+  /// The activation of the first layer's result; null if there is none of this name.
+  Value activate(Value tokens, Value x) {
+    auto width = e_.staticDim(x, 2);
+    if (activation_ == "swiglu" && fusion_ != 0) {
+      if (!width || *width % 2 != 0)
+        return {};
+      auto part = [&](int64_t i) { // interleaved, or one behind the other
+        return fusion_ == 1 ? e_.slice(x, e_.vector(i), e_.vector(INT64_MAX), 2, 2) : e_.slice(x, 2, i * *width / 2, (i + 1) * *width / 2);
+      };
+      return gated(part(0), part(1));
+    }
+    Value linear = node_.input(6) ? layer(tokens, 6) : Value();
+    if (activation_ == "swiglu")
+      return linear ? gated(x, linear) : Value();
+    if (activation_ == "relu")
+      x = e_.unary("llm.relu", x);
+    else if (activation_ == "gelu")
+      x = e_.op("llm.gelu", x);
+    else if (activation_ == "silu")
+      x = e_.unary("llm.silu", x);
+    else if (activation_ != "identity")
+      return {};
+    return linear ? e_.mul(x, linear) : x;
+  }
+
+  /// Weights [T, E] of the experts, zero for those not chosen.
+  Value routing(int64_t experts) {
+    Value logits = e_.widen(node_.input(1));
+    int64_t k = node_.has("k") ? node_.requiredInteger("k", 1, experts) : 1;
+    Value best = e_.op("llm.topk", {logits, e_.vector(k)}, {e_.attr("axis", 1), e_.attr("largest", Attribute(e_.builder.getBoolAttr(true)))});
+    if (!best)
+      return {};
+    Value chosen = e_.expandDims(best.getDefiningOp()->getResult(1), 2); // [T, k, 1]
+    Value hits = e_.cast(e_.compare(P::eq, chosen, e_.range(e_.integer(0), e_.integer(experts))), e_.i64());
+    Value isChosen = e_.compare(P::gt, e_.reduce(llm::ReduceKind::sum, hits, 1, /*keepDims=*/false), 0.0);
+    Type type = e_.elementType(logits);
+    if (node_.flag("normalize_routing_weights"))
+      return e_.softmax(e_.select(isChosen, logits, e_.scalar(type, -std::numeric_limits<double>::infinity())), 1);
+    return e_.select(isChosen, e_.softmax(logits, 1), e_.scalar(type, 0));
+  }
+
+  Node &node_;
+  Emitter &e_;
+  std::string activation_;
+  int64_t fusion_ = 0;
+};
+
+} // namespace
+
+Status importMoE(Node &node) { return MixtureOfExperts(node).run(); }
+
+} // namespace llmopt::onnx
