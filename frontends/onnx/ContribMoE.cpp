@@ -6,7 +6,7 @@
 // After Shazeer et al., arXiv:1701.06538. All experts are computed for all tokens, and those that a token does not choose count zero.
 //
 //===----------------------------------------------------------------------===//
-#include "Node.h"
+#include "Quantization.h"
 
 using namespace mlir;
 
@@ -16,36 +16,71 @@ using P = llm::ComparePredicate;
 
 namespace {
 
+/// Inputs of one layer: weight [E, N, K], bias [E, N]?; of quantized ones also scales and zero points?.
+struct Layer {
+  size_t weight, bias, scales = 0, zeros = 0;
+  const char *bits = nullptr; ///< attribute with the codes' width, before that of all layers
+};
+
 class MixtureOfExperts {
 public:
-  explicit MixtureOfExperts(Node &node) : node_(node), e_(node.emit) {}
+  MixtureOfExperts(Node &node, bool quantized) : node_(node), e_(node.emit), quantized_(quantized) {}
 
   Status run() {
-    if (!node_.requireInputs(3) || !node_.input(4))
+    const Layer first = quantized_ ? Layer{2, 4, 3, 11, "fc1_expert_weight_bits"} : Layer{2, 3};
+    const Layer second = quantized_ ? Layer{5, 7, 6, 12, "fc2_expert_weight_bits"} : Layer{4, 5};
+    third_ = quantized_ ? Layer{8, 10, 9, 13, "fc3_expert_weight_bits"} : Layer{6, 7};
+    if (!node_.requireInputs(3) || !node_.input(second.weight))
       return e_.failed() ? Status() : badInput(kNode, "the weights of the second layer are missing");
-    Value x = node_.input(0);
-    activation_ = node_.text("activation_type", "relu");
-    fusion_ = node_.integer("swiglu_fusion", 0);
+    if (quantized_ && (node_.text("quant_type", "int") != "int" || node_.integer("weights_prepacked", -1) > 0))
+      return unsupported(kUnsupported, "quant_type '" + node_.text("quant_type", "int") + "' or weights packed for one device are not supported");
     if (node_.flag("use_sparse_mixer"))
       return unsupported(kUnsupported, "use_sparse_mixer is not supported");
-    auto width = e_.staticDim(x, e_.rank(x) - 1), experts = e_.staticDim(node_.input(2), 0);
-    if (!width || !experts || e_.rank(node_.input(2)) != 3 || e_.rank(node_.input(4)) != 3 || e_.rank(node_.input(1)) != 2)
-      return badInput(kNode, "input, router and weights are " + describeType(e_.analysis, x) + ", " +
-                                 describeType(e_.analysis, node_.input(1)) + " and " + describeType(e_.analysis, node_.input(2)));
+    Value x = node_.input(0), router = node_.input(1), weight = node_.input(first.weight);
+    activation_ = node_.text("activation_type", "relu");
+    fusion_ = node_.integer("swiglu_fusion", 0);
+    auto width = e_.staticDim(x, e_.rank(x) - 1), experts = e_.staticDim(weight, 0);
+    if (!width || !experts || e_.rank(weight) != 3 || e_.rank(node_.input(second.weight)) != 3 || e_.rank(router) != 2)
+      return badInput(kNode, "input, router and weights are " + describeType(e_.analysis, x) + ", " + describeType(e_.analysis, router) +
+                                 " and " + describeType(e_.analysis, weight));
     Value tokens = e_.expandDims(e_.widen(e_.reshape(x, {-1, *width})), 0); // [1, T, H]
-    Value hidden = activate(tokens, layer(tokens, 2));
+    Value hidden = activate(tokens, layer(tokens, first));
     if (!hidden)
       return e_.failed() ? Status() : unsupported(kUnsupported, "activation '" + activation_ + "' is not supported");
-    Value each = layer(hidden, 4), weights = e_.expandDims(e_.transpose(routing(*experts), {1, 0}), 2); // [E, T, 1]
+    Value each = layer(hidden, second), weights = e_.expandDims(e_.transpose(routing(*experts), {1, 0}), 2); // [E, T, 1]
     Value sum = e_.reduce(llm::ReduceKind::sum, e_.mul(each, weights), 0, /*keepDims=*/false);
     node_.set(0, e_.cast(e_.reshapeTo(sum, e_.shapeOf(x)), e_.elementType(x)));
     return {};
   }
 
 private:
-  /// x W^T + b for weight [E, N, K] and bias [E, N] at inputs i and i + 1.
-  Value layer(Value x, size_t i) {
-    Value weight = e_.cast(node_.input(i), e_.elementType(x)), bias = node_.input(i + 1);
+  /// Weight [E, N, K] from codes [E, N, K * bits / 8].
+  Value dequantized(const Layer &l) {
+    Value scales = node_.input(l.scales), zeros = node_.input(l.zeros);
+    int64_t bits = node_.integer(l.bits, node_.integer("expert_weight_bits", 4)), block = node_.integer("block_size", 0);
+    if (!scales || (bits != 2 && bits != 4 && bits != 8)) {
+      e_.invalid(scales ? "codes of " + std::to_string(bits) + " bits do not exist" : "the scales of a layer are missing");
+      return {};
+    }
+    Value codes = unpackCodes(e_, node_.input(l.weight), bits);
+    auto rows = e_.staticDim(codes, 1), columns = e_.staticDim(codes, 2);
+    if (!rows || !columns)
+      return {};
+    bool blocked = e_.rank(scales) == 3;
+    if (zeros) {
+      zeros = unpackCodes(e_, zeros, bits);
+      zeros = e_.slice(zeros, e_.rank(zeros) - 1, 0, blocked ? e_.staticDim(scales, 2).value_or(0) : *rows);
+    } else {
+      zeros = e_.broadcast(e_.scalar(e_.elementType(codes), double(1 << (bits - 1))), e_.shapeOf(scales));
+    }
+    if (!blocked)
+      scales = e_.expandDims(scales, 2), zeros = e_.expandDims(zeros, 2), block = *columns;
+    return dequantize(e_, codes, scales, zeros, 2, block);
+  }
+
+  /// x W^T + b
+  Value layer(Value x, const Layer &l) {
+    Value weight = e_.cast(quantized_ ? dequantized(l) : node_.input(l.weight), e_.elementType(x)), bias = node_.input(l.bias);
     Value y = e_.matmul(x, e_.transpose(weight, {0, 2, 1}));
     return bias ? e_.add(y, e_.expandDims(e_.cast(bias, e_.elementType(x)), 1)) : y;
   }
@@ -75,7 +110,7 @@ private:
       };
       return gated(part(0), part(1));
     }
-    Value linear = node_.input(6) ? layer(tokens, 6) : Value();
+    Value linear = node_.input(third_.weight) ? layer(tokens, third_) : Value();
     if (activation_ == "swiglu")
       return linear ? gated(x, linear) : Value();
     if (activation_ == "relu")
@@ -100,6 +135,11 @@ private:
     Value hits = e_.cast(e_.compare(P::eq, chosen, e_.range(e_.integer(0), e_.integer(experts))), e_.i64());
     Value isChosen = e_.compare(P::gt, e_.reduce(llm::ReduceKind::sum, hits, 1, /*keepDims=*/false), 0.0);
     Type type = e_.elementType(logits);
+    if (Value given = quantized_ ? node_.input(14) : Value()) { // the router's numbers choose, these weigh
+      given = e_.select(isChosen, e_.widen(given), e_.scalar(type, 0));
+      bool normalize = node_.flag("normalize_routing_weights");
+      return normalize ? e_.div(given, e_.reduce(llm::ReduceKind::sum, given, 1)) : given;
+    }
     if (node_.flag("normalize_routing_weights"))
       return e_.softmax(e_.select(isChosen, logits, e_.scalar(type, -std::numeric_limits<double>::infinity())), 1);
     return e_.select(isChosen, e_.softmax(logits, 1), e_.scalar(type, 0));
@@ -107,12 +147,15 @@ private:
 
   Node &node_;
   Emitter &e_;
+  const bool quantized_;
+  Layer third_{};
   std::string activation_;
   int64_t fusion_ = 0;
 };
 
 } // namespace
 
-Status importMoE(Node &node) { return MixtureOfExperts(node).run(); }
+Status importMoE(Node &node) { return MixtureOfExperts(node, /*quantized=*/false).run(); }
+Status importQMoE(Node &node) { return MixtureOfExperts(node, /*quantized=*/true).run(); }
 
 } // namespace llmopt::onnx

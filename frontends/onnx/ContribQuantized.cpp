@@ -9,9 +9,7 @@
 using namespace mlir;
 
 namespace llmopt::onnx {
-namespace {
 
-/// Unpacks `bits`-wide codes from bytes along the last dimension, lowest bits first: [.., n] u8 to [.., n * 8 / bits] u8.
 Value unpackCodes(Emitter &e, Value packed, int64_t bits) {
   if (bits == 8 || !packed)
     return packed;
@@ -30,9 +28,7 @@ Value unpackCodes(Emitter &e, Value packed, int64_t bits) {
   return e.reshapeDims(joined, dims);
 }
 
-bool isU8(Emitter &e, Value v) { return e.elementType(v).isUnsignedInteger(8); }
-
-} // namespace
+static bool isU8(Emitter &e, Value v) { return e.elementType(v).isUnsignedInteger(8); }
 
 /// y = A W^T with W [N, K] in blocks along K. Inputs: A, B u8 [N, blocks, bytes], scales, zero_points?, g_idx?, bias?.
 Status importMatMulNBits(Node &node) {

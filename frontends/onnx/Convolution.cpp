@@ -190,7 +190,7 @@ Status importConv(Node &node) {
     return unsupported(kUnsupported, "convolution of " + describeType(e.analysis, x) + "; llmopt supports floats");
   auto c = readConvolution(node, x, weight, bias, /*transposed=*/false);
   if (c && padAutomatically(node, x, c->window))
-    node.set(0, convolve(e, x, weight, bias, c->window, c->groups));
+    node.set(0, e.cast(convolve(e, e.widen(x), e.widen(weight), e.widen(bias), c->window, c->groups), e.elementType(x)));
   return {};
 }
 
@@ -298,7 +298,7 @@ static bool padTransposed(Node &node, Value x, Window &window, ArrayRef<int64_t>
     }
     int64_t wanted = shape ? (*shape)[i] : *size * window.strides[i];
     int64_t total = window.strides[i] * (*size - 1) + outputPadding[i] + window.reach(i) - wanted;
-    int64_t low = automatic == "SAME_UPPER" ? total / 2 : total - total / 2;
+    int64_t low = total < 0 ? 0 : automatic == "SAME_UPPER" ? total / 2 : total - total / 2; // what is to be added is added behind
     window.pads[i] = low;
     window.pads[i + n] = total - low;
   }
@@ -333,7 +333,8 @@ Status importConvTranspose(Node &node) {
   x = padSpatial(e, x, pads, e.scalar(e.elementType(x), 0));
   c->window.pads.assign(2 * n, 0);
   c->window.strides.assign(n, 1);
-  node.set(0, convolve(e, x, turnWeight(e, weight, c->groups), bias, c->window, c->groups));
+  Value y = convolve(e, e.widen(x), turnWeight(e, e.widen(weight), c->groups), e.widen(bias), c->window, c->groups);
+  node.set(0, e.cast(y, e.elementType(node.input(0))));
   return {};
 }
 

@@ -75,6 +75,11 @@ Value Emitter::cast(Value input, Type type, bool overflow) {
 Value Emitter::bitcast(Value input, Type type) {
   if (!input || !type || elementType(input) == type)
     return input;
+  Type byte = builder.getIntegerType(8, /*isSigned=*/false); // in which the file format keeps a bool
+  if (isBool(input))
+    return bitcast(cast(input, byte), type);
+  if (type.isInteger(1))
+    return cast(bitcast(input, byte), type);
   if (elementType(input).getIntOrFloatBitWidth() != type.getIntOrFloatBitWidth()) {
     invalid("the bits of " + describeType(analysis, input) + " are not as many as those of the result's type");
     return {};

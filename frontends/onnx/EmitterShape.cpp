@@ -238,6 +238,8 @@ Value Emitter::matmul(Value lhs, Value rhs) {
     if (x && y && *x != *y && *x != 1 && *y != 1)
       invalid("leading dimensions of " + describeType(analysis, lhs) + " and " + describeType(analysis, rhs) + " do not broadcast");
   }
+  if (elementType(lhs).isBF16()) // kernels hold activations in f32 or f16
+    return cast(op("llm.matmul", {widen(lhs), widen(rhs)}), elementType(lhs));
   return op("llm.matmul", {lhs, rhs});
 }
 

@@ -13,12 +13,7 @@ namespace llmopt::onnx {
 Status importMatMul(Node &node) {
   if (!node.requireInputs(2))
     return {};
-  Emitter &e = node.emit;
-  Value a = node.input(0), b = node.input(1);
-  if (e.elementType(a).isBF16() && e.elementType(b).isBF16()) // products of activations are computed in f32 or f16
-    node.set(0, e.cast(e.matmul(e.widen(a), e.widen(b)), e.elementType(a)));
-  else
-    node.set(0, e.matmul(a, b));
+  node.set(0, node.emit.matmul(node.input(0), node.input(1)));
   return {};
 }
 
@@ -40,7 +35,7 @@ Status importGemm(Node &node) {
   if (transA)
     a = e.transpose(a, {1, 0});
   bool plainBias = !c || (e.isConstant(c) && e.rank(c) == 1 && e.sameDim(c, 0, b, columns) && e.elementType(c) == e.elementType(a));
-  if (e.isFloat(a) && e.elementType(a) == e.elementType(b) && e.isConstant(b) && plainBias && alpha == 1 && (beta == 1 || !c)) {
+  if (e.isFloat(a) && !e.elementType(a).isBF16() && e.elementType(a) == e.elementType(b) && e.isConstant(b) && plainBias && alpha == 1 && (beta == 1 || !c)) {
     llvm::SmallVector<Value> operands{a, b};
     if (c)
       operands.push_back(c);

@@ -23,6 +23,9 @@ Value dequantize(Emitter &e, Value x, Value scale, Value zeroPoint, int64_t axis
 /// A scale or zero point in a shape that broadcasts against `x`. Null, with a problem noted, if it cannot.
 Value alignScale(Emitter &e, Value scale, Value x, int64_t axis, int64_t blockSize);
 
+/// Unpacks `bits`-wide codes from bytes along the last dimension, lowest bits first: [.., n] u8 to [.., n * 8 / bits] u8.
+Value unpackCodes(Emitter &e, Value packed, int64_t bits);
+
 /// `x` as u8 with scale and zero point from the range of the data.
 Value quantizeDynamically(Emitter &e, Value x, Value &scale, Value &zeroPoint);
 

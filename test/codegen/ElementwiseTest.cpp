@@ -215,6 +215,44 @@ TEST(Elementwise, Casts) {
     }
 }
 
+TEST(Elementwise, CastsOfNarrowTypes) {
+  auto cast = [](const std::string &from, const std::string &to, const std::string &attribute, Tensor input) {
+    KernelText text{.operands = {{from, {"n"}}}, .results = {"tensor<?x" + to + ">"}, .body =
+      "%r0 = llm.cast %0" + attribute + " : tensor<?x" + from + "> -> tensor<?x" + to + ">"};
+    int64_t size = input.elements();
+    checkAgainstInterpreter(text, {std::move(input)}, {{"n", size}}, 0, 0);
+  };
+  const std::pair<const char *, DType> floats[] = {{"f8E4M3FN", DType::F8E4M3FN}, {"f8E4M3FNUZ", DType::F8E4M3FNUZ}, {"f8E5M2", DType::F8E5M2},
+                                                   {"f8E5M2FNUZ", DType::F8E5M2FNUZ}, {"f8E8M0FNU", DType::F8E8M0}, {"f6E2M3FN", DType::F6E2M3},
+                                                   {"f6E3M2FN", DType::F6E3M2}, {"f4E2M1FN", DType::F4E2M1}};
+  for (auto [name, dtype] : floats) {
+    Tensor codes(dtype, {int64_t(1) << dtypeBits(dtype)}), near(DType::F32, {3 * codes.elements()});
+    for (int64_t i = 0; i < codes.elements(); ++i) { // each number, and what lies around the middle between it and its neighbour
+      codes.as<uint8_t>()[i] = uint8_t(i);
+      float x = float(codes.at(i)), next = i + 1 < codes.elements() ? narrowFloat(dtype)->decode(uint8_t(i + 1)) : x;
+      near.as<float>()[3 * i] = std::isnan(x) ? 1e30f : x;
+      near.as<float>()[3 * i + 1] = std::isnan(x + next) ? -1e30f : (x + next) / 2;
+      near.as<float>()[3 * i + 2] = std::isnan(x + next) ? INFINITY : std::nextafter((x + next) / 2, 0.0f);
+    }
+    cast(name, "f32", "", codes);
+    cast("f32", name, "", near);
+    cast("f32", name, " {overflow}", near);
+  }
+  for (std::string type : {"i4", "ui4", "i2", "ui2"}) {
+    cast("i32", type, "", randomTensor(DType::I32, {45}, -100, 100, 4));
+    DType dtype = *parseDType(type[0] == 'u' ? "u" + type.substr(2) : type);
+    cast(type, "f32", "", randomTensor(dtype, {45}, type[0] == 'u' ? 0 : -2, type.back() == '4' ? 8 : 2, 4));
+  }
+}
+
+TEST(Elementwise, Bitcasts) {
+  for (auto [from, to] : {std::pair("f32", "i32"), {"i32", "f32"}, {"bf16", "i16"}, {"i16", "bf16"}, {"f16", "ui16"}, {"i64", "f64"}}) {
+    KernelText text{.operands = {{from, {"n"}}}, .results = {std::string("tensor<?x") + to + ">"}, .body =
+      std::string("%r0 = llm.bitcast %0 : tensor<?x") + from + "> -> tensor<?x" + to + ">"};
+    checkAgainstInterpreter(text, {randomTensor(*parseDType(from), {45}, -100, 100, 4)}, {{"n", 45}}, 0, 0);
+  }
+}
+
 TEST(Elementwise, RoundingToBf16) { // halves to even, NaN stays NaN, overflow to infinity
   KernelText text{.operands = {{"f32", {"6"}}}, .results = {"tensor<6xbf16>"}, .body = "%r0 = llm.cast %0 : tensor<6xf32> -> tensor<6xbf16>"};
   auto pair = runnableTargets().back();

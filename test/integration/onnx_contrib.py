@@ -276,9 +276,29 @@ def experts(c):
         swiglu_limit=7.0, normalize_routing_weights=1)
 
 
+def quantized_experts(c):
+    def qmoe(name, bits, block, zero, tokens=5, count=4, hidden=32, inner=32, **attributes):
+        def weight(rows, columns):
+            blocks = columns // block if block else 0
+            scale = np.abs(rand(count, rows, blocks) if block else rand(count, rows)) * F32(0.02)
+            packed = (count, rows, -(-blocks * bits // 8)) if block else (count, rows * bits // 8)
+            return [ints(256, count, rows, columns * bits // 8, dtype=U8), scale], ints(256, *packed, dtype=U8) if zero else None
+
+        (first, zero1), (second, zero2) = weight(2 * inner, hidden), weight(hidden, inner)
+        inputs = [rand(tokens, hidden), rand(tokens, count), *first, rand(count, 2 * inner), *second, rand(count, hidden), None, None, None, zero1, zero2]
+        c.add(name, "QMoE", inputs, constants=tuple(range(2, 13)), tolerance=2e-3, expert_weight_bits=bits, activation_type="swiglu", swiglu_fusion=1,
+              activation_alpha=1.702, activation_beta=1.0, swiglu_limit=7.0, k=2, **({"block_size": block} if block else {}), **attributes)
+
+    qmoe("qmoe4", 4, 0, False, normalize_routing_weights=1)
+    qmoe("qmoe8", 8, 0, False, normalize_routing_weights=1)
+    qmoe("qmoe4_blocks", 4, 16, False, normalize_routing_weights=1)
+    qmoe("qmoe4_zero", 4, 16, True, normalize_routing_weights=1)
+    qmoe("qmoe8_one", 8, 0, True, tokens=1)
+
+
 def make(out, only):
     cases = Cases(out, only)
-    for group in (activations, normalizations, rotary, attention, group_query, quantized, quantized_tensors, experts):
+    for group in (activations, normalizations, rotary, attention, group_query, quantized, quantized_tensors, experts, quantized_experts):
         group(cases)
     for line in cases.skipped:
         print(f"not run by ONNX Runtime: {line}", file=sys.stderr)

@@ -168,6 +168,14 @@ def narrow(c):
         c.add(f"weight_{name}", "DequantizeLinear", [np.tile(code, 300).reshape(-1, 4), np.array(0.5, F32)], constants=(0,), opset=25,
               expected=[np.tile(code, 300).reshape(-1, 4).astype(F32) / 2], tolerance=0)
     c.add("bitcast_bf16", "BitCast", [ints(-2**15, 2**15, 5, 3, dtype=np.int16) & np.int16(0x3fff)], to=TensorProto.BFLOAT16)
+    for dtype, tolerance in ((F16, 1e-2), (ml_dtypes.bfloat16, 5e-2)):
+        kind = np.dtype(dtype).name
+        a, b, bias = rand(5, 9, dtype=dtype), rand(7, 9, dtype=dtype), rand(7, dtype=dtype)
+        c.add(f"gemm_{kind}", "Gemm", [a, b, bias], constants=(1, 2), symbolic={0: ["rows", 9]}, transB=1, tolerance=tolerance,
+              expected=[(a.astype(F32) @ b.astype(F32).T + bias.astype(F32)).astype(dtype)])
+        x, w = rand(1, 3, 9, dtype=dtype), rand(4, 3, 1, dtype=dtype)
+        c.add(f"conv_{kind}", "Conv", [x, w], constants=(1,), symbolic={0: ["batch", 3, "length"]}, tolerance=tolerance,
+              expected=[np.einsum("bcl,mc->bml", x.astype(F32), w[:, :, 0].astype(F32)).astype(dtype)])
     a, b = rand(2, 5, 9, dtype=ml_dtypes.bfloat16), rand(9, 7, dtype=ml_dtypes.bfloat16)
     c.add("matmul_bf16", "MatMul", [a, b], symbolic={0: ["batch", "rows", 9]}, tolerance=1e-2,
           expected=[(a.astype(F32) @ b.astype(F32)).astype(ml_dtypes.bfloat16)])

@@ -9,6 +9,7 @@
 #include "llmopt/lib/Support/Npy.h"
 #include "llmopt/lib/Support/Tensor.h"
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -19,10 +20,51 @@
 using namespace llmopt;
 
 TEST(SupportDType, NamesAndSizes) {
-  for (int i = 0; i <= int(DType::Bool); ++i)
+  for (int i = 0; i <= int(DType::U2); ++i)
     EXPECT_EQ(parseDType(dtypeName(DType(i))), DType(i));
   EXPECT_EQ(parseDType("f8"), std::nullopt);
   EXPECT_EQ(dtypeSize(DType::BF16), 2u);
+}
+
+TEST(SupportDType, EveryNarrowFloatSurvivesTheRoundTrip) {
+  for (int i = int(DType::F8E4M3FN); i <= int(DType::F4E2M1); ++i) {
+    const NarrowFloat *narrow = narrowFloat(DType(i));
+    ASSERT_NE(narrow, nullptr);
+    for (int code = 0; code < 1 << dtypeBits(DType(i)); ++code) {
+      float value = narrow->decode(uint8_t(code));
+      bool isNan = std::isnan(value);
+      EXPECT_TRUE(isNan ? std::isnan(narrow->decode(narrow->encode(value, true))) : narrow->encode(value, false) == code)
+          << dtypeName(DType(i)) << " " << code;
+    }
+  }
+}
+
+TEST(SupportDType, NarrowFloatsRoundToEvenAndSaturate) {
+  const NarrowFloat &e4m3 = *narrowFloat(DType::F8E4M3FN), &e5m2 = *narrowFloat(DType::F8E5M2), &e2m1 = *narrowFloat(DType::F4E2M1);
+  EXPECT_EQ(e4m3.decode(e4m3.encode(17, true)), 16);  // between 16 and 18
+  EXPECT_EQ(e4m3.decode(e4m3.encode(19, true)), 20);  // between 18 and 20
+  EXPECT_EQ(e4m3.decode(e4m3.encode(1e9f, true)), 448);
+  EXPECT_TRUE(std::isnan(e4m3.decode(e4m3.encode(1e9f, false))));
+  EXPECT_EQ(e4m3.decode(e4m3.encode(0x1p-10f, true)), 0);      // half the smallest number
+  EXPECT_EQ(e4m3.decode(e4m3.encode(0x1.8p-10f, true)), 0x1p-9f);
+  EXPECT_EQ(e5m2.decode(e5m2.encode(-1e9f, false)), -INFINITY);
+  EXPECT_EQ(e5m2.decode(e5m2.encode(-INFINITY, true)), -57344);
+  EXPECT_EQ(e2m1.decode(e2m1.encode(2.5f, false)), 2); // between 2 and 3
+  EXPECT_EQ(e2m1.decode(e2m1.encode(100, false)), 6);
+}
+
+TEST(SupportDType, PackedElementsLieFromTheLowestBitOn) {
+  std::array<std::byte, 2> packed{std::byte(0xe1), std::byte(0x0f)};
+  std::array<std::byte, 3> nibbles;
+  ASSERT_EQ(packedBytes(DType::I4, 3), 2u);
+  unpackElements(DType::I4, packed, nibbles);
+  EXPECT_EQ(nibbles, (std::array{std::byte(1), std::byte(0xfe), std::byte(0xff)}));
+  std::array<std::byte, 2> sixes;
+  ASSERT_EQ(packedBytes(DType::F6E2M3, 2), 2u);
+  unpackElements(DType::F6E2M3, packed, sixes);
+  EXPECT_EQ(sixes, (std::array{std::byte(0x21), std::byte(0x3f)}));
+  EXPECT_EQ(packedBytes(DType::U2, 5), 2u);
+  EXPECT_EQ(packedBytes(DType::Bool, 5), 5u);
 }
 
 // The value of a half by its definition, in double.

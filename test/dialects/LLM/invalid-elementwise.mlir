@@ -45,3 +45,11 @@ func.func @elementwise_c3_compared_types_differ(%a: tensor<3xi32>, %b: tensor<3x
   %0 = llm.compare lt %a, %b : tensor<3xi32>, tensor<3xi64> -> tensor<3xi1>
   return
 }
+
+// -----
+
+func.func @elementwise_c4_bitcast_of_another_width(%a: tensor<3xf32>) {
+  // expected-error@+1 {{has element types 'f32' and 'i16' of different widths}}
+  %0 = llm.bitcast %a : tensor<3xf32> -> tensor<3xi16>
+  return
+}
