@@ -293,7 +293,7 @@ def quantized_experts(c):
     qmoe("qmoe8", 8, 0, False, normalize_routing_weights=1)
     qmoe("qmoe4_blocks", 4, 16, False, normalize_routing_weights=1)
     qmoe("qmoe4_zero", 4, 16, True, normalize_routing_weights=1)
-    qmoe("qmoe8_one", 8, 0, True, tokens=1)
+    qmoe("qmoe8_one", 8, 0, True, tokens=1, normalize_routing_weights=1)
 
 
 def make(out, only):
