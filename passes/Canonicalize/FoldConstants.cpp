@@ -58,6 +58,7 @@ public:
       foldSolvedSizes(function);
       foldConstantOperands(function, interpreter);
       numDropped += dropNoOps(function);
+      numResolved += sliceGathers(function) + sliceConcats(function);
       numSunk += sinkViews(function);
       numResolved += resolveShapes(function);
     }

@@ -37,9 +37,14 @@ public:
     for (Block &block : function.getBody())
       for (Operation &op : llvm::make_early_inc_range(block))
         if (isView(&op))
-          numMoved_ += dropDetour(&op) || joinViews(&op);
+          numMoved_ += dropDetour(&op);
         else if (op.getNumResults() == 1 && op.getNumRegions() == 0 && isa_and_nonnull<llm::LLMDialect>(op.getDialect()))
           numMoved_ += sink(&op);
+    // Not before: the view in between may be the one that keeps rows.
+    for (Block &block : function.getBody())
+      for (Operation &op : llvm::make_early_inc_range(block))
+        if (isView(&op))
+          numMoved_ += joinViews(&op);
     return numMoved_;
   }
 
@@ -99,16 +104,40 @@ private:
     if (!isa<llm::MatMulOp, llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp>(op))
       return false;
     Value view = op->getOperand(0), source = sourceOf(view);
-    if (!source || !keepsRows(source, view) || typeOf(view).getRank() < 2)
+    if (!source || typeOf(view).getRank() < 2)
       return false;
     // One matrix for all rows; [.., M, K] x [B, K, N] is another thing.
     if (isa<llm::MatMulOp>(op) && (typeOf(op->getOperand(1)).getRank() != 2 || !typeOf(op->getOperand(1)).hasStaticShape()))
+      return false;
+    if (!keepsRows(source, view) && !(source = withRowsOf(view, source)))
       return false;
     Dims dims = dimsOf(source);
     dims.back() = dimsOf(op->getResult(0)).back();
     IRMapping mapping;
     mapping.map(view, source);
     return rebuild(op, mapping, dims);
+  }
+
+  /// `source` with its last dimensions joined to rows as long as the view's (heads side by side), if the view has others in front.
+  Value withRowsOf(Value view, Value source) {
+    auto type = typeOf(source);
+    int64_t width = typeOf(view).getShape().back(), product = 1, rank = type.getRank();
+    while (rank > 1 && product < width && !type.isDynamicDim(unsigned(rank - 1)))
+      product *= type.getDimSize(unsigned(--rank));
+    if (product != width)
+      return {};
+    Dims dims = dimsOf(source);
+    dims.truncate(size_t(rank));
+    dims.push_back(symbols_.constant(width));
+    OpBuilder builder(view.getContext());
+    builder.setInsertionPointAfterValue(view);
+    SizeBuilder::Shape shape = sizes_->reshapeTo(builder, view.getLoc(), dimsOf(source), dims);
+    if (!shape.value || equal(dims, dimsOf(view)))
+      return {};
+    auto rows = llm::ReshapeOp::create(builder, view.getLoc(), ShapeAnalysis::typeOf({dims, {}}, type.getElementType()), source, shape.value,
+                                       shape.allowZero);
+    shapes_.infer(rows);
+    return rows;
   }
 
   bool sinkPastElementwise(Operation *op) {

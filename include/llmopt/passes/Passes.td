@@ -15,7 +15,7 @@ def FoldConstantsPass : Pass<"llmopt-fold-constants", "::mlir::ModuleOp"> {
     Evaluates operations whose operands are all `llm.constant` with the reference interpreter (results of at most 1 MiB), and replaces integer
     tensors whose elements the shape analysis solved to numbers. Expressions over `llm.weight` stay: they are evaluated when the artifact is
     written. An operation that fails to evaluate is left for the run time to report.
-    Reshapes, broadcasts and slices whose result is proven to be their input are dropped. Reshapes move behind products with weights, norms and
+    Reshapes, broadcasts and slices whose result is proven to be their input are dropped. Gathers of one row become slices. Reshapes move behind products with weights, norms and
     elementwise operations, until they meet the reshape back. Shapes given to reshapes and broadcasts become constants where 0 and -1 can say them,
     and are written from the dimensions of the function's arguments where not. Operations on f16 become operations on f32 between casts, and casts there and back vanish.
   }];

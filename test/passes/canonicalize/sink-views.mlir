@@ -26,6 +26,26 @@ func.func @sandwich(%x: tensor<?x?x8xf32> {llm.dims = ["b", "s", 8]}) -> tensor<
   return %r : tensor<?x?x16xf32>
 }
 
+// Heads side by side are rows: [b, s, 2, 4] becomes [b, s, 8] instead of [b * s, 8].
+// CHECK-LABEL: func.func @heads_side_by_side
+//       CHECK:   %[[R:.+]] = llm.reshape %{{.+}} : tensor<?x?x2x4xf32>, tensor<3xi64> -> tensor<?x?x8xf32>
+//       CHECK:   %[[Y:.+]] = llm.matmul %[[R]], %{{.+}} -> tensor<?x?x16xf32>
+//       CHECK:   return %[[Y]]
+func.func @heads_side_by_side(%x: tensor<?x?x2x4xf32> {llm.dims = ["b", "s", 2, 4]}) -> tensor<?x?x16xf32> {
+  %w = llm.weight "w" : tensor<8x16xf32>
+  %two = llm.constant dense<[-1, 8]> : tensor<2xi64>
+  %s = llm.shape %x : tensor<?x?x2x4xf32> -> tensor<4xi64>
+  %zero = llm.constant dense<0> : tensor<1xi64>
+  %end = llm.constant dense<2> : tensor<1xi64>
+  %width = llm.constant dense<16> : tensor<1xi64>
+  %head = llm.slice %s, %zero, %end axes = [0] steps = [1] : tensor<4xi64>, tensor<1xi64>, tensor<1xi64> -> tensor<2xi64>
+  %back = llm.concat %head, %width {axis = 0 : i64} : tensor<2xi64>, tensor<1xi64> -> tensor<3xi64>
+  %m = llm.reshape %x, %two : tensor<?x?x2x4xf32>, tensor<2xi64> -> tensor<?x8xf32>
+  %y = llm.matmul %m, %w : tensor<?x8xf32>, tensor<8x16xf32> -> tensor<?x16xf32>
+  %r = llm.reshape %y, %back : tensor<?x16xf32>, tensor<3xi64> -> tensor<?x?x16xf32>
+  return %r : tensor<?x?x16xf32>
+}
+
 // A sum of two reshaped tensors is the reshaped sum.
 // CHECK-LABEL: func.func @residual
 //       CHECK:   %[[S:.+]] = llm.add %{{.+}}, %{{.+}} : tensor<2x3x8xf32>, tensor<2x3x8xf32> -> tensor<2x3x8xf32>
