@@ -6,11 +6,13 @@
 //   %s = llm.matmul %q, transpose(%k)
 //   %p = llm.softmax (%s * scale + %mask)      ==>      %y = llm.attention %q, %k, %v mask %mask {scale}
 //   %y = llm.matmul %p, %v
-// The scale may sit on queries and keys, in parts. Keys and values that were repeated for groups of queries are taken before the
+// What may stand between product and softmax is in AttentionScores.h. The scale may sit on queries and keys, in parts. Keys and values that were repeated for groups of queries are taken before the
 // repetition. `select(isnan(%p), 0, %p)`, which gives zeros where everything is masked, is what llm.attention does.
 // Does not fuse when scores or weights are used elsewhere (a model that returns its attention weights).
 //
 //===----------------------------------------------------------------------===//
+#include "passes/Fusion/AttentionScores.h"
+
 #include "llmopt/passes/Match.h"
 
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
@@ -22,31 +24,6 @@ using namespace llmopt;
 using namespace llmopt::fusion;
 
 namespace {
-
-/// Numbers this far down make any score vanish when added, so that adding and replacing are the same.
-constexpr double kVanishes = -1e30;
-
-/// Takes factors that are one number off a value, and multiplies `scale` by them.
-Value withoutScale(Value value, double &scale) {
-  while (true) {
-    if (auto product = value.getDefiningOp<llm::MulOp>()) {
-      auto right = splatOf(product.getRhs()), left = splatOf(product.getLhs());
-      Value next = right ? product.getLhs() : left ? product.getRhs() : Value();
-      if (!next || next.getType() != value.getType())
-        return value;
-      scale *= right ? *right : *left;
-      value = next;
-    } else if (auto quotient = value.getDefiningOp<llm::DivOp>()) {
-      auto divisor = splatOf(quotient.getRhs());
-      if (!divisor || *divisor == 0 || quotient.getLhs().getType() != value.getType())
-        return value;
-      scale /= *divisor;
-      value = quotient.getLhs();
-    } else {
-      return value;
-    }
-  }
-}
 
 /// softmax, perhaps under the guard against rows of NaN.
 llm::SoftmaxOp softmaxUnder(Value weights) {
@@ -91,7 +68,7 @@ LogicalResult explainSoftmax(llm::MatMulOp root, PatternRewriter &rewriter) {
 }
 
 struct Attention {
-  Value query, key, value, mask;
+  Value query, key, value;
   double scale = 1;
 };
 
@@ -108,90 +85,39 @@ struct Fuse : OpRewritePattern<llm::MatMulOp> {
                     "the softmax is not over the last of four dimensions", "write attention on [batch, heads, tokens, size]");
     if (!type.getElementType().isF32())
       return missed(rewriter, root, Miss::TypeMismatch, "the product is not computed in f32", "export the model in f32 or f16");
-    Value scores = softmax.getInput();
-    SmallVector<Value> added;
-    llm::MatMulOp product = peelMasks(scores, added);
+    AttentionScores scores;
+    if (!scores.match(softmax.getInput()))
+      return missed(rewriter, scores.stoppedAt(), scores.stoppedAt().hasOneUse() ? Miss::OtherOp : Miss::MultiUse,
+                    scores.stoppedAt().hasOneUse() ? "no way from the softmax down to a product of queries and keys"
+                                                   : "the scores are read elsewhere as well",
+                    "between the product and the softmax leave only scales, caps and masks, each used once");
     Attention found;
-    if (!product)
-      return missed(rewriter, scores, scores.hasOneUse() ? Miss::OtherOp : Miss::MultiUse,
-                    scores.hasOneUse() ? "no way from the softmax down to a product of queries and keys" : "the scores are read elsewhere as well",
-                    "between the product and the softmax leave only a scale by one number and added masks, each used once");
-    scores = withoutScale(scores, found.scale);
-    found.query = withoutScale(product.getLhs(), found.scale);
-    Value keys = withoutScale(product.getRhs(), found.scale);
+    found.query = withoutScale(scores.product.getLhs(), found.scale);
+    Value keys = withoutScale(scores.product.getRhs(), found.scale);
     if (typeOf(found.query).getRank() != 4 || typeOf(keys).getRank() != 4 || typeOf(root.getRhs()).getRank() != 4)
-      return missed(rewriter, product, Miss::ShapeMismatch, "queries, keys or values are not [batch, heads, tokens, size]", "give them four dimensions");
+      return missed(rewriter, scores.product, Miss::ShapeMismatch, "queries, keys or values are not [batch, heads, tokens, size]", "give them four dimensions");
 
     found.key = untransposed(keys);
     found.value = root.getRhs();
     Value sharedKey = found.key ? beforeRepetition(found.key) : Value(), sharedValue = beforeRepetition(found.value);
     if (sharedKey && sharedValue && typeOf(sharedKey).getDimSize(1) == typeOf(sharedValue).getDimSize(1))
       found.key = sharedKey, found.value = sharedValue;
-    if (!dimensionsAgree(found, keys))
-      return missed(rewriter, product, Miss::ShapeUnknown, "batch, heads or tokens of queries, keys and values are not proven to agree",
+    SymContext symbols;
+    ShapeAnalysis shapes(symbols);
+    if (!dimensionsAgree(found, keys, shapes))
+      return missed(rewriter, scores.product, Miss::ShapeUnknown, "batch, heads or tokens of queries, keys and values are not proven to agree",
                     "name equal dimensions alike, or fix them with --dim");
     if (!found.key)
       found.key = transposeKeys(rewriter, keys);
-    found.mask = joinMasks(rewriter, added);
-    rewriter.replaceOpWithNewOp<llm::AttentionOp>(root, root.getType(), found.query, found.key, found.value, found.mask,
-                                                  rewriter.getF32FloatAttr(float(found.scale)), UnitAttr(),
-                                                  rewriter.getI64IntegerAttr(0), rewriter.getF32FloatAttr(0));
+    scores.build(rewriter, shapes);
+    rewriter.replaceOpWithNewOp<llm::AttentionOp>(
+        root, root.getType(), found.query, found.key, found.value, scores.mask,
+        rewriter.getF32FloatAttr(float(scores.scale * found.scale)), UnitAttr(), rewriter.getI64IntegerAttr(0),
+        rewriter.getF32FloatAttr(float(scores.softcap)));
     return success();
   }
 
 private:
-  /// Walks from the softmax's input down to the product; `scores` becomes the scaled product. Masks keep the order in which
-  /// they were added.
-  static llm::MatMulOp peelMasks(Value &scores, SmallVectorImpl<Value> &added) {
-    for (int depth = 0; depth < 4; ++depth) {
-      if (!scores.hasOneUse())
-        return {};
-      double ignored = 1;
-      Value bare = withoutScale(scores, ignored);
-      if (auto product = bare.getDefiningOp<llm::MatMulOp>())
-        return chainHasOneUse(scores, bare) ? product : llm::MatMulOp();
-      Value next;
-      if (auto add = scores.getDefiningOp<llm::AddOp>()) {
-        next = leadsToProduct(add.getLhs()) ? add.getLhs() : add.getRhs();
-        added.push_back(next == add.getLhs() ? add.getRhs() : add.getLhs());
-      } else if (auto select = scores.getDefiningOp<llm::SelectOp>()) {
-        // where(allowed, scores, lowest): the same as adding where(allowed, 0, lowest).
-        auto lowest = splatOf(select.getRhs());
-        if (!lowest || *lowest > kVanishes)
-          return {};
-        next = select.getLhs();
-        added.push_back(select);
-      }
-      if (!next || next.getType() != scores.getType())
-        return {};
-      scores = next;
-    }
-    return {};
-  }
-
-  static bool leadsToProduct(Value value) {
-    for (int depth = 0; depth < 4; ++depth) {
-      double ignored = 1;
-      value = withoutScale(value, ignored);
-      if (value.getDefiningOp<llm::MatMulOp>())
-        return true;
-      if (auto add = value.getDefiningOp<llm::AddOp>())
-        value = add.getLhs();
-      else if (auto select = value.getDefiningOp<llm::SelectOp>())
-        value = select.getLhs();
-      else
-        return false;
-    }
-    return false;
-  }
-
-  static bool chainHasOneUse(Value from, Value to) {
-    for (Value value = from; value != to; value = value.getDefiningOp()->getOperand(splatOf(value.getDefiningOp()->getOperand(0)) ? 1 : 0))
-      if (!value.hasOneUse())
-        return false;
-    return to.hasOneUse();
-  }
-
   /// The value whose transposition of the last two dimensions is `keys`, if it is there already.
   static Value untransposed(Value keys) {
     auto transpose = keys.getDefiningOp<llm::TransposeOp>();
@@ -211,9 +137,7 @@ private:
     return llm::TransposeOp::create(rewriter, keys.getLoc(), swapped, keys, rewriter.getDenseI64ArrayAttr(permutation));
   }
 
-  static bool dimensionsAgree(const Attention &found, Value keys) {
-    SymContext symbols;
-    ShapeAnalysis shapes(symbols);
+  static bool dimensionsAgree(const Attention &found, Value keys, ShapeAnalysis &shapes) {
     auto dims = [&](Value value) { return shapes.shapeOf(value).dims; };
     auto query = dims(found.query), value = dims(found.value);
     auto key = dims(found.key ? found.key : keys);
@@ -222,34 +146,6 @@ private:
     auto heads = query[1].constant(), shared = key[1].constant();
     return query[0] == key[0] && query[0] == value[0] && key[2] == value[2] && key[1] == value[1] && query[3] == key[3] &&
            query[3].constant() && value[3].constant() && heads && shared && *shared > 0 && *heads % *shared == 0;
-  }
-
-  static Value joinMasks(PatternRewriter &rewriter, ArrayRef<Value> added) {
-    Value joined;
-    for (Value mask : added) {
-      if (auto select = mask.getDefiningOp<llm::SelectOp>(); select && typeOf(select.getLhs()).getRank() == 4 && leadsToProduct(select.getLhs()))
-        mask = whereMask(rewriter, select);
-      if (!joined) {
-        joined = mask;
-        continue;
-      }
-      auto a = typeOf(joined), b = typeOf(mask);
-      SmallVector<int64_t> dims(std::max(a.getRank(), b.getRank()));
-      for (int64_t back = 1; back <= int64_t(dims.size()); ++back) {
-        int64_t x = back <= a.getRank() ? a.getDimSize(a.getRank() - back) : 1, y = back <= b.getRank() ? b.getDimSize(b.getRank() - back) : 1;
-        dims[dims.size() - back] = x == 1 ? y : y == 1 ? x : ShapedType::isDynamic(x) ? y : x;
-      }
-      joined = llm::AddOp::create(rewriter, mask.getLoc(), RankedTensorType::get(dims, a.getElementType()), joined, mask);
-    }
-    return joined;
-  }
-
-  static Value whereMask(PatternRewriter &rewriter, llm::SelectOp select) {
-    auto scalar = RankedTensorType::get({}, rewriter.getF32Type());
-    Value zero = llm::ConstantOp::create(rewriter, select.getLoc(), DenseElementsAttr::get(scalar, 0.0f));
-    auto type = RankedTensorType::get(typeOf(select.getCondition()).getShape(), rewriter.getF32Type());
-    Value lowest = llm::ConstantOp::create(rewriter, select.getLoc(), DenseElementsAttr::get(scalar, float(*splatOf(select.getRhs()))));
-    return llm::SelectOp::create(rewriter, select.getLoc(), type, select.getCondition(), zero, lowest);
   }
 };
 

@@ -5,6 +5,7 @@
 //
 //   0.5 * x * (1 + erf(x / sqrt(2)))                            ==>   llm.gelu %x
 //   0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))   ==>   llm.gelu %x {tanh}
+//   0.5 * x * (1 + tanh(sqrt(2 / pi) * x * (1 + 0.044715 * x * x)))   the same
 // The factors of the product come in any order: they are collected and then told apart.
 //
 //===----------------------------------------------------------------------===//
@@ -48,8 +49,37 @@ bool isCube(Value value, Value x) {
   return factors.size() == 3 && llvm::all_equal(factors) && factors[0] == x;
 }
 
+/// x where value = sqrt(2 / pi) * x * (1 + 0.044715 * x * x).
+Value factoredTanhArgument(Value value) {
+  SmallVector<Value> factors;
+  collectFactors(value, factors);
+  auto take = [&](auto wanted) {
+    auto it = llvm::find_if(factors, wanted);
+    Value found = it == factors.end() ? Value() : *it;
+    if (found)
+      factors.erase(it);
+    return found;
+  };
+  Value scale = take([](Value factor) { return isSplat(factor, kSqrtTwoOverPi); });
+  auto besideOne = [](Value factor) { // x may be a sum as well
+    auto add = factor.getDefiningOp<llm::AddOp>();
+    return add ? besideSplat(add, 1.0) : Value();
+  };
+  Value sum = take([&](Value factor) { return besideOne(factor) != nullptr; });
+  Value square = sum ? besideOne(sum) : Value();
+  if (!scale || !square || factors.size() != 1)
+    return {};
+  Value x = factors.front();
+  SmallVector<Value> inner;
+  collectFactors(square, inner);
+  auto others = llvm::count_if(inner, [](Value factor) { return isSplat(factor, 0.044715); });
+  return inner.size() == 3 && others == 1 && llvm::count(inner, x) == 2 ? x : Value();
+}
+
 /// x where value = sqrt(2 / pi) * (x + 0.044715 * x^3).
 Value tanhArgument(Value value) {
+  if (Value x = factoredTanhArgument(value))
+    return x;
   auto product = value.getDefiningOp<llm::MulOp>();
   Value sum = product ? besideSplat(product, kSqrtTwoOverPi) : Value();
   auto add = sum ? sum.getDefiningOp<llm::AddOp>() : llm::AddOp();

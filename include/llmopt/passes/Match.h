@@ -73,19 +73,36 @@ inline bool reducesLastAxis(llm::ReduceOp op, llm::ReduceKind kind) {
          op.getAxes()[0] == typeOf(op.getInput()).getRank() - 1;
 }
 
+/// What the mean over the last dimension is taken of, written as a mean, or as a sum divided by the size; null if it is none.
+inline mlir::Value averaged(mlir::Value value) {
+  auto reduce = value.getDefiningOp<llm::ReduceOp>();
+  if (reduce && reducesLastAxis(reduce, llm::ReduceKind::mean))
+    return reduce.getInput();
+  double factor = 1;
+  if (auto quotient = value.getDefiningOp<llm::DivOp>()) {
+    factor = 1 / splatOf(quotient.getRhs()).value_or(0);
+    reduce = quotient.getLhs().getDefiningOp<llm::ReduceOp>();
+  } else if (auto product = value.getDefiningOp<llm::MulOp>()) {
+    factor = splatOf(product.getRhs()).value_or(0);
+    reduce = product.getLhs().getDefiningOp<llm::ReduceOp>();
+  }
+  if (!reduce || !reducesLastAxis(reduce, llm::ReduceKind::sum))
+    return {};
+  double size = double(typeOf(reduce.getInput()).getShape().back()); // negative where it is not known
+  return std::fabs(factor * size - 1) < 1e-6 ? reduce.getInput() : mlir::Value();
+}
+
 /// mean(value * value) over the last dimension, written as pow 2 or as a product with itself: the value squared.
 inline mlir::Value meanOfSquare(mlir::Value value) {
-  auto mean = value.getDefiningOp<llm::ReduceOp>();
-  if (!mean || !reducesLastAxis(mean, llm::ReduceKind::mean))
-    return {};
-  if (auto power = mean.getInput().getDefiningOp<llm::PowOp>())
+  mlir::Value square = averaged(value);
+  if (auto power = square ? square.getDefiningOp<llm::PowOp>() : llm::PowOp())
     return isSplat(power.getRhs(), 2.0) ? power.getLhs() : mlir::Value();
-  if (auto product = mean.getInput().getDefiningOp<llm::MulOp>())
+  if (auto product = square ? square.getDefiningOp<llm::MulOp>() : llm::MulOp())
     return product.getLhs() == product.getRhs() ? product.getLhs() : mlir::Value();
   return {};
 }
 
-/// x for 1 / sqrt(y + epsilon) in the forms rsqrt(..), reciprocal(sqrt(..)), 1 / sqrt(..): y and epsilon.
+/// y + epsilon.
 struct PlusEpsilon {
   mlir::Value value;
   double epsilon = 0;
@@ -101,32 +118,39 @@ inline std::optional<PlusEpsilon> plusEpsilon(mlir::Value sum) {
   return std::nullopt;
 }
 
+/// What is under sqrt(y + epsilon), or pow(y + epsilon, 0.5).
+inline std::optional<PlusEpsilon> underRoot(mlir::Value root) {
+  if (auto sqrt = root.getDefiningOp<llm::SqrtOp>())
+    return plusEpsilon(sqrt.getInput());
+  auto power = root.getDefiningOp<llm::PowOp>();
+  return power && isSplat(power.getRhs(), 0.5) ? plusEpsilon(power.getLhs()) : std::nullopt;
+}
+
+/// The same for 1 / sqrt(y + epsilon) in the forms rsqrt(..), reciprocal(sqrt(..)), 1 / sqrt(..), pow(.., -0.5).
+inline std::optional<PlusEpsilon> underInverseRoot(mlir::Value value) {
+  if (auto rsqrt = value.getDefiningOp<llm::RsqrtOp>())
+    return plusEpsilon(rsqrt.getInput());
+  if (auto reciprocal = value.getDefiningOp<llm::ReciprocalOp>())
+    return underRoot(reciprocal.getInput());
+  if (auto quotient = value.getDefiningOp<llm::DivOp>(); quotient && isSplat(quotient.getLhs(), 1.0))
+    return underRoot(quotient.getRhs());
+  auto power = value.getDefiningOp<llm::PowOp>();
+  return power && isSplat(power.getRhs(), -0.5) ? plusEpsilon(power.getLhs()) : std::nullopt;
+}
+
 /// `numerator / sqrt(y + epsilon)` in any of its spellings.
 struct Normalized {
   mlir::Value numerator;
   PlusEpsilon under;
 };
 inline std::optional<Normalized> matchNormalized(mlir::Operation *op) {
-  auto under = [](mlir::Value root) -> std::optional<PlusEpsilon> {
-    auto sqrt = root.getDefiningOp<llm::SqrtOp>();
-    return sqrt ? plusEpsilon(sqrt.getInput()) : std::nullopt;
-  };
-  auto inverse = [&](mlir::Value value) -> std::optional<PlusEpsilon> {
-    if (auto rsqrt = value.getDefiningOp<llm::RsqrtOp>())
-      return plusEpsilon(rsqrt.getInput());
-    if (auto reciprocal = value.getDefiningOp<llm::ReciprocalOp>())
-      return under(reciprocal.getInput());
-    if (auto quotient = value.getDefiningOp<llm::DivOp>(); quotient && isSplat(quotient.getLhs(), 1.0))
-      return under(quotient.getRhs());
-    return std::nullopt;
-  };
   if (auto quotient = llvm::dyn_cast<llm::DivOp>(op))
-    if (auto found = under(quotient.getRhs()))
+    if (auto found = underRoot(quotient.getRhs()))
       return Normalized{quotient.getLhs(), *found};
   if (auto product = llvm::dyn_cast<llm::MulOp>(op)) {
-    if (auto found = inverse(product.getRhs()))
+    if (auto found = underInverseRoot(product.getRhs()))
       return Normalized{product.getLhs(), *found};
-    if (auto found = inverse(product.getLhs()))
+    if (auto found = underInverseRoot(product.getLhs()))
       return Normalized{product.getRhs(), *found};
   }
   return std::nullopt;

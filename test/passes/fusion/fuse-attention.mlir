@@ -1,4 +1,5 @@
 // RUN: llmopt-opt %s --llmopt-fuse=only=fuse-attention | FileCheck %s
+// RUN: llmopt-opt %s --llmopt-fuse="only=fuse-attention verify" -o /dev/null
 // REQUIRES: llmopt-opt
 
 // CHECK-LABEL: func.func @scaled_scores_and_mask
@@ -78,6 +79,65 @@ func.func @keeps_replacement_by_a_small_number(%q: tensor<2x4x3x8xf32>, %kt: ten
   %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
   %w = llm.select %allowed, %s, %low : tensor<3x5xi1>, tensor<2x4x3x5xf32>, tensor<f32> -> tensor<2x4x3x5xf32>
   %p = llm.softmax %w {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// masked_fill: the condition says which scores go.
+// CHECK-LABEL: func.func @hidden_scores
+//  CHECK-SAME:   %[[HIDDEN:[a-z0-9]+]]: tensor<3x5xi1>
+//       CHECK:   %[[STAYS:.+]] = llm.not %[[HIDDEN]]
+//       CHECK:   %[[M:.+]] = llm.select %[[STAYS]]
+//       CHECK:   llm.attention %{{.+}} mask %[[M]]
+func.func @hidden_scores(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>, %hidden: tensor<3x5xi1>) -> tensor<2x4x3x8xf32> {
+  %lowest = llm.constant dense<-3.40282347E+38> : tensor<f32>
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %w = llm.select %hidden, %lowest, %s : tensor<3x5xi1>, tensor<f32>, tensor<2x4x3x5xf32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %w {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// cap * tanh(scores / cap) before the mask.
+// CHECK-LABEL: func.func @capped_scores
+//       CHECK:   llm.attention %{{.+}} mask %{{.+}} {{.*}}scale = 2.500000e-01 {{.*}}softcap = 3.000000e+01
+//   CHECK-NOT:   llm.tanh
+func.func @capped_scores(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>, %m: tensor<3x5xf32>) -> tensor<2x4x3x8xf32> {
+  %quarter = llm.constant dense<0.25> : tensor<f32>
+  %cap = llm.constant dense<30.0> : tensor<f32>
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %c = llm.mul %s, %quarter : tensor<2x4x3x5xf32>, tensor<f32> -> tensor<2x4x3x5xf32>
+  %d = llm.div %c, %cap : tensor<2x4x3x5xf32>, tensor<f32> -> tensor<2x4x3x5xf32>
+  %t = llm.tanh %d : tensor<2x4x3x5xf32>
+  %u = llm.mul %t, %cap : tensor<2x4x3x5xf32>, tensor<f32> -> tensor<2x4x3x5xf32>
+  %a = llm.add %u, %m : tensor<2x4x3x5xf32>, tensor<3x5xf32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %a {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// A mask inside of tanh is no cap.
+// CHECK-LABEL: func.func @keeps_mask_inside_of_tanh
+//   CHECK-NOT:   llm.attention
+func.func @keeps_mask_inside_of_tanh(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>, %m: tensor<3x5xf32>) -> tensor<2x4x3x8xf32> {
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %a = llm.add %s, %m : tensor<2x4x3x5xf32>, tensor<3x5xf32> -> tensor<2x4x3x5xf32>
+  %t = llm.tanh %a : tensor<2x4x3x5xf32>
+  %p = llm.softmax %t {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// A scale behind the mask scales the mask as well.
+// CHECK-LABEL: func.func @scaled_masked_scores
+//       CHECK:   %[[M:.+]] = llm.mul %{{.+}}, %{{.+}} : tensor<3x5xf32>, tensor<f32>
+//       CHECK:   llm.attention %{{.+}} mask %[[M]] : tensor<3x5xf32> {{.*}}scale = 5.000000e-01
+func.func @scaled_masked_scores(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>, %m: tensor<3x5xf32>) -> tensor<2x4x3x8xf32> {
+  %half = llm.constant dense<0.5> : tensor<f32>
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %a = llm.add %s, %m : tensor<2x4x3x5xf32>, tensor<3x5xf32> -> tensor<2x4x3x5xf32>
+  %c = llm.mul %a, %half : tensor<2x4x3x5xf32>, tensor<f32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %c {axis = 3 : i64} : tensor<2x4x3x5xf32>
   %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
   return %y : tensor<2x4x3x8xf32>
 }
