@@ -9,7 +9,9 @@
 #include "llmopt/dialects/LLM/Decompose.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
+#include "llmopt/lib/Analysis/StructureHash.h"
 #include "llmopt/lib/Interpreter/Interpreter.h"
+#include "llmopt/lib/Support/Hash.h"
 #include "llmopt/lib/Interpreter/Samples.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -49,6 +51,18 @@ struct PrintShapesPass : PassWrapper<PrintShapesPass, OperationPass<func::FuncOp
         text += (text.empty() ? "" : ", ") + dim.str();
       emitRemark(value.getLoc()) << "[" << text << "]";
     }
+  }
+};
+
+/// "@main 0123456789abcdef" for each function, as comments, so that the output can be read again.
+struct PrintStructureHashPass : PassWrapper<PrintStructureHashPass, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintStructureHashPass)
+  StringRef getArgument() const override { return "llmopt-print-structure-hash"; }
+  StringRef getDescription() const override {
+    return "Show a hash over operations, types, attributes and numbered dims, without names, locations and weight values";
+  }
+  void runOnOperation() override {
+    llvm::outs() << "// @" << getOperation().getName() << " " << hashHex(structureHash(getOperation())) << "\n";
   }
 };
 
@@ -138,4 +152,5 @@ void llmopt::registerTestPasses() {
   PassRegistration<DecomposePass>();
   PassRegistration<InterpretPass>();
   PassRegistration<PrintShapesPass>();
+  PassRegistration<PrintStructureHashPass>();
 }
