@@ -73,7 +73,7 @@ public:
     if (int code = api_.nvrtcCreateProgram(&program, unit.source.c_str(), "unit.cu", int(texts.size()), texts.data(), names.data()))
       return internalError("E0983", std::string("nvrtcCreateProgram: ") + api_.nvrtcGetErrorString(code));
     std::string architecture = "-arch=" + target.gpuArchitecture;
-    std::vector<const char *> options = {architecture.c_str(), "-std=c++17", "-diag-suppress=177", "--ptxas-options=-v"};
+    std::vector<const char *> options = {architecture.c_str(), "-std=c++17", "-diag-suppress=177", "-default-device", "--ptxas-options=-v"};
     if (unit.exact)
       options.push_back("-fmad=false");
     int code = api_.nvrtcCompileProgram(program, int(options.size()), options.data());

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+"""Kernels of a whole model assembled for each GPU target by each CUDA compiler that is installed, none spilling; the same bytes with one job
+and two. A compiler that is not there is skipped with the reason."""
+import json
+
+from harness import check, data, finish, say, scratch, tool
+
+stories = data("stories260k")
+fresh = {"LLMOPT_CACHE_DIR": "off"}
+
+
+def kernels(artifact, target):
+    """The launch metadata of a target."""
+    code, text, _ = tool("llmopt-inspect", artifact, "--json")
+    section = next(s for s in json.loads(text)["sections"] if s["name"] == f"kernels/{target}")
+    with open(artifact, "rb") as file:
+        file.seek(section["offset"])
+        return json.loads(file.read(section["bytes"]))
+
+
+def assemble(compiler, target, *flags):
+    output = scratch(f"{compiler}-{target}{''.join(flags)}.llmopt")
+    code, _, errors = tool("llmopt-compile", stories, "-o", output, "-q", "--target", target, "--cuda-compiler", compiler, *flags, env=fresh)
+    if code == 3 and "E0982" in errors:
+        say("SKIP", f"{compiler} {target}", errors.strip().splitlines()[0])
+        return None
+    if not check(f"{compiler} {target} {' '.join(flags)}", code == 0, f"exit {code}: {errors[:500]}"):
+        return None
+    metadata = kernels(output, target)
+    spilling = [k["name"] for k in metadata["kernels"] if k["llmopt"]["spill"]]
+    check(f"{compiler} {target}: no spills", not spilling, str(spilling))
+    return output
+
+
+first = assemble("nvrtc", "sm_90", "--jobs", "1")
+if first:
+    second = assemble("nvrtc", "sm_90", "--jobs", "2")
+    check("nvrtc: the same bytes with 1 and 2 jobs", second and open(first, "rb").read() == open(second, "rb").read())
+for target in ("sm_80", "sm_89", "sm_100"):
+    assemble("nvrtc", target, "--dtype", "bf16")
+assemble("clang", "sm_90")
+finish()
