@@ -120,7 +120,7 @@ public:
     LLMOPT_RETURN_IF_ERROR(folder.run(clang_,
                                       {"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + target.gpuArchitecture, "-nocudainc", "-nocudalib",
                                        "-std=c++17", "-O3", "-fms-extensions", unit.exact ? "-ffp-contract=off" : "-ffp-contract=fast",
-                                       "--cuda-feature=" + version, "-Wno-unknown-cuda-version", "-Wno-unused-command-line-argument", "-S",
+                                       "-mllvm", unit.exact ? "-nvptx-prec-divf32=2" : "-nvptx-prec-divf32=1", "--cuda-feature=" + version, "-Wno-unknown-cuda-version", "-Wno-unused-command-line-argument", "-S",
                                        folder.file("unit.cu"), "-o", folder.file("unit.ptx")},
                                       compiled.log));
     // Without ptxas the driver compiles the PTX when it loads it.
@@ -148,7 +148,7 @@ public:
     CompiledUnit compiled{ptx ? "ptx" : "cubin", {}, {}};
     std::string output = folder.file("unit." + compiled.form);
     LLMOPT_RETURN_IF_ERROR(folder.run(nvcc_,
-                                      {"-arch=" + target.gpuArchitecture, "-std=c++17", ptx ? "-ptx" : "-cubin", unit.exact ? "-fmad=false" : "-fmad=true",
+                                      {"-arch=" + target.gpuArchitecture, "-std=c++17", ptx ? "-ptx" : "-cubin", unit.exact ? "-fmad=false" : "-prec-div=false",
                                        "-Xptxas", "-v", folder.file("unit.cu"), "-o", output},
                                       compiled.log));
     compiled.image = readAll(output);

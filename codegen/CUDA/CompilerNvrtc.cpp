@@ -74,8 +74,7 @@ public:
       return internalError("E0983", std::string("nvrtcCreateProgram: ") + api_.nvrtcGetErrorString(code));
     std::string architecture = "-arch=" + target.gpuArchitecture;
     std::vector<const char *> options = {architecture.c_str(), "-std=c++17", "-diag-suppress=177", "-default-device", "--ptxas-options=-v"};
-    if (unit.exact)
-      options.push_back("-fmad=false");
+    options.push_back(unit.exact ? "-fmad=false" : "-prec-div=false"); // exact division is a call, which spills
     int code = api_.nvrtcCompileProgram(program, int(options.size()), options.data());
     CompiledUnit compiled{ptx ? "ptx" : "cubin", {}, fetch(program, api_.nvrtcGetProgramLogSize, api_.nvrtcGetProgramLog)};
     if (code == 0)

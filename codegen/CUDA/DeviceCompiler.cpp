@@ -42,7 +42,8 @@ public:
       folder_ = folder;
     else if (home && *home)
       folder_ = std::string(home) + "/.cache/llmopt";
-    salt_ = compiler.id() + "\n" + target.gpuArchitecture + (ptx ? "\nptx\n" : "\nimage\n");
+    constexpr const char *kOptions = "2\n"; // to be raised with the options of the compilers
+    salt_ = kOptions + compiler.id() + "\n" + target.gpuArchitecture + (ptx ? "\nptx\n" : "\nimage\n");
     for (const KernelSource &source : kernelSources())
       salt_ += source.text;
   }

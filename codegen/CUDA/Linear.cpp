@@ -164,8 +164,8 @@ Instance LinearUnit::matrix() const {
     Instance instance{"_simt", "GemmSimt", "", 0, 256, uint32_t((1 + products_) * 16 * 68 * int64_t(sizeof(float))), 64, 64};
     return instance;
   }
-  // Two products keep two sums for each place, so their tile has half the rows; on sm_100 ptxas spills with a whole one.
-  int64_t tileRows = products_ == 1 && target_.computeCapability < 100 ? 128 : 64, tileColumns = products_ <= 2 ? 128 : 64, stages = 3;
+  // With 128 rows, or 256 columns over both products, some epilogues make ptxas spill.
+  int64_t tileRows = 64, tileColumns = products_ <= 2 ? 128 : 64, stages = 3;
   int64_t stage = tileRows * 128 * int64_t(sizeof(float)) / weightBytes() + products_ * tileColumns * 128;
   while (stages > 2 && stages * stage > target_.sharedMemoryBytes)
     --stages;

@@ -13,7 +13,7 @@
 namespace llmopt::cuda {
 
 /// Reads registers and spills out of what `ptxas -v` wrote, into the unit's kernels. E0984 for what would ruin a kernel's speed without a
-/// word at run time: local memory and the C75xx warnings in written kernels (printed ones may keep arrays there), more shared memory than
+/// word at run time: more than a few bytes of local memory and the C75xx warnings in written kernels (printed ones may keep arrays there), more shared memory than
 /// a block can have in any.
 Status checkPtxasReport(std::string_view log, KernelUnit &unit, const Target &target);
 
