@@ -11,6 +11,7 @@
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
+#include "llmopt/lib/Analysis/ShapeRequirements.h"
 #include "llmopt/lib/Support/Hash.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -104,6 +105,7 @@ private:
   void declareStates(exec::KernelOp kernel);
   uint32_t addBuffer(Value value, std::string name, plan::BufferKind kind);
   Status addResults();
+  void addRequirements();
   void placeBarriers();
   /// A view of a buffer of this entry (not of a weight).
   bool isNamedView(Operation *op) { return llm::isView(op) && buffers_.count(op->getOperand(0)); }
@@ -279,6 +281,21 @@ Status EntryBuilder::addResults() {
   return {};
 }
 
+/// Whether inputs bring values for all symbols of an expression along.
+static bool isBound(const SymExpr::Node *node, ArrayRef<std::string> symbols) {
+  if (node->op == SymExpr::Node::Op::Symbol)
+    return llvm::is_contained(symbols, node->name);
+  return llvm::all_of(node->operands, [&](const SymExpr::Node *operand) { return isBound(operand, symbols); });
+}
+
+void EntryBuilder::addRequirements() {
+  static_assert(int(ShapeRequirement::Relation::OneOrEqual) == int(plan::Requirement::Relation::OneOrEqual));
+  for (const ShapeRequirement &requirement : shapeRequirements(function_, shapes_))
+    if (isBound(requirement.lhs.node(), entry_.symbols) && isBound(requirement.rhs.node(), entry_.symbols))
+      entry_.requirements.push_back({plan::Requirement::Relation(requirement.relation), expressions_.add(requirement.lhs),
+                                     expressions_.add(requirement.rhs), llm::sourceName(requirement.location)});
+}
+
 // A barrier follows a stage when the next one reads (or overwrites) what was written since the barrier before. Stages
 // between two barriers may run at the same time, so their buffers must not share memory: lifetimes widen to whole groups.
 void EntryBuilder::placeBarriers() {
@@ -317,6 +334,7 @@ Result<plan::Entry> EntryBuilder::build() {
   entry_.name = function_.getName().str();
   shapes_.run(function_);
   addArguments();
+  addRequirements();
   for (Operation &op : function_.getBody().front()) {
     if (auto kernel = dyn_cast<exec::KernelOp>(op))
       LLMOPT_RETURN_IF_ERROR(addKernel(kernel));

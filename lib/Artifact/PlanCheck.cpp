@@ -30,6 +30,8 @@ public:
       below(buffer, entry_.buffers.size(), "an output");
     for (const Stage &stage : entry_.stages)
       checkStage(stage);
+    for (const Requirement &requirement : entry_.requirements)
+      checkExprId(requirement.lhs), checkExprId(requirement.rhs);
     return status_;
   }
 
@@ -97,5 +99,33 @@ Status plan::checkPlan(const Plan &plan, std::string_view context) {
                                    "; there are 0 and 1", std::string(context));
   for (const Entry &entry : plan.entries)
     LLMOPT_RETURN_IF_ERROR(EntryChecker(plan, entry, context).run());
+  return {};
+}
+
+static bool holds(Requirement::Relation relation, int64_t lhs, int64_t rhs) {
+  switch (relation) {
+  case Requirement::Relation::LessEqual:
+    return lhs <= rhs;
+  case Requirement::Relation::Equal:
+    return lhs == rhs;
+  case Requirement::Relation::OneOrEqual:
+    return lhs == 1 || lhs == rhs;
+  }
+  return false;
+}
+
+Status plan::checkRequirements(const Entry &entry, std::span<const int64_t> values) {
+  for (const Requirement &requirement : entry.requirements) {
+    int64_t lhs = values[requirement.lhs], rhs = values[requirement.rhs];
+    if (holds(requirement.relation, lhs, rhs))
+      continue;
+    auto describe = [&](ExprId id) {
+      std::string text = describeDim(entry, id), value = std::to_string(values[id]);
+      return text == value ? value : value + " (" + text + ")";
+    };
+    static constexpr const char *kNeeds[] = {" is more than ", " should be ", " should be 1 or "};
+    return badInput("E1512", "the inputs' sizes do not fit together: " + describe(requirement.lhs) + kNeeds[size_t(requirement.relation)] +
+                                 describe(requirement.rhs), requirement.node.empty() ? "" : "node '" + requirement.node + "'");
+  }
   return {};
 }

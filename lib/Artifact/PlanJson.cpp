@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::array<std::string_view, 11> kOpNames = {"constant", "symbol", "add", "sub", "mul",      "floordiv",
                                                        "ceildiv",  "mod",    "min", "max", "broadcast"};
+constexpr std::array<std::string_view, 3> kRelationNames = {"less_equal", "equal", "one_or_equal"};
 constexpr std::array<std::string_view, 5> kKindNames = {"input", "output", "arena", "weight", "state"};
 
 /// Takes members out of objects and remembers the first thing that was wrong.
@@ -209,6 +210,27 @@ Stage readStage(Reader &in, const Json &json) {
   return stage;
 }
 
+Json write(const Requirement &requirement) {
+  return Json()
+      .set("relation", kRelationNames[size_t(requirement.relation)])
+      .set("lhs", requirement.lhs)
+      .set("rhs", requirement.rhs)
+      .set("node", requirement.node);
+}
+
+Requirement readRequirement(Reader &in, const Json &json) {
+  Requirement requirement;
+  std::string relation = in.text(json, "relation");
+  auto name = std::find(kRelationNames.begin(), kRelationNames.end(), relation);
+  if (name == kRelationNames.end())
+    return in.fail("unknown relation '" + relation + "' in a requirement"), requirement;
+  requirement.relation = Requirement::Relation(name - kRelationNames.begin());
+  requirement.lhs = in.index(json, "lhs");
+  requirement.rhs = in.index(json, "rhs");
+  requirement.node = in.text(json, "node");
+  return requirement;
+}
+
 Json write(const Entry &entry) {
   Json json;
   json.set("name", entry.name);
@@ -216,6 +238,7 @@ Json write(const Entry &entry) {
   json.set("expressions", listOf(entry.expressions, [](const Expr &e) { return write(e); }));
   json.set("buffers", listOf(entry.buffers, [](const Buffer &b) { return write(b); }));
   json.set("inputs", integerList(entry.inputs)).set("outputs", integerList(entry.outputs));
+  json.set("requirements", listOf(entry.requirements, [](const Requirement &r) { return write(r); }));
   return json.set("stages", listOf(entry.stages, [](const Stage &s) { return write(s); }));
 }
 
@@ -232,6 +255,8 @@ Entry readEntry(Reader &in, const Json &json) {
   entry.outputs = in.integers<uint32_t>(json, "outputs");
   for (const Json &stage : in.list(json, "stages"))
     entry.stages.push_back(readStage(in, stage));
+  for (const Json &requirement : in.list(json, "requirements"))
+    entry.requirements.push_back(readRequirement(in, requirement));
   return entry;
 }
 

@@ -15,13 +15,10 @@
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/Strategy/Strategy.h"
-#include "llmopt/frontends/HuggingFace.h"
-#include "llmopt/frontends/Onnx.h"
-#include "llmopt/frontends/Tokenizer.h"
+#include "llmopt/lib/Compiler/ImportModel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassInstrumentation.h"
 
 #include <chrono>
@@ -127,35 +124,10 @@ private:
 };
 
 Status Compilation::import() {
-  std::error_code error;
-  auto kind = fs::status(input_, error);
-  if (!fs::exists(kind))
-    return badInput("E0101", "no such file or folder", input_);
   progress(Phase::Import, "reading " + input_);
-  if (fs::is_directory(kind)) {
-    LLMOPT_ASSIGN(model_, importHuggingFace(context_, input_, {.architectureFolders = options_.architectureFolders,
-                                                                  .randomWeights = options_.randomWeights}));
-    if (options_.embedTokenizer) {
-      LLMOPT_ASSIGN(tokenizer_, importTokenizer(input_));
-    }
-    return {};
-  }
-  if (options_.randomWeights)
-    return usageError("E0304", "random weights are for Hugging Face folders only", input_);
-  if (fs::path(input_).extension() == ".mlir") {
-    DiagnosticCollector diagnostics(context_);
-    model_.module = parseSourceFile<ModuleOp>(input_, &context_);
-    if (!model_.module)
-      return badInput("E0312", "not valid MLIR of the llm dialect", input_);
-    model_.metadata.set("kind", "graph");
-    return {};
-  }
-  LLMOPT_ASSIGN(model_, importOnnx(context_, input_, {.fixedDims = options_.dims, .externalDataFolder = options_.externalDataFolder}));
-  std::string folder = fs::path(input_).parent_path().empty() ? "." : fs::path(input_).parent_path().string();
-  LLMOPT_RETURN_IF_ERROR(describeGraphDecoder(*model_.module, folder, model_.metadata));
-  if (options_.embedTokenizer) {
-    LLMOPT_ASSIGN(tokenizer_, importTokenizer(folder));
-  }
+  LLMOPT_ASSIGN(CompilerInput imported, importModel(context_, input_, options_));
+  model_ = std::move(imported.model);
+  tokenizer_ = std::move(imported.tokenizer);
   return {};
 }
 

@@ -100,7 +100,12 @@ Result<std::vector<Tensor>> EngineState::runGraph(std::span<const Tensor *const>
   LLMOPT_ASSIGN(std::vector<int64_t> symbols, binder.bind(inputs));
 
   cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
-  LLMOPT_ASSIGN(EntryRunner::Shape * shape, graph->shape(symbols));
+  Result<EntryRunner::Shape *> made = graph->shape(symbols);
+  if (!made) { // an input of a wrong size says more than what follows from it inside
+    LLMOPT_RETURN_IF_ERROR(binder.check(inputs, plan::evaluate(entry.expressions, symbols)));
+    return made.status();
+  }
+  EntryRunner::Shape *shape = *made;
   std::span<const int64_t> values = shape->values;
   LLMOPT_RETURN_IF_ERROR(binder.check(inputs, values));
   LLMOPT_ASSIGN(std::vector<Tensor> outputs, makeOutputs(entry, values, memory.arena.limit()));

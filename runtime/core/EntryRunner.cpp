@@ -45,6 +45,7 @@ Result<std::unique_ptr<EntryRunner::Shape>> EntryRunner::makeShape(std::span<con
   std::unique_ptr<Shape> shape = newShape();
   shape->symbols.assign(symbolValues.begin(), symbolValues.end());
   shape->values = plan::evaluate(entry_.expressions, symbolValues);
+  LLMOPT_RETURN_IF_ERROR(plan::checkRequirements(entry_, shape->values));
   LLMOPT_RETURN_IF_ERROR(placeArena(*shape));
   LLMOPT_RETURN_IF_ERROR(writeLaunches(*shape));
   return shape;

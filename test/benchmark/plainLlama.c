@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
  * What a programmer writes without thinking of a machine: f32, one thread, one loop after the other, the rest left to the C compiler.
- * smallModels.py builds it with -Ofast -march=native and measures llmopt against it.
+ * small_models.py builds it with -Ofast -march=native and measures llmopt against it.
  *
  *   plainLlama WEIGHTS vocab width ffn layers heads kv_heads context steps repeats
  *

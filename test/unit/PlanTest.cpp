@@ -64,6 +64,7 @@ Plan samplePlan() {
   entry.stages = {{.name = "add", .family = "loops", .bindings = {0, 1, 2, 3}, .dims = {0}, .selector = 0,
                    .variants = {{.kernel = "k4", .limit = 4, .units = 0, .scratchBytes = 1}, {.kernel = "k", .units = 2}},
                    .barrier = false, .flops = 2, .bytesMoved = 2}};
+  entry.requirements = {{.relation = Requirement::Relation::LessEqual, .lhs = 2, .rhs = 1, .node = "Slice_2"}};
   plan.entries.push_back(entry);
   return plan;
 }
@@ -76,6 +77,27 @@ TEST(PlanJson, RoundTrip) {
   EXPECT_EQ(plan->entries[0].stages[0].variants[0].limit, 4);
   EXPECT_FALSE(plan->entries[0].stages[0].barrier);
   EXPECT_EQ(plan->weights[0].dtype, DType::BF16);
+  EXPECT_EQ(plan->entries[0].requirements[0].node, "Slice_2");
+}
+
+TEST(PlanRequirements, SayWhichSizesDoNotFit) {
+  Entry entry = samplePlan().entries[0]; // 4 n <= 4
+  auto messageFor = [&](Requirement::Relation relation, int64_t n) {
+    entry.requirements[0].relation = relation;
+    Status status = checkRequirements(entry, evaluate(entry.expressions, std::array{n}));
+    return status.ok() ? "" : status.error().code + ": " + status.error().message + " [" + status.error().context + "]";
+  };
+  const std::string start = "E1512: the inputs' sizes do not fit together: ", end = " [node 'Slice_2']";
+  EXPECT_EQ(messageFor(Requirement::Relation::LessEqual, 1), "");
+  EXPECT_EQ(messageFor(Requirement::Relation::LessEqual, 0), "");
+  EXPECT_EQ(messageFor(Requirement::Relation::LessEqual, 2), start + "8 (n * 4) is more than 4" + end);
+  EXPECT_EQ(messageFor(Requirement::Relation::Equal, 1), "");
+  EXPECT_EQ(messageFor(Requirement::Relation::Equal, 0), start + "0 (n * 4) should be 4" + end);
+  std::swap(entry.requirements[0].lhs, entry.requirements[0].rhs);
+  EXPECT_EQ(messageFor(Requirement::Relation::OneOrEqual, 1), "");
+  EXPECT_EQ(messageFor(Requirement::Relation::OneOrEqual, 3), start + "4 should be 1 or 12 (n * 4)" + end);
+  entry.expressions[1].value = 1;
+  EXPECT_EQ(messageFor(Requirement::Relation::OneOrEqual, 3), "");
 }
 
 struct Damage {
@@ -112,6 +134,7 @@ const Damage kDamages[] = {
     {"NoVariant", [](Plan &p) { p.entries[0].stages[0].variants.clear(); }},
     {"NoOpenVariant", [](Plan &p) { p.entries[0].stages[0].variants.pop_back(); }},
     {"LifetimeBackwards", [](Plan &p) { p.entries[0].buffers[3].firstStage = 1; }},
+    {"Requirement", [](Plan &p) { p.entries[0].requirements[0].rhs = 3; }},
     {"LifetimeTooLong", [](Plan &p) { p.entries[0].buffers[3].lastStage = 2; }},
 };
 

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/dialects/LLM/LLM.h"
-#include "llmopt/lib/Analysis/ShapeAnalysis.h"
+#include "llmopt/lib/Analysis/ShapeRequirements.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Parser/Parser.h"
@@ -35,6 +35,18 @@ struct ShapeAnalysisTest : testing::Test {
     std::string result;
     for (mlir::Value value : function.front().getTerminator()->getOperands())
       result += (result.empty() ? "" : " ") + print(analysis.shapeOf(value));
+    return result;
+  }
+
+  /// What running the text's function needs: "a <= 8, a = b, a = 1|b".
+  std::string required(llvm::StringRef text) {
+    returned(text);
+    auto function = *module->getOps<mlir::func::FuncOp>().begin();
+    std::string result;
+    for (const ShapeRequirement &one : shapeRequirements(function, analysis)) {
+      static constexpr const char *kSigns[] = {" <= ", " = ", " = 1|"};
+      result += (result.empty() ? "" : ", ") + one.lhs.str() + kSigns[int(one.relation)] + one.rhs.str();
+    }
     return result;
   }
 
@@ -162,6 +174,23 @@ TEST_F(ShapeAnalysisTest, SliceOfATableAssumesItsLength) {
   ASSERT_EQ(analysis.assumptions().size(), 2u);
   EXPECT_EQ(analysis.assumptions()[0].lhs.str() + " <= " + analysis.assumptions()[0].rhs.str(), "past + seq <= 1024");
   EXPECT_EQ(analysis.assumptions()[1].lhs.str() + " <= " + analysis.assumptions()[1].rhs.str(), "past <= 1024");
+}
+
+TEST_F(ShapeAnalysisTest, OperandsMustFit) {
+  auto sum = [&](std::string a, std::string b) {
+    return required("func.func @f(%a: tensor<?xf32> {llm.dims = [" + a + "]}, %b: tensor<?xf32> {llm.dims = [" + b +
+                    "]}) -> tensor<?xf32> {\n%0 = llm.add %a, %b : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>\nreturn %0 : tensor<?xf32>\n}");
+  };
+  EXPECT_EQ(sum("\"n\"", "\"n\""), "");
+  EXPECT_EQ(sum("\"n\"", "1"), "");
+  EXPECT_EQ(sum("\"n\"", "8"), "n = 1|8");
+  EXPECT_EQ(sum("\"past + seq\"", "\"total\""), "past + seq = 1|broadcast(total, past + seq), total = 1|broadcast(total, past + seq)");
+  EXPECT_EQ(required(R"(func.func @f(%a: tensor<?x?x8xf32> {llm.dims = ["b", "m", 8]}, %b: tensor<?x?x?xf32> {llm.dims = ["b", "k", "n"]})
+      -> (tensor<?x?x?xf32>, tensor<?x?x8xf32>) {
+    %0 = llm.matmul %a, %b : tensor<?x?x8xf32>, tensor<?x?x?xf32> -> tensor<?x?x?xf32>
+    %1 = llm.concat %a, %a {axis = 1 : i64} : tensor<?x?x8xf32>, tensor<?x?x8xf32> -> tensor<?x?x8xf32>
+    return %0, %1 : tensor<?x?x?xf32>, tensor<?x?x8xf32>
+  })"), "8 = k");
 }
 
 TEST_F(ShapeAnalysisTest, ComparesAndSelectsSizesThatDecide) {

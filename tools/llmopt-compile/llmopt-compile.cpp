@@ -41,7 +41,7 @@ struct Arguments {
 };
 
 void addOptions(CLI::App &app, Arguments &a) {
-  app.add_option("input", a.input, "model.onnx, a Hugging Face folder, or model.mlir of the llm dialect");
+  app.add_option("input", a.input, "model.onnx, a Hugging Face folder, org/name of a model in the hub's cache, or model.mlir of the llm dialect");
   app.add_option("-o,--output", a.output, "File to write [input's name with .llmopt]")->group("Output");
   app.add_option("-O", a.level, "Optimization level: 0 none, 1 cheap, 2 default, 3 all")->check(CLI::Range(0, 3))->capture_default_str()->group("Optimization");
   app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16")
@@ -56,7 +56,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--jobs", a.options.jobs, "Threads for compiling CUDA kernels [all processors]")->check(CLI::Range(1, 256))->group("Target");
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
   app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
-  app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence [model's configuration]")->check(CLI::NonNegativeNumber)->group("Input");
+  app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence, of those that the model allows [all]")->check(CLI::NonNegativeNumber)->group("Input");
   app.add_option("--weights", a.weights, "auto (the folder's), or random:SEED for a folder with nothing but config.json, to measure a shape")
       ->capture_default_str()->group("Input");
   app.add_option("--architectures", a.options.architectureFolders, "Folder with further architecture descriptions (repeatable)")->group("Input");
@@ -122,7 +122,9 @@ Status finishOptions(Arguments &a) {
     std::filesystem::path path(a.input);
     if (!path.has_filename())
       path = path.parent_path();
-    a.output = path.stem().string() + (o.emit == EmitKind::Artifact && o.stopAfter == Phase::Binary ? ".llmopt"
+    if (path.extension() == ".onnx" || path.extension() == ".mlir") // "Llama-3.2-1B" is a whole name
+      path = path.stem();
+    a.output = path.filename().string() + (o.emit == EmitKind::Artifact && o.stopAfter == Phase::Binary ? ".llmopt"
                                        : o.emit == EmitKind::Assembly ? ".s" : o.emit == EmitKind::Object ? ".o"
                                        : o.emit == EmitKind::LLVMIR ? ".ll" : o.emit == EmitKind::Cuda ? ".cu" : o.emit == EmitKind::Ptx ? ".ptx"
                                        : o.emit == EmitKind::Cubin ? ".cubin" : ".mlir");

@@ -72,6 +72,14 @@ struct Stage {
   ExprId flops = 0, bytesMoved = 0; ///< for profiles: arithmetic done, memory that must move
 };
 
+/// What symbol values must satisfy; the code reads outside of its buffers with others.
+struct Requirement {
+  enum class Relation : uint8_t { LessEqual, Equal, OneOrEqual }; ///< OneOrEqual: lhs == 1 or lhs == rhs
+  Relation relation = Relation::Equal;
+  ExprId lhs = 0, rhs = 0;
+  std::string node = {}; ///< source node that needs it
+};
+
 struct Entry {
   std::string name; ///< "step", "encode" or "main"
   std::vector<std::string> symbols = {};
@@ -79,6 +87,7 @@ struct Entry {
   std::vector<Buffer> buffers = {};
   std::vector<uint32_t> inputs = {}, outputs = {}; ///< buffer indices in signature order
   std::vector<Stage> stages = {};
+  std::vector<Requirement> requirements = {};
 };
 
 /// A packed or plain tensor in the weight section.
@@ -108,6 +117,9 @@ struct Plan {
 /// For people: "past + 4", and "i64[batch, past + 4]".
 std::string describeDim(const Entry &entry, ExprId dim);
 std::string describeType(const Entry &entry, const Buffer &buffer);
+
+/// E1512 for the first requirement that the values of an entry's expressions break.
+Status checkRequirements(const Entry &entry, std::span<const int64_t> values);
 
 /// Every index against what it points into, every lifetime against the stages. E0208.
 Status checkPlan(const Plan &plan, std::string_view context);

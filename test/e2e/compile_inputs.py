@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+"""What is compiled and what its inputs may be: a model's name in the hub's cache, --max-seq-len, and sizes that do not fit together, which
+are an error and no read outside of a buffer."""
+import os
+import struct
+
+from harness import ROOT, check, compile_model, finish, scratch, tool
+
+STORY = os.path.join(ROOT, "test", "models", "storyteller")
+
+
+def npy(name, *shape):
+    """A file of zeros."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    count = 1
+    for dim in shape:
+        count *= dim
+    with open(scratch(name), "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(4 * count))
+    return scratch(name)
+
+
+# A name in the hub's cache.
+model = os.path.join(scratch("hub"), "models--org--story-1.5")
+os.makedirs(os.path.join(model, "refs"))
+os.makedirs(os.path.join(model, "snapshots"))
+open(os.path.join(model, "refs", "main"), "w").write("0a1b\n")
+os.symlink(STORY, os.path.join(model, "snapshots", "0a1b"))
+environment = {"HF_HUB_CACHE": scratch("hub")}
+code, _, errors = tool("llmopt-compile", "org/story-1.5", "-O1", "-q", "-o", scratch("hub.llmopt"), env=environment)
+check("hub cache name", code == 0 and os.path.exists(scratch("hub.llmopt")), f"exit {code}: {errors[:300]}")
+code, _, errors = tool("llmopt-compile", "org/other", "-q", "-o", scratch("other.llmopt"), env=environment)
+check("hub cache without the model", code == 1 and "no such file or folder" in errors and "models--org--other" in errors, f"exit {code}: {errors[:300]}")
+
+# The longest sequence.
+artifact = compile_model(STORY, "short", "-O1", "--max-seq-len", 40)
+if artifact:
+    code, text, errors = tool("llmopt-run", artifact, "--ids", "1", "-n", 100, "--ignore-eos", "--print-ids", "--no-echo")
+    check("--max-seq-len ends an answer", code == 0 and len(text.split()) == 40, f"exit {code}, {len(text.split())} ids {errors[:200]}")
+    code, _, errors = tool("llmopt-run", artifact, "--ids", " ".join(["1"] * 41), "-n", 1)
+    check("--max-seq-len refuses a longer prompt", code == 4 and "40" in errors, f"exit {code}: {errors[:200]}")
+code, _, errors = tool("llmopt-compile", STORY, "--max-seq-len", 10**6, "-q", "-o", scratch("long.llmopt"))
+check("--max-seq-len beyond the model's", code == 2 and "1000000" in errors and not os.path.exists(scratch("long.llmopt")), f"exit {code}: {errors[:200]}")
+
+# Sizes that must fit.
+with open(scratch("sizes.mlir"), "w") as file:
+    file.write('''
+func.func @main(%x: tensor<?x4xf32> {llm.name = "x", llm.dims = ["a", 4]}, %y: tensor<?x4xf32> {llm.name = "y", llm.dims = ["b", 4]},
+                %z: tensor<?xf32> {llm.name = "z", llm.dims = ["c"]})
+    -> (tensor<?x4xf32> {llm.name = "sum"}, tensor<?x?xf32> {llm.name = "product"}, tensor<?xf32> {llm.name = "part"}) {
+  %sum = llm.add %x, %y : tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x4xf32> loc("Add_1")
+  %t = llm.transpose %y permutation = [1, 0] : tensor<?x4xf32> -> tensor<4x?xf32>
+  %product = llm.matmul %x, %t : tensor<?x4xf32>, tensor<4x?xf32> -> tensor<?x?xf32>
+  %table = llm.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]> : tensor<8xf32>
+  %shape = llm.shape %z : tensor<?xf32> -> tensor<1xi64>
+  %zero = llm.constant dense<0> : tensor<1xi64>
+  %part = llm.slice %table, %zero, %shape axes = [0] steps = [1] : tensor<8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?xf32> loc("Slice_2")
+  return %sum, %product, %part : tensor<?x4xf32>, tensor<?x?xf32>, tensor<?xf32>
+}
+''')
+CASES = [((3, 3, 8), ""), ((3, 1, 0), ""), ((1, 5, 1), ""), ((3, 2, 1), "Add_1"), ((5, 3, 1), "Add_1"), ((3, 3, 9), "Slice_2")]
+for level in ("-O0", "-O3"):
+    artifact = compile_model(scratch("sizes.mlir"), f"sizes{level}", level)
+    for (a, b, c), node in CASES if artifact else ():
+        inputs = ["x=@" + npy("x.npy", a, 4), "y=@" + npy("y.npy", b, 4), "z=@" + npy("z.npy", c)]
+        code, _, errors = tool("llmopt-run", artifact, *[word for value in inputs for word in ("--input", value)])
+        good = code == 1 and "E1512" in errors and node in errors if node else code == 0
+        check(f"sizes {a} {b} {c} {level} {'refused' if node else 'accepted'}", good, f"exit {code}: {errors[:300]}")
+finish()
