@@ -7,7 +7,7 @@
 #include "llmopt/lib/Workbench/OnnxSuite.h"
 
 #include "lib/Workbench/IsolatedRun.h"
-#include "llmopt/lib/Support/TensorProto.h"
+#include "lib/Workbench/TestData.h"
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Json.h"
@@ -17,52 +17,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <regex>
-#include <unistd.h>
 
 using namespace llmopt;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A path for the case's artifact, removed at the end.
-class TemporaryArtifact {
-public:
-  TemporaryArtifact() {
-    static int number = 0;
-    path_ = fs::temp_directory_path() / ("llmopt-case-" + std::to_string(getpid()) + "-" + std::to_string(number++) + ".llmopt");
-  }
-  ~TemporaryArtifact() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
-  std::string path() const { return path_.string(); }
-
-private:
-  fs::path path_;
-};
-
-/// input_0.pb, input_1.pb, ... of a data set.
-Result<std::vector<NamedTensor>> readTensors(const fs::path &folder, const std::string &prefix) {
-  std::vector<NamedTensor> tensors;
-  for (size_t i = 0;; ++i) {
-    fs::path path = folder / (prefix + "_" + std::to_string(i) + ".pb");
-    if (!fs::exists(path))
-      return tensors;
-    LLMOPT_ASSIGN(ProtoTensor proto, readTensorProto(path.string()));
-    tensors.push_back({proto.name, std::move(proto.tensor)});
-  }
-}
-
-/// The suite names its inputs by position; some files carry the graph's names instead.
-void nameByPosition(std::vector<NamedTensor> &tensors, const std::vector<TensorSpec> &specs) {
-  auto known = [&](const NamedTensor &tensor) {
-    return std::any_of(specs.begin(), specs.end(), [&](const TensorSpec &spec) { return spec.name == tensor.name; });
-  };
-  if (std::all_of(tensors.begin(), tensors.end(), known))
-    return;
-  for (size_t i = 0; i < tensors.size() && i < specs.size(); ++i)
-    tensors[i].name = specs[i].name;
-}
 
 void readTolerance(const fs::path &folder, double &rtol, double &atol) {
   auto text = readTextFile((folder / "tolerance.json").string());
@@ -77,6 +36,13 @@ void readTolerance(const fs::path &folder, double &rtol, double &atol) {
     atol = value->asDouble();
 }
 
+std::vector<std::string> namesOf(const std::vector<TensorSpec> &specs) {
+  std::vector<std::string> names;
+  for (const TensorSpec &spec : specs)
+    names.push_back(spec.name);
+  return names;
+}
+
 /// Answers in bf16 were rounded after each step of the reference: two that are both right may be some units apart.
 Status compareOutput(const Tensor &got, const Tensor &want, double rtol, double atol, const std::string &name) {
   return compareTensors(got, want, want.dtype() == DType::BF16 ? std::max(rtol, 0x1p-6) : rtol, atol, name);
@@ -84,14 +50,14 @@ Status compareOutput(const Tensor &got, const Tensor &want, double rtol, double 
 
 /// What a model gives for the inputs in a folder.
 Result<std::vector<NamedTensor>> runInputs(const Engine &engine, const fs::path &folder) {
-  LLMOPT_ASSIGN(std::vector<NamedTensor> inputs, readTensors(folder, "input"));
-  nameByPosition(inputs, engine.inputs());
+  LLMOPT_ASSIGN(std::vector<NamedTensor> inputs, readDataSet(folder, "input"));
+  nameByPosition(inputs, namesOf(engine.inputs()));
   return engine.run(inputs);
 }
 
 Status runDataSet(const Engine &engine, const fs::path &folder, double rtol, double atol) {
-  LLMOPT_ASSIGN(std::vector<NamedTensor> expected, readTensors(folder, "output"));
-  nameByPosition(expected, engine.outputs());
+  LLMOPT_ASSIGN(std::vector<NamedTensor> expected, readDataSet(folder, "output"));
+  nameByPosition(expected, namesOf(engine.outputs()));
   LLMOPT_ASSIGN(std::vector<NamedTensor> got, runInputs(engine, folder));
   for (const NamedTensor &want : expected) {
     auto it = std::find_if(got.begin(), got.end(), [&](const NamedTensor &tensor) { return tensor.name == want.name; });

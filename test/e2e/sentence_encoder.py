@@ -122,6 +122,9 @@ for level in ("-O0", "-O3"):
         compare(f"folder {level} one at a time", hidden_of(artifact, level, 1, 1))
         compare(f"folder {level} batches of 16", hidden_of(artifact, level, 16, 2))
 
+code, text, errors = tool("llmopt-eval", "agree", folder)
+check("sentence-encoder -O0 and -O3 agree with the interpreter", code == 0, f"exit {code}: {text.decode()[-200:]} {errors[:200]}")
+
 export(model, scratch("minilm.onnx"))
 artifact = compile_model(scratch("minilm.onnx"), "minilm-onnx", "-O3", "--no-tokenizer")
 if artifact:

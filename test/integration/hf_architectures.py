@@ -5,7 +5,8 @@
 # Random models of every architecture, written by transformers: llmopt's logits and greedy ids against the library's.
 #
 #   hf_architectures.py --interpret build/test/bin/hf_interpret [name ...]     imported program, in the reference interpreter
-#   hf_architectures.py --bin build/bin [name ...]                             compiled, by llmopt-compile, llmopt-eval and llmopt-run
+#   hf_architectures.py --bin build/bin [name ...]                             compiled, by llmopt-compile, llmopt-eval and llmopt-run;
+#                                                                              -O0 and -O3 against the interpreter
 #
 # Without either: compiled, by the programs of the build folder that LLMOPT_BUILD names.
 
@@ -85,6 +86,10 @@ class Compiled:
                            "-n", str(greedy)).stdout if greedy else ""
         return joined, [int(word) for word in answer.split()], warnings
 
+    def agree(self, folder, options):
+        """-O0 and -O3 against the reference interpreter."""
+        self.call("llmopt-eval", "agree", folder, *(["--architectures", self.architectures] if options.get("data_file") else []))
+
     @staticmethod
     def save(folder, name, values):
         np.save(os.path.join(folder, name + ".npy"), np.array(values, dtype=np.int32))
@@ -139,6 +144,8 @@ def check(entry, runner, folder, seed):
         difference = max(difference, compare("two sequences", runner.run(folder, entry["options"], [ids, other])[0], both))
     if greedy and runner.chunks:
         difference = max(difference, compare("chunked", runner.run(folder, entry["options"], [ids], encoder_ids, chunk=5)[0], want))
+    if not runner.chunks:
+        runner.agree(folder, entry["options"])
     return difference, float(np.abs(want).max()), warnings.strip()
 
 

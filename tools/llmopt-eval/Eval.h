@@ -48,6 +48,17 @@ struct OnnxSuiteCommand {
   Status run() const;
 };
 
+/// As OnnxSuiteCommand.
+struct AgreeCommand {
+  std::string model, testData, target = "native";
+  std::vector<std::string> sizes, architectures;
+  std::vector<int> levels = {0, 3};
+  uint32_t seed = 1;
+  unsigned threads = 0;
+  double rtol = 1e-3, atol = 1e-4;
+  Status run() const;
+};
+
 } // namespace llmopt::tools
 
 #endif // LLMOPT_TOOLS_LLMOPT_EVAL_EVAL_H

@@ -16,6 +16,7 @@ EXAMPLES:
   llmopt-eval logits t5.llmopt --ids source.npy --decoder-ids target.npy -o logits.npy
   llmopt-eval perplexity model.llmopt --text heldout.txt
   llmopt-eval onnx-suite node-suite -j 2
+  llmopt-eval agree Llama-folder -O 0,3
 
 Each subcommand has its own --help.
 )";
@@ -64,12 +65,27 @@ int main(int argc, char **argv) {
   suiteCommand->add_option("--timeout", suite.timeout, "Seconds a case may take")->capture_default_str();
   suiteCommand->add_flag("--pairs", suite.pairs, "Cases NAME_expanded must also agree with NAME (1e-6 in f32, else the case's tolerance)");
   suiteCommand->add_flag("--json", suite.json, "Print JSON");
+
+  AgreeCommand agree;
+  CLI::App *agreeCommand = app.add_subcommand("agree", "Compiles a model and compares it with the reference interpreter; exit status 5 unless all results agree");
+  agreeCommand->add_option("model", agree.model, "What llmopt-compile takes")->required();
+  agreeCommand->add_option("-O", agree.levels, "Optimization levels")->delimiter(',')->check(CLI::Range(0, 3))->capture_default_str();
+  agreeCommand->add_option("--target", agree.target, "Compile for this target")->capture_default_str();
+  agreeCommand->add_option("--architectures", agree.architectures, "Folder with further architecture descriptions (repeatable)");
+  agreeCommand->add_option("--test-data", agree.testData, "Graphs: folder with input_N.pb [random inputs]");
+  agreeCommand->add_option("--size", agree.sizes, "Graphs: NAME=V, value of a dynamic dimension [made up] (repeatable)");
+  agreeCommand->add_option("--seed", agree.seed, "Of the random numbers")->capture_default_str();
+  agreeCommand->add_option("-t,--threads", agree.threads, "Compute threads; 0: one for each core")->capture_default_str();
+  agreeCommand->add_option("--rtol", agree.rtol, "Allowed relative difference")->capture_default_str();
+  agreeCommand->add_option("--atol", agree.atol, "Allowed absolute difference")->capture_default_str();
 #endif
 
   return runProgram(app, argc, argv, [&] {
 #ifdef LLMOPT_WITH_COMPILER
     if (suiteCommand->parsed())
       return suite.run();
+    if (agreeCommand->parsed())
+      return agree.run();
 #endif
     Engine::pinCallingThread();
     return command->parsed() ? generate.run() : logitsCommand->parsed() ? logits.run() : perplexity.run();
