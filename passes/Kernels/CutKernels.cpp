@@ -259,9 +259,12 @@ private:
   }
 
   void dropUnusedOutside() {
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function_.getBody().front().without_terminator())))
-      if (op.use_empty() && !isa<exec::KernelOp>(op))
-        op.erase();
+    SmallVector<Operation *> ops;
+    for (Operation &op : function_.getBody().front().without_terminator())
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops))
+      if (op->use_empty() && !isa<exec::KernelOp>(op))
+        op->erase();
   }
 
   func::FuncOp function_;
