@@ -55,14 +55,15 @@ struct PrintShapesPass : PassWrapper<PrintShapesPass, OperationPass<func::FuncOp
 };
 
 /// "@main 0123456789abcdef" for each function, as comments, so that the output can be read again.
-struct PrintStructureHashPass : PassWrapper<PrintStructureHashPass, OperationPass<func::FuncOp>> {
+struct PrintStructureHashPass : PassWrapper<PrintStructureHashPass, OperationPass<ModuleOp>> { // of the module, for one order of lines
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PrintStructureHashPass)
   StringRef getArgument() const override { return "llmopt-print-structure-hash"; }
   StringRef getDescription() const override {
     return "Show a hash over operations, types, attributes and numbered dims, without names, locations and weight values";
   }
   void runOnOperation() override {
-    llvm::outs() << "// @" << getOperation().getName() << " " << hashHex(structureHash(getOperation())) << "\n";
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      llvm::outs() << "// @" << function.getName() << " " << hashHex(structureHash(function)) << "\n";
   }
 };
 
