@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-# llmopt-test: quick
+# llmopt-test: long
+# llmopt-packages: numpy safetensors torch transformers
 """A folder with nothing but config.json, compiled with --weights=random:SEED, equals byte for byte the folder into which another program
 (numpy) wrote the same weights: all element types, tied and untied, decoders and an encoder."""
 import json
