@@ -69,7 +69,7 @@ Result<CompilerInput> llmopt::importModel(mlir::MLIRContext &context, const std:
                                                                   .maxPositions = options.maxSequenceLength,
                                                                   .randomWeights = options.randomWeights}));
   } else if (options.randomWeights) {
-    return usageError("E0304", "random weights are for Hugging Face folders only", input);
+    return usageError("E0316", "random weights are for Hugging Face folders only", input);
   } else if (fs::path(path).extension() == ".mlir") {
     LLMOPT_ASSIGN(result.model, parseText(context, path));
     folder.clear();

@@ -34,7 +34,7 @@ Result<GraphFile> llmopt::readGraphFile(const std::string &path) {
   if (fs::path(path).extension() == ".mlir") {
     graph.module = mlir::parseSourceFile<mlir::ModuleOp>(path, graph.context.get());
     if (!graph.module)
-      return badInput("E0104", "not valid MLIR of the llm dialect", path);
+      return badInput("E0312", "not valid MLIR of the llm dialect", path);
   } else {
     LLMOPT_ASSIGN(ImportedModel model, importOnnx(*graph.context, path));
     graph.module = std::move(model.module);

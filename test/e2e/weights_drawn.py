@@ -48,5 +48,5 @@ for name, config in CASES.items():
 llama = folder_of("none", LLAMA)
 for value in ("random", "random:", "random:x", "random:-1", "zeros"):
     code, _, errors = tool("llmopt-compile", llama, "--weights", value)
-    check(f"random weights refuse {value}", code == 2 and "E0304" in errors, f"exit {code}: {errors}")
+    check(f"random weights refuse {value}", code == 2 and "E0316" in errors, f"exit {code}: {errors}")
 finish()

@@ -103,7 +103,7 @@ Status finishOptions(Arguments &a) {
     uint64_t seed = 0;
     const char *number = a.weights.starts_with("random:") ? a.weights.c_str() + 7 : "", *last = a.weights.c_str() + a.weights.size();
     if (auto [end, error] = std::from_chars(number, last, seed); error != std::errc() || end != last)
-      return usageError("E0304", "--weights expects auto or random:SEED, found '" + a.weights + "'");
+      return usageError("E0316", "--weights expects auto or random:SEED, found '" + a.weights + "'");
     o.randomWeights = seed;
   }
   for (const std::string &dim : a.dims) {
