@@ -172,16 +172,16 @@ def main():
         names = make(out)
         for how, command in onnx_cases.programs().items():
             for name, (outcome, reason) in onnx_cases.run(command, out).items():
-                if outcome != "PASS":
-                    print(f"FAIL: {name} {how}: {outcome} {reason}")
-                    failures += 1
+                print(f"{'PASS' if outcome == 'PASS' else 'FAIL'} {name} {how}: {outcome} {reason}".rstrip())
+                failures += outcome != "PASS"
         hashes = {name: structure_hash(os.path.join(out, name)) for name in names}
         first = hashes[names[0]]
         for name, (value, ops) in hashes.items():
-            print(f"{value} {name}: {len(ops)} operations")
-            if value != first[0]:
-                print(f"FAIL: {name} is another graph than {names[0]}:\n  {' '.join(ops)}\n  {' '.join(first[1])}")
-                failures += 1
+            if value == first[0]:
+                print(f"PASS {name}: {len(ops)} operations, hash {value}")
+                continue
+            print(f"FAIL {name} is another graph than {names[0]}:\n  {' '.join(ops)}\n  {' '.join(first[1])}")
+            failures += 1
     return 1 if failures else 0
 
 

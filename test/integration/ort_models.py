@@ -81,8 +81,10 @@ def check_data(cases, refused):
                 if outcome != "PASS" and name in refused and re.search(refused[name][0], reason):
                     outcome = "REFUSED"
                 counts[outcome] += 1
-                if outcome not in ("PASS", "REFUSED"):
-                    print(f"FAIL: {name} at -O{level}: {reason or outcome}")
+                if outcome in ("PASS", "REFUSED"):
+                    print(f"PASS {name} at -O{level}: {'within tolerance' if outcome == 'PASS' else 'refused as listed'}")
+                else:
+                    print(f"FAIL {name} at -O{level}: {reason or outcome}")
                     failures += 1
         print(f"-O{level}: {counts['PASS']} of {len(cases)} cases within tolerance, {counts['REFUSED']} refused as listed")
     return failures
@@ -107,7 +109,7 @@ def check_fusions(data, only):
     table = list(rows(os.path.join(HERE, "ort_models_fusions.tsv"), 5))
     if sorted(wanted) != sorted((r[0], r[1]) for r in table):
         missing = set(wanted) - {(r[0], r[1]) for r in table}
-        print(f"FAIL: ort_models_fusions.tsv has other rows than expected_ops.tsv; missing: {sorted(missing)}")
+        print(f"FAIL ort_models_fusions.tsv has other rows than expected_ops.tsv; missing: {sorted(missing)}")
         failures += 1
     with tempfile.TemporaryDirectory() as temporary:
         for model, transformers, verdict, counts, reason in table:
@@ -123,9 +125,8 @@ def check_fusions(data, only):
                 op, number = count.split("=")
                 if found[op] != int(number):
                     problem = f"llm.{op} is there {found[op]} times, expected {number}"
-            if problem:
-                print(f"FAIL: {model} ({transformers}, {verdict}): {problem}")
-                failures += 1
+            print(f"{'FAIL' if problem else 'PASS'} {model} ({transformers}, {verdict}){': ' + problem if problem else ''}")
+            failures += bool(problem)
     print("fusions: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(sorted_rows.items())))
     return failures
 
@@ -137,7 +138,7 @@ def main():
     args = parser.parse_args()
     data = os.path.join(os.environ.get("LLMOPT_TEST_DATA", ""), "ort-models")
     if not os.path.exists(os.path.join(data, "expected_ops.tsv")):
-        print("SKIP: no ort-models in LLMOPT_TEST_DATA")
+        print("SKIP ort-models no ort-models in LLMOPT_TEST_DATA")
         return 0
     failures = check_fusions(data, args.only)
     if not args.skip_data:
