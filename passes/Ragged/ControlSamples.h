@@ -17,6 +17,7 @@
 #include "llmopt/lib/Support/WeightStore.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SetVector.h"
 
 #include <optional>
 #include <vector>

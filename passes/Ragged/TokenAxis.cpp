@@ -93,12 +93,10 @@ private:
   bool keepsApart(Operation *op, ArrayRef<int64_t> axes, int64_t after) {
     if (op->hasTrait<llm::Elementwise>())
       return aligned(op, axes, after);
-    if (llm::isView(op))
-      return axes.drop_front().empty() || llvm::all_of(axes.drop_front(), [](int64_t axis) { return axis < 0; })
-                 ? sameBefore(op->getOperand(0), axes[0], op->getResult(0), after)
-                 : false;
     int64_t last = rankOf(op->getOperand(0)) - 1;
     auto firstOnly = [&] { return axes[0] >= 0 && llvm::all_of(axes.drop_front(), [](int64_t axis) { return axis < 0; }); };
+    if (llm::isView(op))
+      return firstOnly() && sameBefore(op->getOperand(0), axes[0], op->getResult(0), after);
     return llvm::TypeSwitch<Operation *, bool>(op)
         .Case<llm::TransposeOp>([&](auto transpose) { return transpose.getPermutation()[size_t(after)] == axes[0]; })
         .Case<llm::BroadcastOp>([&](auto) { return firstOnly() && aligned(op, axes, after); })
