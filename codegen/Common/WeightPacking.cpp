@@ -45,7 +45,7 @@ std::string_view llmopt::panelLayout(DType type) {
   }
 }
 
-int64_t llmopt::packedBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs) {
+int64_t llmopt::packedMatrixBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs) {
   int64_t group = inputGroup(layout);
   if (group == 0)
     return outputs * inputs * int64_t(dtypeSize(type));
@@ -59,7 +59,7 @@ Status llmopt::packWeight(std::string_view layout, DType type, int64_t outputs, 
   if (group == 0 || (elementBytes != 2 && elementBytes != 4))
     return internalError("E0921", "no packing of " + std::string(dtypeName(type)) + " as '" + std::string(layout) + "'");
   if (source.size() != size_t(outputs * inputs) * elementBytes ||
-      packed.size() != size_t(packedBytes(layout, type, outputs, inputs)))
+      packed.size() != size_t(packedMatrixBytes(layout, type, outputs, inputs)))
     return internalError("E0922", "a weight to be packed has another size than its shape says");
   std::fill(packed.begin(), packed.end(), std::byte(0));
   auto pack = [&]<typename Element>(Element) {

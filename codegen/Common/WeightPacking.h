@@ -35,9 +35,9 @@ std::string_view panelLayout(DType type);
 int64_t inputGroup(std::string_view layout);
 
 /// Bytes of a packed matrix.
-int64_t packedBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs);
+int64_t packedMatrixBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs);
 
-/// Writes `packed` (packedBytes long) from a row-major matrix, [outputs, inputs] or, with `outputsFirst` false, [inputs, outputs].
+/// Writes `packed` (packedMatrixBytes long) from a row-major matrix, [outputs, inputs] or, with `outputsFirst` false, [inputs, outputs].
 Status packWeight(std::string_view layout, DType type, int64_t outputs, int64_t inputs, bool outputsFirst,
                   std::span<const std::byte> source, std::span<std::byte> packed);
 

@@ -91,8 +91,8 @@ Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
     row.bytes = uint64_t(type.getNumElements()) * dtypeSize(row.dtype);
   } else {
     int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-    row.bytes = uint64_t(layout.outputsFirst ? packedBytes(layout.name, row.dtype, rows, columns)
-                                             : packedBytes(layout.name, row.dtype, columns, rows));
+    row.bytes = uint64_t(layout.outputsFirst ? packedMatrixBytes(layout.name, row.dtype, rows, columns)
+                                             : packedMatrixBytes(layout.name, row.dtype, columns, rows));
   }
   row.offset = end_;
   end_ = uint64_t(roundUp(int64_t(row.offset + row.bytes), kAlignment));

@@ -96,7 +96,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
     return;
   auto kernel = CompiledKernel::make(linearText(n, k, std::string(dtypeName(type))), cpu::lowerLinear, target, target);
   Launch launch(*kernel, {{"m", m}});
-  size_t weightBytes = size_t(packedBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
+  size_t weightBytes = size_t(packedMatrixBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
   bool memoryBound = m <= 4;
   size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
   char *weights = static_cast<char *>(cpu::allocateHuge(64 + copies * stride));

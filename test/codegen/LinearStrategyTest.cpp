@@ -21,7 +21,7 @@ TEST(WeightPacking, PanelsOfSixteen) {
   for (int64_t n = 0; n < kN; ++n)
     for (int64_t k = 0; k < kK; ++k)
       source[size_t(n * kK + k)] = float(100 * n + k);
-  ASSERT_EQ(packedBytes("panel16", DType::F32, kN, kK), int64_t(packed.size() * 4));
+  ASSERT_EQ(packedMatrixBytes("panel16", DType::F32, kN, kK), int64_t(packed.size() * 4));
   ASSERT_TRUE(packWeight("panel16", DType::F32, kN, kK, true, std::as_bytes(std::span(source)), std::as_writable_bytes(std::span(packed))).ok());
   for (int64_t n = 0; n < 32; ++n)
     for (int64_t k = 0; k < kK; ++k)
@@ -34,7 +34,7 @@ TEST(WeightPacking, PairsOfInputsFromTransposed) {
   for (int64_t k = 0; k < kK; ++k)
     for (int64_t n = 0; n < kN; ++n)
       source[size_t(k * kN + n)] = uint16_t(100 * n + k);
-  ASSERT_EQ(packedBytes("panel16x2", DType::BF16, kN, kK), int64_t(packed.size() * 2));
+  ASSERT_EQ(packedMatrixBytes("panel16x2", DType::BF16, kN, kK), int64_t(packed.size() * 2));
   ASSERT_TRUE(packWeight("panel16x2", DType::BF16, kN, kK, false, std::as_bytes(std::span(source)), std::as_writable_bytes(std::span(packed))).ok());
   for (int64_t n = 0; n < 32; ++n)
     for (int64_t k = 0; k < 6; ++k)

@@ -42,7 +42,7 @@ Weight makeWeight(std::mt19937 &random, DType type, int64_t n, int64_t k, bool o
   }
   auto source = type == DType::F32 ? std::as_bytes(std::span(weight.values)) : std::as_bytes(std::span(halves));
   std::string layout(panelLayout(type));
-  weight.packed = Buffer(size_t(packedBytes(layout, type, n, k)));
+  weight.packed = Buffer(size_t(packedMatrixBytes(layout, type, n, k)));
   std::span<std::byte> target(weight.packed.data<std::byte>(), weight.packed.bytes());
   EXPECT_TRUE(packWeight(layout, type, n, k, outputsFirst, source, target).ok());
   return weight;
