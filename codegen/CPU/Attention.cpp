@@ -109,7 +109,6 @@ Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &famil
   for (SymExpr dim : result.dims)
     b.dim(dim);
   variant.scratchBytes = symbols.constant(emitDenseAttention(b, problem, family.target, symbols));
-  b.finish();
   result.variants.push_back(variant);
   SymExpr rows = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.heads)), problem.queries);
   int64_t sizes = problem.keySize + problem.valueSize;

@@ -114,7 +114,6 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
   KernelBuilder b(family.module, variant.symbol, symbols);
   AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
   b.forEachUnit([&](Value token) { writer.token(token); });
-  b.finish();
   LoweredKernel result;
   result.variants.push_back(variant);
   result.states.push_back(int64_t(op.getState()));

@@ -42,8 +42,6 @@ KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, SymContext &symb
 
 KernelBuilder::~KernelBuilder() = default;
 
-void KernelBuilder::finish() {}
-
 //===----------------------------------------------------------------------===//
 // What the launch gives
 //===----------------------------------------------------------------------===//

@@ -28,11 +28,9 @@ public:
   using Value = mlir::Value;
   using Values = llvm::SmallVector<mlir::Value>;
 
-  /// Adds function `symbol` to `module` and stands at the start of its body. Call finish() when done.
+  /// Adds function `symbol` to `module` and stands at the start of its body.
   KernelBuilder(mlir::ModuleOp module, llvm::StringRef symbol, SymContext &symbols);
   ~KernelBuilder();
-  /// Ends the function.
-  void finish();
 
   mlir::OpBuilder &ops() { return builder_; }
   mlir::Location loc() const { return loc_; }

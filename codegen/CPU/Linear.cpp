@@ -31,7 +31,6 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
     scratch = emitLinearBlocks(b, context, bucket);
   }
   variant.scratchBytes = symbols.constant(scratch);
-  b.finish();
   return variant;
 }
 

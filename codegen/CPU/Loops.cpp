@@ -96,7 +96,6 @@ Result<LoweredKernel> cpu::lowerLoops(exec::KernelOp kernel, FamilyContext &cont
     return emitter.status();
   if (s.sawUnknown)
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
-  b.finish();
   expandHalfConversions(context.module, context.target);
   lowered.variants.push_back({context.symbol, 0, first, SymExpr()});
   lowered.dims.assign(b.dims().begin(), b.dims().end());

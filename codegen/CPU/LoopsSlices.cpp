@@ -283,7 +283,6 @@ Result<LoweredKernel> cpu::lowerSlices(exec::KernelOp kernel, Operation *op, Fam
     return e.status();
   if (e.scopes.sawUnknown || !units.known())
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
-  b.finish();
   expandHalfConversions(context.module, context.target);
   LoweredKernel lowered;
   lowered.variants.push_back({context.symbol, 0, units, code.scratchBytes()});

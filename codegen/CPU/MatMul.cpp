@@ -129,7 +129,6 @@ Result<LoweredKernel> lowerMatMul(exec::KernelOp kernel, FamilyContext &family) 
   for (SymExpr dim : problem.dims)
     b.dim(dim);
   variant.scratchBytes = symbols.constant(emitMatMul(b, problem, family.shapes, family.target, strategy.getVectorBits()));
-  b.finish();
   LoweredKernel result;
   result.variants.push_back(variant);
   result.dims = problem.dims;

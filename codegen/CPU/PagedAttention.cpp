@@ -65,7 +65,6 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
     variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));
     KernelBuilder b(family.module, variant.symbol, symbols);
     variant.scratchBytes = symbols.constant(emitPagedAttention(b, problem, family.target, b.dim(tokens)));
-    b.finish();
     result.variants.push_back(variant);
   }
   // What the cache adds depends on the lengths of the sequences, which are no symbols.

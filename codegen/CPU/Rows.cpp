@@ -274,7 +274,6 @@ Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &conte
     return e.status();
   if (s.sawUnknown || !units.known())
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
-  b.finish();
   expandHalfConversions(context.module, context.target);
   LoweredKernel lowered;
   SymExpr scratch;

@@ -109,7 +109,6 @@ Result<std::string> LinearUnit::epilogue(LoweredDeviceKernel &lowered) {
     else
       b.ifThen(b.equal(segment, b.index(int64_t(i))), [&, &part = part] { writeSegment(b, context, part, row, column, products); });
   }
-  b.finish();
   LLMOPT_RETURN_IF_ERROR(status_);
   cpu::expandHalfConversions(*module, target_);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
