@@ -72,6 +72,12 @@ Value AttentionCore::exp2(Value x) {
   return arith::BitcastOp::create(ops, b_.loc(), type, bits);
 }
 
+/// What keys weigh beside one that has the highest score.
+Value AttentionCore::weight(Value scores, Value maximum) {
+  Value below = b_.fsub(scores, maximum);
+  return exp2(baseE ? b_.fmul(below, b_.constant(below.getType(), kLog2E)) : below);
+}
+
 //===----------------------------------------------------------------------===//
 // Rows
 //===----------------------------------------------------------------------===//
@@ -263,7 +269,7 @@ void AttentionCore::softmaxPasses(Value row, Value scores, const KeyBlock &keys,
   Values sums = b_.forLoop(b_.index(0), end, 16, Values(size_t(vectors), b_.constant(type_, 0)), [&](Value first, ValueRange sum) {
     Values added;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), p = exp2(b_.fsub(s, maximum));
+      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), p = weight(s, maximum);
       if (masked) {
         Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
         p = b_.select(hidden, b_.constant(type_, 0), p);
@@ -278,7 +284,7 @@ void AttentionCore::softmaxPasses(Value row, Value scores, const KeyBlock &keys,
   Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
   Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
   b_.ifThen(changed, [&] {
-    Value factor = exp2(b_.splat(b_.fsub(before, after), type_));
+    Value factor = weight(b_.splat(before, type_), maximum);
     b_.store(after, maximumAt, b_.index(0));
     b_.store(b_.fmul(b_.load(type_, sumsAt, b_.index(0)), factor), sumsAt, b_.index(0));
     b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes,

@@ -10,7 +10,8 @@
 //   P = 2^(S - m')         in place; l += sum P
 //   O += P V               register tiles
 //
-// at the end O / l. Scores are kept in base 2 (queries come multiplied by log2 e). A key that a row may not see scores minus
+// at the end O / l. Scores are kept in base 2 (queries come multiplied by log2 e), or in base e where a mask is added to them: beside a
+// mask of -10000 scores round to 2^-10, and do so as the graph has it only in its own base. A key that a row may not see scores minus
 // infinity and weighs exactly zero, so a row's result does not depend on the rows beside it.
 //
 //===----------------------------------------------------------------------===//
@@ -53,6 +54,7 @@ public:
   /// Changes scores of one row at keys [key, key + lanes) of which `count` exist: bias, mask, cap. `row` is what `loadRow` gave.
   std::function<mlir::Value(mlir::Value scores, mlir::ValueRange row, mlir::Value key, mlir::Value count)> adjust;
   std::function<Values(mlir::Value row)> loadRow;
+  bool baseE = false; ///< of the scores, after `adjust`
 
   /// Where the caller puts the query of a row (keySize floats, scaled).
   mlir::Value query(mlir::Value row);
@@ -79,6 +81,7 @@ private:
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
   mlir::Value exp2(mlir::Value x);
+  mlir::Value weight(mlir::Value scores, mlir::Value maximum);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 
   KernelBuilder &b_;

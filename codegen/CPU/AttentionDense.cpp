@@ -59,6 +59,7 @@ private:
   AttentionShape shape_;
   int64_t keysAt_ = 0, valuesAt_, factsAt_, coreAt_;
   AttentionCore core_;
+  double base_ = 1; ///< log2 e where scores are in base 2
   Value queries_, keys_;
 };
 
@@ -103,28 +104,28 @@ Value DenseWriter::maskElements(Value offset, Value key, Value count) {
       [&] { return Values{loadElements(b_, element, shape_.lanes, base(problem_.mask), place)}; })[0];
 }
 
-// A float mask is added; its lowest finite values stay finite in base 2, so that a row of nothing but them is even, as the
-// operation's definition has it. Minus infinity and false hide a key.
+// A float mask is added; minus infinity and false hide a key.
 Value DenseWriter::masked(Value scores, Value offset, Value key, Value count) {
   Value mask = maskElements(offset, key, count), hidden = b_.constant(scores.getType(), -INFINITY);
   if (getElementTypeOrSelf(mask.getType()).isInteger(1))
     return b_.select(mask, scores, hidden);
   if (getElementTypeOrSelf(mask.getType()).isF64())
     mask = arith::TruncFOp::create(b_.ops(), b_.loc(), scores.getType(), mask);
-  Value bounded = b_.fmax(mask, b_.constant(scores.getType(), -2e38));
-  Value sum = b_.fma(bounded, b_.constant(scores.getType(), kLog2E), scores);
+  Value sum = b_.fadd(scores, mask);
   Value isHidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, mask, hidden);
   return b_.select(isHidden, hidden, sum);
 }
 
 void DenseWriter::setRules() {
   double cap = op_.getSoftcap().convertToDouble();
+  core_.baseE = problem_.mask && !getElementTypeOrSelf(problem_.mask.getType()).isInteger(1);
+  base_ = core_.baseE ? 1 : kLog2E;
   if (cap <= 0 && !problem_.mask)
     return;
   core_.loadRow = [this](Value row) { return Values{b_.load(b_.i64(), fact(row), b_.index(0))}; };
   core_.adjust = [this, cap](Value scores, ValueRange row, Value key, Value count) {
     if (cap > 0)
-      scores = b_.fmul(emitMath(b_, ScalarFunctionId::Tanh, scores), b_.constant(scores.getType(), cap * kLog2E));
+      scores = b_.fmul(emitMath(b_, ScalarFunctionId::Tanh, scores), b_.constant(scores.getType(), cap * base_));
     return problem_.mask ? masked(scores, row[0], key, count) : scores;
   };
 }
@@ -138,7 +139,7 @@ void DenseWriter::startRow(Value batch, Value head, Value token, Value row) {
   Value index = b_.add(b_.mul(b_.add(b_.mul(batch, problem_.heads), head), queries_), token);
   HeadCopier copier(b_, {}, shape_.keySize, shape_.lanes, b_.scratch());
   Value from = b_.address(this->head(problem_.query, batch, head), b_.mul(token, problem_.query.token), b_.f32());
-  copier.copy(from, core_.query(row), cap > 0 ? scale / cap : scale * kLog2E);
+  copier.copy(from, core_.query(row), cap > 0 ? scale / cap : scale * base_);
   core_.startRow(row, low(token), high(token));
   if (!problem_.mask || problem_.maskDims.empty()) {
     b_.store(b_.index(0), fact(row), b_.index(0));

@@ -43,9 +43,18 @@ std::vector<std::string> namesOf(const std::vector<TensorSpec> &specs) {
   return names;
 }
 
-/// Answers in bf16 were rounded after each step of the reference: two that are both right may be some units apart.
-Status compareOutput(const Tensor &got, const Tensor &want, double rtol, double atol, const std::string &name) {
-  return compareTensors(got, want, want.dtype() == DType::BF16 ? std::max(rtol, 0x1p-6) : rtol, atol, name);
+/// The package's reference rounds to bf16 after every step, also within sums, and leaves the exact answer by up to 1.7 units in the last
+/// place (test/integration/onnx_bf16.py measures that): an answer that was rounded once may be two units from it.
+constexpr double kUnitsOfBF16 = 0x1p-6;
+
+/// `note` tells of a difference that only the resolution of bf16 excuses.
+Status compareOutput(const Tensor &got, const Tensor &want, double rtol, double atol, const std::string &name, std::string &note) {
+  Status status = compareTensors(got, want, rtol, atol, name);
+  if (status || want.dtype() != DType::BF16 || rtol >= kUnitsOfBF16)
+    return status;
+  LLMOPT_RETURN_IF_ERROR(compareTensors(got, want, kUnitsOfBF16, atol, name));
+  note = "within two units of bf16: " + status.error().message;
+  return {};
 }
 
 /// What a model gives for the inputs in a folder.
@@ -55,7 +64,7 @@ Result<std::vector<NamedTensor>> runInputs(const Engine &engine, const fs::path 
   return engine.run(inputs);
 }
 
-Status runDataSet(const Engine &engine, const fs::path &folder, double rtol, double atol) {
+Status runDataSet(const Engine &engine, const fs::path &folder, double rtol, double atol, std::string &note) {
   LLMOPT_ASSIGN(std::vector<NamedTensor> expected, readDataSet(folder, "output"));
   nameByPosition(expected, namesOf(engine.outputs()));
   LLMOPT_ASSIGN(std::vector<NamedTensor> got, runInputs(engine, folder));
@@ -63,7 +72,7 @@ Status runDataSet(const Engine &engine, const fs::path &folder, double rtol, dou
     auto it = std::find_if(got.begin(), got.end(), [&](const NamedTensor &tensor) { return tensor.name == want.name; });
     if (it == got.end())
       return verificationFailed("E0503", "the model has no output '" + want.name + "'");
-    LLMOPT_RETURN_IF_ERROR(compareOutput(it->tensor, want.tensor, rtol, atol, want.name));
+    LLMOPT_RETURN_IF_ERROR(compareOutput(it->tensor, want.tensor, rtol, atol, want.name, note));
   }
   return {};
 }
@@ -76,7 +85,7 @@ Result<Engine> compileCase(const std::string &folder, const TemporaryArtifact &a
 constexpr std::string_view kExpanded = "_expanded";
 
 /// Whether the operator and its function's body give the same.
-Status comparePair(const Engine &expanded, const std::string &folder, const SuiteOptions &options, double rtol, double atol) {
+Status comparePair(const Engine &expanded, const std::string &folder, const SuiteOptions &options, double rtol, double atol, std::string &note) {
   std::string plain = folder.substr(0, folder.size() - kExpanded.size());
   TemporaryArtifact artifact;
   Result<Engine> engine = compileCase(plain, artifact, options);
@@ -91,12 +100,12 @@ Status comparePair(const Engine &expanded, const std::string &folder, const Suit
     for (size_t j = 0; j < std::min(got.size(), want.size()); ++j) {
       bool single = want[j].tensor.dtype() == DType::F32;
       LLMOPT_RETURN_IF_ERROR(compareOutput(got[j].tensor, want[j].tensor, single ? 1e-6 : rtol, single ? 1e-6 : atol,
-                                            want[j].name + " beside its unexpanded case"));
+                                            want[j].name + " beside its unexpanded case", note));
     }
   }
 }
 
-Status runCase(const std::string &folder, const SuiteOptions &options) {
+Status runCase(const std::string &folder, const SuiteOptions &options, std::string &note) {
   TemporaryArtifact artifact;
   LLMOPT_ASSIGN(Engine engine, compileCase(folder, artifact, options));
   double rtol = options.rtol, atol = options.atol;
@@ -105,11 +114,11 @@ Status runCase(const std::string &folder, const SuiteOptions &options) {
     fs::path set = fs::path(folder) / ("test_data_set_" + std::to_string(i));
     if (!fs::exists(set))
       break;
-    LLMOPT_RETURN_IF_ERROR(runDataSet(engine, set, rtol, atol));
+    LLMOPT_RETURN_IF_ERROR(runDataSet(engine, set, rtol, atol, note));
   }
   bool isPair = options.pairs && folder.ends_with(kExpanded) &&
                 fs::exists(fs::path(folder.substr(0, folder.size() - kExpanded.size())) / "model.onnx");
-  return isPair ? comparePair(engine, folder, options, rtol, atol) : Status();
+  return isPair ? comparePair(engine, folder, options, rtol, atol, note) : Status();
 }
 
 std::string oneLine(std::string text) {
@@ -145,9 +154,11 @@ std::string caseName(const std::string &folder) {
 SuiteCase llmopt::runOnnxCase(const std::string &folder, const SuiteOptions &options) {
   SuiteCase result;
   result.name = caseName(folder);
-  Status status = runCase(folder, options);
+  std::string note;
+  Status status = runCase(folder, options, note);
   if (status.ok()) {
     result.outcome = SuiteOutcome::Pass;
+    result.reason = oneLine(note);
     return result;
   }
   result.outcome = status.error().kind == ErrorKind::Unsupported ? SuiteOutcome::Unsupported : SuiteOutcome::Fail;

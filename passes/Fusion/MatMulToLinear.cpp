@@ -30,7 +30,7 @@ struct ToLinear : OpRewritePattern<llm::MatMulOp> {
     auto input = typeOf(root.getLhs()), weight = typeOf(root.getRhs());
     if (!isa<Float32Type>(input.getElementType()) || !isa<Float32Type>(weight.getElementType()))
       return explainTypes(root, rewriter);
-    if (weight.getRank() != 2 || !weight.hasStaticShape() || input.getRank() < 2)
+    if (weight.getRank() != 2 || !weight.hasStaticShape() || weight.getNumElements() == 0 || input.getRank() < 2)
       return rewriter.notifyMatchFailure(root, "right operand is not a matrix of known size");
     if (!llm::isWeightExpression(root.getRhs()) || llm::isWeightExpression(root.getLhs()))
       return rewriter.notifyMatchFailure(root, "right operand is not a weight");

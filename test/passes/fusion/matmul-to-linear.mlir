@@ -47,3 +47,12 @@ func.func @keeps_bias_outside_when_the_product_escapes(%x: tensor<8x64xf32>) -> 
   %y = llm.add %m, %b : tensor<8x32xf32>, tensor<32xf32> -> tensor<8x32xf32>
   return %m, %y : tensor<8x32xf32>, tensor<8x32xf32>
 }
+
+// An empty weight (a LoRA of rank 0) has no panels.
+// CHECK-LABEL: func.func @keeps_product_with_an_empty_weight
+//       CHECK:   llm.matmul
+func.func @keeps_product_with_an_empty_weight(%x: tensor<8x0xf32>) -> tensor<8x32xf32> {
+  %w = llm.weight "w" : tensor<0x32xf32>
+  %m = llm.matmul %x, %w : tensor<8x0xf32>, tensor<0x32xf32> -> tensor<8x32xf32>
+  return %m : tensor<8x32xf32>
+}

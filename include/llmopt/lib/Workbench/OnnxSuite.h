@@ -24,7 +24,7 @@ enum class SuiteOutcome { Pass, Fail, Unsupported };
 struct SuiteCase {
   std::string name;
   SuiteOutcome outcome = SuiteOutcome::Fail;
-  std::string reason; ///< one line; empty for Pass
+  std::string reason; ///< one line; for Pass empty, or what only the resolution of the answer's type excuses
 };
 
 struct SuiteOptions {
