@@ -39,6 +39,10 @@ std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const Target &target, std
     return nullptr;
   // The levels of the psABI prefer 256-bit vectors; the strategies say what is wanted.
   std::string features = target.vectorBits == 512 ? "-prefer-256-bit" : "";
+  if (target.bf16Dot)
+    features += ",+avx512bf16";
+  if (target.int8Dot)
+    features += ",+avx512vnni";
   return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
       triple, target.cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
 }

@@ -68,7 +68,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   auto strategy = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
-  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32};
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products()};
   LoweredKernel result;
   for (strategy::GemmBucketAttr bucket : strategy.getBuckets())
     result.variants.push_back(lowerBucket(context, family, bucket));

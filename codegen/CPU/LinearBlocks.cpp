@@ -34,7 +34,7 @@ struct BlockPlan {
   BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
 
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
-  bool pack, widen;
+  bool pack, round, widen;
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
@@ -45,19 +45,21 @@ struct BlockPlan {
       sum += columnTiles(segment);
     return sum;
   }
-  /// Elements of scratch: unfinished sums of a chunk for each weight, then the packed rows.
+  /// Elements of scratch: unfinished sums of a chunk for each weight, the packed rows, widened panels or the rows as bf16.
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
+  int64_t roundedElements() const { return round ? (blockRows() * depth + 31) / 16 * 16 : 0; }
   int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
 };
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
-    : lanes(context.lanes), depth(context.problem.depth), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
+    : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
       kBlock(std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
       pack(bucket.getPackInput()),
-      widen(context.target.vectorRegisters < 32 && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
+      round(context.bf16Products),
+      widen(context.target.vectorRegisters < 32 && !round && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
 
 class BlockWriter {
 public:
@@ -85,6 +87,12 @@ private:
   Value blockDepth(Value k0);
   Value sums() { return b_.scratch(); }
   Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
+  /// The block's rows: those of the input, or, rounded to bf16, in scratch.
+  Value input(Value firstRow) {
+    if (plan_.round)
+      return widened();
+    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, plan_.depth), b_.f32());
+  }
   Value widened() {
     int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
     return b_.address(b_.scratch(), b_.index(place), b_.f32());
@@ -112,9 +120,11 @@ void BlockWriter::rowBlock(Value block) {
   rows.last = b_.min(b_.add(rows.first, plan_.blockTiles), rowTiles_.tiles);
   rows.firstRow = rowTiles_.firstRow(rows.first);
   rows.rows = b_.sub(rowTiles_.firstRow(rows.last), rows.firstRow);
+  if (plan_.round)
+    emitBf16Rows(b_, context_, rows.firstRow, rows.rows, input(rows.firstRow));
   if (plan_.pack) {
-    RowPacking packing{context_.problem.depth, plan_.kBlock, plan_.tileRows};
-    packRows(b_, packing, rowTiles_, rows.first, rows.last, b_.buffer(context_.problem.inputBinding), packed());
+    RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
+    packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
   }
   Value before = b_.mul(block, b_.index(plan_.columnTiles(context_.problem)));
   Value begin = b_.max(b_.sub(b_.unitBegin(), before), zero), end = b_.min(b_.sub(b_.unitEnd(), before), total);
@@ -210,7 +220,7 @@ Value BlockWriter::blockDepth(Value k0) {
 
 /// Address of input k0 of a panel of a column tile.
 Value BlockWriter::panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0) {
-  Value start = panelAddress(b_, linear, plan_.depth, b_.add(b_.mul(tile, plan_.tilePanels), panel));
+  Value start = panelAddress(b_, context_, linear, b_.add(b_.mul(tile, plan_.tilePanels), panel));
   return b_.address(start, b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
 }
 
@@ -237,7 +247,7 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
     in.aRow = 1;
     in.aStep = height;
   } else {
-    in.a = b_.address(b_.buffer(context_.problem.inputBinding), b_.add(b_.mul(firstRow, plan_.depth), k0), b_.f32());
+    in.a = b_.address(input(rows.firstRow), b_.add(b_.mul(b_.sub(firstRow, rows.firstRow), plan_.depth), k0), b_.f32());
     in.aRow = plan_.depth;
   }
   for (int64_t i = 0; i < panels; ++i)
@@ -274,7 +284,7 @@ void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowT
 int64_t cpu::emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
   BlockPlan plan(context, bucket);
   BlockWriter(b, context, plan).run();
-  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements() + plan.widenedElements()) * 4;
+  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements() + plan.widenedElements() + plan.roundedElements()) * 4;
 }
 
 SymExpr cpu::linearBlockUnits(const LinearContext &context, strategy::GemmBucketAttr bucket) {

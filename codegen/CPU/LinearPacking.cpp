@@ -75,7 +75,7 @@ void cpu::packRows(KernelBuilder &b, const RowPacking &packing, const RowTiles &
     Value blockStart = b.mul(k0, rows);
     b.forLoop(first, last, 1, [&](Value tile) {
       Value row = tiles.firstRow(tile);
-      Value from = b.address(input, b.add(b.mul(row, packing.depth), k0), b.f32());
+      Value from = b.address(input, b.add(b.mul(b.sub(row, firstRow), packing.depth), k0), b.f32());
       Value to = b.address(packed, b.add(blockStart, b.mul(b.sub(row, firstRow), length)), b.f32());
       switchRows(b, tiles.rowCount(tile), packing.tileRows, [&](int64_t height) {
         packTile(b, height, packing.depth, length, packing.depth % 8 == 0 ? 8 : 1, from, to);

@@ -15,7 +15,7 @@ struct RowPacking {
   int64_t depth = 0, kBlock = 0, tileRows = 0;
 };
 
-/// Copies row tiles [first, last) of `input` ([rows, depth], f32) to `packed`: [blocks of K][row tiles][k][row of the tile].
+/// Copies row tiles [first, last) of which the first row lies at `input` ([rows, depth], f32) to `packed`: [blocks of K][row tiles][k][row of the tile].
 /// Writes up to 16 elements behind the end.
 void packRows(KernelBuilder &b, const RowPacking &packing, const RowTiles &tiles, mlir::Value first, mlir::Value last,
               mlir::Value input, mlir::Value packed);

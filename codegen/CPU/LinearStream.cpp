@@ -30,24 +30,41 @@ int64_t cpu::panelElements(llm::LinearOp linear, int64_t depth) {
 TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear) {
   TileOperands in;
   in.element = b.f32();
-  in.format = panelFormat(linear);
+  in.format = context.bf16Products ? PanelFormat::BF16Dot : panelFormat(linear);
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
+  in.hasBf16Dot = context.target.bf16Dot;
   return in;
 }
 
-Value cpu::panelAddress(KernelBuilder &b, llm::LinearOp linear, int64_t depth, Value panel) {
-  TileOperands in;
-  in.element = b.f32();
-  in.format = panelFormat(linear);
-  return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, panelElements(linear, depth)), panelElement(b, in));
+Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear, Value panel) {
+  TileOperands in = tileOperands(b, context, linear);
+  int64_t elements = in.format == PanelFormat::BF16Dot ? 16 * context.depth() : panelElements(linear, context.problem.depth);
+  return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
+}
+
+void cpu::emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value first, Value count, Value to) {
+  int64_t inputs = context.problem.depth, lanes = context.lanes, whole = inputs / lanes * lanes;
+  VectorType type = b.vec(lanes, b.f32());
+  Type half = b.ops().getIntegerType(16);
+  b.forLoop(b.index(0), count, 1, [&](Value row) {
+    Value from = b.address(b.buffer(context.problem.inputBinding), b.mul(b.add(first, row), inputs), b.f32());
+    Value target = b.address(to, b.mul(row, context.depth()), b.f32());
+    b.forLoop(b.index(0), b.index(whole), lanes, [&](Value k) { b.store(b.f32ToBf16(b.load(type, from, k)), target, k); });
+    b.forLoop(b.index(whole), b.index(inputs), 1,
+              [&](Value k) { b.store(b.f32ToBf16(b.load(b.f32(), from, k)), target, k); });
+    // The second half of the last word, where K is odd: the weight there is zero, and so must this be.
+    if (inputs % 2)
+      b.store(b.constantInt(half, 0), target, b.index(inputs));
+  });
 }
 
 namespace {
 
 class StreamWriter {
 public:
-  StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows)
-      : b_(b), context_(context), segment_(segment), rows_(rows),
+  /// `rounded`: the rows as bf16 words, where products are of those.
+  StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value rounded)
+      : b_(b), context_(context), segment_(segment), rows_(rows), rounded_(rounded),
         epilogue_(b, context.shapes, products(segment), segment.outputs, context.problem.leading,
                   context.shapes.symbols().constant(segment.columns), context.lanes) {}
 
@@ -63,11 +80,11 @@ private:
   }
 
   void readAhead(TileOperands &in);
-
   KernelBuilder &b_;
   const LinearContext &context_;
   const LinearSegment &segment_;
   int64_t rows_;
+  Value rounded_;
   LinearEpilogue epilogue_;
 };
 
@@ -85,16 +102,16 @@ void StreamWriter::readAhead(TileOperands &in) {
 }
 
 void StreamWriter::panels(Value first, int64_t count) {
-  int64_t depth = context_.problem.depth, weights = int64_t(segment_.linears.size());
+  int64_t depth = context_.depth(), weights = int64_t(segment_.linears.size());
   TileShape shape{rows_, count * weights, context_.lanes};
   TileOperands in = tileOperands(b_, context_, segment_.linears.front());
-  in.a = b_.buffer(context_.problem.inputBinding);
+  in.a = rounded_ ? rounded_ : b_.buffer(context_.problem.inputBinding);
   in.aRow = depth;
   in.depth = b_.index(depth);
   in.depthMultiple = depth;
   for (llm::LinearOp linear : segment_.linears)
     for (int64_t i = 0; i < count; ++i)
-      in.panels.push_back(panelAddress(b_, linear, depth, b_.add(first, i)));
+      in.panels.push_back(panelAddress(b_, context_, linear, b_.add(first, i)));
   if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
     readAhead(in);
   KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
@@ -111,9 +128,14 @@ void StreamWriter::panels(Value first, int64_t count) {
 } // namespace
 
 int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
-  int64_t base = 0;
+  int64_t base = 0, sums = bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights());
+  Value rounded;
+  if (context.bf16Products) {
+    rounded = b.address(b.scratch(), b.index(sums), b.f32());
+    emitBf16Rows(b, context, b.index(0), b.index(bucket.getRows()), rounded);
+  }
   for (const LinearSegment &segment : context.problem.segments) {
-    StreamWriter writer(b, context, segment, bucket.getRows());
+    StreamWriter writer(b, context, segment, bucket.getRows(), rounded);
     // This part's panels of the segment.
     Value limit = b.index(segment.panels()), zero = b.index(0);
     Value begin = b.min(b.max(b.sub(b.unitBegin(), b.index(base)), zero), limit);
@@ -126,5 +148,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights()) * 4;
+  return (sums + (context.bf16Products ? bucket.getRows() * context.depth() : 0)) * 4;
 }

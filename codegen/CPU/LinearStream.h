@@ -18,15 +18,22 @@ struct LinearContext {
   const LinearProblem &problem;
   ShapeAnalysis &shapes;
   const Target &target;
-  int64_t lanes; ///< f32 in a vector
+  int64_t lanes;     ///< f32 in a vector
+  bool bf16Products; ///< of words of two bf16
+  /// Steps of the tile loops: K, or its words.
+  int64_t depth() const { return bf16Products ? (problem.depth + 1) / 2 : problem.depth; }
 };
 
-/// Format of a weight's panels, elements of one panel, and its address at panel `panel`.
+/// Format of a weight's panels in memory, and elements of one panel.
 PanelFormat panelFormat(llm::LinearOp linear);
 int64_t panelElements(llm::LinearOp linear, int64_t depth);
-mlir::Value panelAddress(KernelBuilder &b, llm::LinearOp linear, int64_t depth, mlir::Value panel);
+/// The address of panel `panel`.
+mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear, mlir::Value panel);
 /// What every tile of a linear has in common.
 TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear);
+
+/// Rows [first, first + count) of the input, rounded to bf16, to rows of context.depth() words at `to`.
+void emitBf16Rows(KernelBuilder &b, const LinearContext &context, mlir::Value first, mlir::Value count, mlir::Value to);
 
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.

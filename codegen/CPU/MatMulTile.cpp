@@ -7,6 +7,8 @@
 #include "codegen/CPU/MatMulTile.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -30,6 +32,7 @@ private:
   Value pairVector(Value panelAtK, int64_t step, int64_t vector);
   Value widenF16(Value half);
   Value multiplyAdd(Value a, Value w, Value sum);
+  Value dotPairs(Value a, Value w, Value sum);
   Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
@@ -40,7 +43,29 @@ private:
   VectorType type_;
 };
 
+// As vdpbf16ps: the product of the high halves first, a rounding after each addition (the products are exact).
+Value TileWriter::dotPairs(Value a, Value w, Value sum) {
+  OpBuilder &ops = b_.ops();
+  if (in_.hasBf16Dot && shape_.lanes == 16) {
+    VectorType pairs = b_.vec(2 * shape_.lanes, ops.getBF16Type());
+    Value operands[] = {sum, vector::BitCastOp::create(ops, b_.loc(), pairs, a), vector::BitCastOp::create(ops, b_.loc(), pairs, w)};
+    auto name = ops.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512");
+    return LLVM::CallIntrinsicOp::create(ops, b_.loc(), type_, name, operands).getResult(0);
+  }
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  auto half = [&](Value words, bool high) {
+    Value bits = arith::BitcastOp::create(ops, b_.loc(), ints, words);
+    bits = high ? Value(arith::AndIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, -65536)))
+                : Value(arith::ShLIOp::create(ops, b_.loc(), bits, b_.constantInt(ints, 16)));
+    return Value(arith::BitcastOp::create(ops, b_.loc(), type_, bits));
+  };
+  sum = b_.fma(half(a, true), half(w, true), sum);
+  return b_.fma(half(a, false), half(w, false), sum);
+}
+
 Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
+  if (in_.format == PanelFormat::BF16Dot)
+    return dotPairs(a, w, sum);
   if (isa<FloatType>(in_.element))
     return b_.fma(a, w, sum);
   Value product = arith::MulIOp::create(b_.ops(), b_.loc(), a, w);
@@ -145,6 +170,7 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
 Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   switch (in.format) {
   case PanelFormat::Plain:
+  case PanelFormat::BF16Dot:
     return in.element;
   case PanelFormat::F16:
     return b.ops().getF16Type();

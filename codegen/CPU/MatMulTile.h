@@ -18,8 +18,9 @@
 
 namespace llmopt::cpu {
 
-/// Elements of the B panels (codegen/Common/WeightPacking.h): those of A, or narrower ones that are widened to f32.
-enum class PanelFormat { Plain, F16, BF16Pairs };
+/// Elements of the B panels (codegen/Common/WeightPacking.h): those of A, or narrower ones that are widened to f32. BF16Dot: A and B
+/// are words of two bf16 each, depth counts words, and both products of two words are added.
+enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot };
 
 struct TileShape {
   int64_t rows = 1;
@@ -43,6 +44,7 @@ struct TileOperands {
   llvm::SmallVector<mlir::Value> panels;
   PanelFormat format = PanelFormat::Plain;
   bool hasF16Conversion = true; ///< the target has vcvtph2ps
+  bool hasBf16Dot = false;      ///< the target has vdpbf16ps
   mlir::Value depth;            ///< K
   int64_t depthMultiple = 1;    ///< K is known to be a multiple of this
   int64_t unroll = 4;

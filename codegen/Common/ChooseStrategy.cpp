@@ -84,7 +84,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   // The last bucket has no bound.
   GemmBucketAttr last = buckets.pop_back_val();
   add(0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), last.getPackInput());
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products);
 }
 
 strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target) {
@@ -92,8 +92,9 @@ strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Targ
 }
 
 /// The facts of a region around `llm.linear`, or nothing if a shape is not known.
-static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
+  bool allBf16 = true;
   kernel.getBody().walk([&](llm::LinearOp linear) {
     auto weight = cast<RankedTensorType>(linear.getWeight().getType());
     GemmFacts found;
@@ -102,10 +103,16 @@ static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis
     SymExpr rows = shapes.symbols().constant(1);
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
+    allBf16 &= weight.getElementType().isBF16();
     if (rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
   });
+  if (facts && allBf16 && options.bf16Products) {
+    facts->bf16Products = true;
+    facts->depth = (facts->depth + 1) / 2;
+    facts->weightBytes = 4;
+  }
   return facts;
 }
 
@@ -124,14 +131,14 @@ static void explainKernel(exec::KernelOp kernel, const Target &target) {
       << remark::metric("Strategy", strategy.empty() ? "none" : strategy);
 }
 
-static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
+static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   MLIRContext *context = kernel.getContext();
   StringRef family = kernel.getFamily();
   if (target.isGpu() && !family.contains("attention")) {
     // One element a thread; neighbours in memory belong to neighbouring threads.
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/1, target.vectorBits));
   } else if (family == "linear") {
-    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes))
+    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, options))
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {
     kernel.setStrategyAttr(chooseGemm(context, target, GemmFacts{.depth = 512, .rows = 512}));
@@ -142,9 +149,9 @@ static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Targ
   }
 }
 
-Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target) {
+Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   if (!kernel.getStrategyAttr())
-    setStrategy(kernel, shapes, target);
+    setStrategy(kernel, shapes, target, options);
   explainKernel(kernel, target);
   return {};
 }

@@ -26,13 +26,20 @@ struct GemmFacts {
   std::optional<int64_t> rows; ///< M, where it is static
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
+  bool bf16Products = false;   ///< depth counts pairs, of four bytes
+};
+
+/// What the user decides.
+struct StrategyOptions {
+  /// Products with bf16 weights round the other operand to bf16 too, where all of a kernel's weights are bf16.
+  bool bf16Products = false;
 };
 
 strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
 strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target);
 
 /// Sets the `strategy` of a kernel that has none; families without choices are left alone.
-Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target);
+Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options = {});
 
 } // namespace llmopt
 

@@ -79,12 +79,12 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
 
 } // namespace
 
-Status llmopt::chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols) {
+Status llmopt::chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols, const StrategyOptions &options) {
   for (auto function : planned.getOps<func::FuncOp>()) {
     ShapeAnalysis shapes(symbols);
     shapes.run(function);
     for (auto kernel : function.getOps<exec::KernelOp>())
-      LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, shapes, target));
+      LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, shapes, target, options));
   }
   return {};
 }
@@ -98,7 +98,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
-  LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols));
+  LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights);
   KernelModules modules(planned.getContext());

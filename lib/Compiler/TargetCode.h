@@ -7,6 +7,7 @@
 #ifndef LLMOPT_LIB_COMPILER_TARGETCODE_H
 #define LLMOPT_LIB_COMPILER_TARGETCODE_H
 
+#include "codegen/Common/ChooseStrategy.h"
 #include "codegen/Common/PlanBuilder.h"
 #include "llmopt/lib/Compiler/CompileOptions.h"
 #include "llmopt/lib/Target/Target.h"
@@ -22,7 +23,7 @@ struct TargetCode {
 };
 
 /// Phase Strategy: chooses tiles for every kernel of `planned` that has none.
-Status chooseStrategies(mlir::ModuleOp planned, const Target &target, SymContext &symbols);
+Status chooseStrategies(mlir::ModuleOp planned, const Target &target, SymContext &symbols, const StrategyOptions &options = {});
 
 /// Phases Strategy, Lowered and Binary for one target. `planned` is changed (strategies are written into it).
 Result<TargetCode> compileForTarget(mlir::ModuleOp planned, const Target &target, const CompileOptions &options,

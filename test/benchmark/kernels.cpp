@@ -90,11 +90,11 @@ std::string linearText(int64_t n, int64_t k, const std::string &element) {
 }
 
 /// Weights rotate over at least 256 MiB where reading them is the limit.
-void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k) {
-  std::string title = "linear " + std::string(dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false) {
+  std::string title = "linear " + std::string(bf16Products ? "bf16 products" : dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (title.find(options.filter) == std::string::npos)
     return;
-  auto kernel = CompiledKernel::make(linearText(n, k, std::string(dtypeName(type))), cpu::lowerLinear, target, target);
+  auto kernel = CompiledKernel::make(linearText(n, k, std::string(dtypeName(type))), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
   Launch launch(*kernel, {{"m", m}});
   size_t weightBytes = size_t(packedMatrixBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
   bool memoryBound = m <= 4;
@@ -112,7 +112,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   auto once = [&] { launch.run({x, weights + 64 + (next++ % copies) * stride, y}); };
   once();
   for (int round = 0; round < options.rounds; ++round) {
-    double limit = memoryBound ? readRate(weights, copies * stride) : peakOperations("f32", target.vectorBits);
+    double limit = memoryBound ? readRate(weights, copies * stride) : peakOperations(bf16Products && target.bf16Dot ? "bf16" : "f32", target.vectorBits);
     double begin = seconds();
     for (int i = 0; i < repeats; ++i)
       once();
@@ -232,6 +232,9 @@ int main(int argc, char **argv) {
   for (DType type : {DType::BF16, DType::F16})
     for (int64_t m : {128, 32, 12})
       benchLinear(options, *target, type, m, 2048, 2048);
+  for (auto [m, n, k] : {std::array<int64_t, 3>{512, 2048, 2048}, {128, 2048, 2048}, {128, 8192, 2048}, {128, 2048, 8192}, {32, 2048, 2048}, {12, 2048, 2048},
+                         {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
+    benchLinear(options, *target, DType::BF16, m, n, k, /*bf16Products=*/true);
   for (DType type : {DType::F32, DType::BF16, DType::F16})
     for (int64_t m : {1, 2, 3, 4})
       benchLinear(options, *target, type, m, 4096, 4096);

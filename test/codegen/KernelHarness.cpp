@@ -107,7 +107,7 @@ static void *loadImage(const std::string &image) {
 }
 
 std::unique_ptr<CompiledKernel> CompiledKernel::make(const std::string &text, cpu::LowerKernel lower, const Target &target,
-                                                     const Target &strategy) {
+                                                     const Target &strategy, const StrategyOptions &choices) {
   std::unique_ptr<CompiledKernel> result(new CompiledKernel());
   result->context_ = std::make_unique<mlir::MLIRContext>(mlir::MLIRContext::Threading::DISABLED);
   mlir::MLIRContext &context = *result->context_;
@@ -120,7 +120,7 @@ std::unique_ptr<CompiledKernel> CompiledKernel::make(const std::string &text, cp
   ShapeAnalysis shapes(*result->symbols_);
   shapes.run(function);
   auto kernel = *function.getOps<exec::KernelOp>().begin();
-  if (Status status = chooseStrategy(kernel, shapes, strategy); !status)
+  if (Status status = chooseStrategy(kernel, shapes, strategy, choices); !status)
     stop(status.error().str());
   mlir::OwningOpRef<mlir::ModuleOp> code = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
   cpu::FamilyContext family{*code, shapes, target, "kernel"};
@@ -185,7 +185,8 @@ void CompiledKernel::run(const std::vector<void *> &buffers, const std::map<std:
 std::vector<TargetPair> test::runnableTargets() {
   std::vector<TargetPair> pairs;
   for (auto [target, strategy] : {std::pair("x86-64", "x86-64"), std::pair("x86-64-v3", "x86-64-v3"),
-                                  std::pair("x86-64-v4", "x86-64-v4"), std::pair("x86-64-v3", "x86-64-v4")}) {
+                                  std::pair("x86-64-v4", "x86-64-v4"), std::pair("x86-64-v3", "x86-64-v4"),
+                                  std::pair("x86-64-v4-bf16", "x86-64-v4-bf16")}) {
     TargetPair pair{need(findTarget(target)), need(findTarget(strategy))};
     if (missingFeatures(pair.target.features).empty())
       pairs.push_back(std::move(pair));

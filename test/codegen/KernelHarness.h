@@ -11,6 +11,7 @@
 #define LLMOPT_TEST_CODEGEN_KERNELHARNESS_H
 
 #include "codegen/CPU/KernelFamily.h"
+#include "codegen/Common/ChooseStrategy.h"
 
 #include <memory>
 #include <random>
@@ -41,7 +42,7 @@ class CompiledKernel {
 public:
   /// Lowers the first exec.kernel of `text`. Strategies are chosen for `strategy`, code is made for `target`.
   static std::unique_ptr<CompiledKernel> make(const std::string &text, cpu::LowerKernel lower, const Target &target,
-                                              const Target &strategy);
+                                              const Target &strategy, const StrategyOptions &choices = {});
   ~CompiledKernel();
 
   /// Runs the variant that the plan would choose, its units dealt to `parts` threads one after the other (or the last first:

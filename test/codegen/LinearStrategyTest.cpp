@@ -72,7 +72,7 @@ strategy::GemmAttr choose(mlir::MLIRContext &context, const char *target, GemmFa
 
 TEST(ChooseStrategy, BucketsGrowAndTheLastIsOpen) {
   mlir::MLIRContext context;
-  for (const char *target : {"x86-64", "x86-64-v3", "x86-64-v4"})
+  for (const char *target : {"x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"})
     for (int64_t weightBytes : {2, 4}) {
       strategy::GemmAttr gemm = choose(context, target, {.depth = 2048, .weightBytes = weightBytes});
       int64_t before = 0;

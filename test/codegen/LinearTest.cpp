@@ -112,6 +112,34 @@ TEST(Linear, HalfWeights) {
         checkPlain(pair, dtype, n, k, {1, 2, 3, 4, 5, 7, 25, 50});
 }
 
+// Rows rounded to bf16: the reference rounds them too, and all targets give the same bits, with dot products of bf16 or without.
+TEST(Linear, ProductsInBf16) {
+  std::mt19937 random(7);
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 513}, {48, 1537}, {100, 2048}}) {
+    Weight weight = makeWeight(random, DType::BF16, n, k);
+    std::map<int64_t, std::vector<float>> known; // results by number of rows
+    for (const TargetPair &pair : runnableTargets()) {
+      SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
+      auto kernel = CompiledKernel::make(plainText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
+      for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 50, 131}) {
+        std::mt19937 inputs(11);
+        Buffer x = randomFloats(inputs, size_t(m * k)), y = filled(size_t(m * n), NAN);
+        kernel->run({x.data<void>(), weight.packed.data<void>(), y.data<void>()}, {{"m", m}}, 2);
+        for (int64_t i = 0; i < m * k; ++i)
+          x.data()[i] = bf16ToFloat(floatToBf16(x.data()[i]));
+        std::vector<float> result(y.data(), y.data() + m * n);
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 0; j < n; ++j)
+            ASSERT_NEAR(result[size_t(i * n + j)], dot(x.data() + i * k, weight, j, k), 1e-6 * std::sqrt(double(k)) * 4 + 1e-6)
+                << kernel->variant({{"m", m}}) << " M=" << m << " at " << i << "," << j;
+        auto [it, isNew] = known.try_emplace(m, result);
+        ASSERT_EQ(0, std::memcmp(it->second.data(), result.data(), result.size() * 4)) << "M=" << m;
+        ASSERT_EQ(0, std::memcmp(known.begin()->second.data(), result.data(), size_t(n) * 4)) << "first row of M=" << m;
+      }
+    }
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Epilogues
 //===----------------------------------------------------------------------===//

@@ -31,7 +31,7 @@ Exit status: 0 ok, 1 bad input, 2 usage, 3 unsupported, 4 limit, 5 verification,
 struct Arguments {
   std::string input, output;
   int level = 2;
-  std::string weights = "auto", dtype = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
+  std::string weights = "auto", dtype = "auto", products = "f32", compileTo = "binary", emit = "artifact", progress = "auto";
   std::vector<std::string> dims, plugins;
   std::string explain, remarksOutput, remarksFormat = "text";
   CLI::Option *explainOption = nullptr;
@@ -46,10 +46,13 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("-O", a.level, "Optimization level: 0 none, 1 cheap, 2 default, 3 all")->check(CLI::Range(0, 3))->capture_default_str()->group("Optimization");
   app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))->capture_default_str()->group("Optimization");
+  app.add_option("--products", a.products, "Arithmetic of products with bf16 weights: f32, or bf16, which rounds the activations to bf16 before (faster where "
+                                           "the target has dot products of bf16)")
+      ->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str()->group("Optimization");
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
-  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; emulate: host code for tests without a GPU")
       ->check(CLI::IsMember({"auto", "nvrtc", "clang", "nvcc", "emulate"}))->capture_default_str()->group("Target");
@@ -94,6 +97,7 @@ Status finishOptions(Arguments &a) {
   CompileOptions &o = a.options;
   o.level = OptLevel(a.level);
   o.dtype = a.dtype == "f32" ? WeightFormat::F32 : a.dtype == "bf16" ? WeightFormat::BF16 : a.dtype == "f16" ? WeightFormat::F16 : WeightFormat::Auto;
+  o.bf16Products = a.products == "bf16";
   o.stopAfter = *parsePhase(a.compileTo);
   o.emit = a.emit == "mlir" ? EmitKind::MLIR : a.emit == "llvm" ? EmitKind::LLVMIR : a.emit == "asm" ? EmitKind::Assembly
            : a.emit == "obj" ? EmitKind::Object : a.emit == "cuda" ? EmitKind::Cuda : a.emit == "ptx" ? EmitKind::Ptx
@@ -152,11 +156,11 @@ Status explain(const Arguments &a) {
 void listTargets() {
   for (const Target &target : allTargets()) {
     if (target.isGpu()) {
-      std::printf("%-12s NVIDIA GPU of compute capability %d.%d and later minor ones, %d KiB shared memory a block\n", target.name.c_str(),
+      std::printf("%-14s NVIDIA GPU of compute capability %d.%d and later minor ones, %d KiB shared memory a block\n", target.name.c_str(),
                   target.computeCapability / 10, target.computeCapability % 10, target.sharedMemoryBytes >> 10);
       continue;
     }
-    std::printf("%-12s %d-bit vectors, needs", target.name.c_str(), target.vectorBits);
+    std::printf("%-14s %d-bit vectors, needs", target.name.c_str(), target.vectorBits);
     for (const std::string &feature : target.features)
       std::printf(" %s", feature.c_str());
     std::printf("%s\n", missingFeatures(target.features).empty() ? "" : "   (this machine cannot run it)");

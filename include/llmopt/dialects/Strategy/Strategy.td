@@ -35,8 +35,12 @@ def Strategy_GemmBucketAttr : Strategy_Attr<"GemmBucket", "gemm_bucket"> {
 
 def Strategy_GemmAttr : Strategy_Attr<"Gemm", "gemm"> {
   let summary = "A matrix product with packed weights (panels of 16 columns), by M-bucket";
-  let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits);
-  let assemblyFormat = "`<` `vector_bits` `=` $vectorBits `,` `[` $buckets `]` `>`";
+  let description = [{
+    With `bf16Products` the rows are rounded to bf16 and multiplied in pairs (vdpbf16ps); `kBlock` then counts pairs.
+  }];
+  let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits,
+                        DefaultValuedParameter<"bool", "false">:$bf16Products);
+  let assemblyFormat = "`<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? `[` $buckets `]` `>`";
 }
 
 def Strategy_LoopsAttr : Strategy_Attr<"Loops", "loops"> {

@@ -39,6 +39,7 @@ struct CompileOptions {
   std::vector<std::string> targets = {"native"};
   std::string strategyTarget;           ///< choose tiles as for this target, whatever the code is for; empty: each target's own
   WeightFormat dtype = WeightFormat::Auto;
+  bool bf16Products = false;            ///< round activations to bf16 in products with bf16 weights
   std::map<std::string, int64_t> dims;  ///< --dim NAME=V
   int64_t maxSequenceLength = 0;        ///< 0: what the model's configuration says
   Phase stopAfter = Phase::Binary;

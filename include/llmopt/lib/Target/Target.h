@@ -35,7 +35,8 @@ struct Target {
   bool isGpu() const { return computeCapability != 0; }
 };
 
-/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", "native" (resolved to the best CPU row this machine runs); "sm_80" ... "sm_100".
+/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "native" (resolved to the best CPU row this machine runs);
+/// "sm_80" ... "sm_100".
 Result<Target> findTarget(std::string_view name);
 /// CPUs first, in each kind the better machine last.
 std::span<const Target> allTargets();
