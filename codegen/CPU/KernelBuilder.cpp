@@ -11,6 +11,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 #include <cstddef>
@@ -417,6 +418,24 @@ KernelBuilder::Values KernelBuilder::ifThen(Value condition, TypeRange results, 
   builder_.setInsertionPointToEnd(branch.elseBlock());
   scf::YieldOp::create(builder_, loc_, second);
   return Values(branch.getResults());
+}
+
+void KernelBuilder::outline(function_ref<void()> body) {
+  auto region = scf::ExecuteRegionOp::create(builder_, loc_, TypeRange());
+  {
+    OpBuilder::InsertionGuard guard(builder_);
+    builder_.createBlock(&region.getRegion());
+    body();
+    scf::YieldOp::create(builder_, loc_);
+  }
+  IRRewriter rewriter(context());
+  std::string name = cast<func::FuncOp>(function_).getName().str() + "_part" + std::to_string(outlined_++);
+  FailureOr<func::FuncOp> part = outlineSingleBlockRegion(rewriter, loc_, region.getRegion(), name);
+  if (failed(part))
+    return; // the body stays where it is
+  part->setPrivate();
+  // A call to a symbol that others might replace would need a relocation, and images have none.
+  (*part)->setAttr("llvm.linkage", LLVM::LinkageAttr::get(context(), LLVM::Linkage::Internal));
 }
 
 void KernelBuilder::forEachUnit(function_ref<void(Value)> body) { forLoop(unitBegin(), unitEnd(), 1, body); }

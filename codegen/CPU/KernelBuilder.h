@@ -126,6 +126,9 @@ public:
                  llvm::function_ref<Values(Value, mlir::ValueRange)> body);
   void ifThen(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = nullptr);
   Values ifThen(Value condition, mlir::TypeRange results, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
+  /// Puts `body` into a function of its own that is called here. LLVM hoists the constants of a loop out of all loops around it, where
+  /// they would take the registers of a matrix product's inner loop.
+  void outline(llvm::function_ref<void()> body);
   /// Runs `body` for each work unit of this part.
   void forEachUnit(llvm::function_ref<void(Value unit)> body);
 
@@ -135,6 +138,7 @@ private:
   SymContext &symbols_;
   mlir::Operation *function_ = nullptr;
   mlir::Block *entry_ = nullptr;
+  int outlined_ = 0; ///< functions made by outline()
   llvm::SmallVector<SymExpr> dims_;
   llvm::SmallVector<Value> dimValues_, buffers_;
   Value unitBegin_, unitEnd_;

@@ -198,7 +198,7 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     });
     if (last && (!direct || cut))
       b_.ifThen(direct ? b_.select(isWhole, no, isLast) : isLast,
-                [&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); });
+                [&] { b_.outline([&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); }); });
   });
 }
 

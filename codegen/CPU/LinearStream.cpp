@@ -122,7 +122,11 @@ void StreamWriter::panels(Value first, int64_t count) {
     for (int64_t weight = 0; weight < weights; ++weight)
       storeTile(b_, part, ValueRange(tile).slice(size_t(shape.index(row, weight * count, 0)), size_t(part.accumulators())),
                 b_.address(b_.scratch(), b_.index(weight * productStride + row * width), b_.f32()), width);
-  epilogue_.emitTile(b_.index(0), b_.index(rows_), b_.mul(first, 16), width, b_.scratch(), productStride);
+  auto epilogue = [&] { epilogue_.emitTile(b_.index(0), b_.index(rows_), b_.mul(first, 16), width, b_.scratch(), productStride); };
+  if (epilogue_.isLight())
+    epilogue();
+  else
+    b_.outline(epilogue);
 }
 
 } // namespace
