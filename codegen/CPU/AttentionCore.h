@@ -40,7 +40,7 @@ struct AttentionShape {
 struct KeyBlock {
   mlir::Value keys, values; ///< addresses
   mlir::Value key, count;
-  mlir::Value next;         ///< keys of the next block, whose values follow them: to be prefetched; may be null
+  mlir::Value next = {};    ///< keys of the next block, whose values follow them: to be prefetched; may be null
 };
 
 class AttentionCore {

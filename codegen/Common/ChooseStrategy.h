@@ -23,7 +23,7 @@ namespace llmopt {
 /// What is known about a matrix product with packed weights.
 struct GemmFacts {
   int64_t depth = 0;           ///< K
-  std::optional<int64_t> rows; ///< M, where it is static
+  std::optional<int64_t> rows = std::nullopt; ///< M, where it is static
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
   bool bf16Products = false;   ///< depth counts pairs, of four bytes

@@ -11,26 +11,25 @@
 
 namespace llmopt {
 
-/// f16 operations become f32 operations between casts. Returns how many.
-int64_t widenHalf(mlir::func::FuncOp function);
+/// f16 operations become f32 operations between casts.
+void widenHalf(mlir::func::FuncOp function);
 
 /// Reshapes, broadcasts, tiles and slices whose result is proven to have the shape of their input, and concatenations of
-/// one tensor, are replaced by that input. Returns how many.
-int64_t dropNoOps(mlir::func::FuncOp function);
+/// one tensor, are replaced by that input.
+void dropNoOps(mlir::func::FuncOp function);
 
-/// Gathers of one row by its number become slices. Returns how many.
-int64_t sliceGathers(mlir::func::FuncOp function);
+/// Gathers of one row by its number become slices.
+void sliceGathers(mlir::func::FuncOp function);
 
-/// Slices that take one part of a concatenation whole become that part. Returns how many.
-int64_t sliceConcats(mlir::func::FuncOp function);
+/// Slices that take one part of a concatenation whole become that part.
+void sliceConcats(mlir::func::FuncOp function);
 
-/// Reshapes move behind products with weights, norms and elementwise operations, until they meet the reshape back. Returns how many
-/// moved or went.
-int64_t sinkViews(mlir::func::FuncOp function);
+/// Reshapes move behind products with weights, norms and elementwise operations, until they meet the reshape back.
+void sinkViews(mlir::func::FuncOp function);
 
 /// Shapes that reshapes and broadcasts are given, and other sizes that are computed, become constants, or sums and products of the
-/// arguments' dimensions, where the shape analysis knows them. Returns how many.
-int64_t resolveShapes(mlir::func::FuncOp function);
+/// arguments' dimensions, where the shape analysis knows them.
+void resolveShapes(mlir::func::FuncOp function);
 
 } // namespace llmopt
 

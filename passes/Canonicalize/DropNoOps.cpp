@@ -38,7 +38,7 @@ static bool isNoOp(Operation *op, ShapeAnalysis &shapes) {
   return before.size() == after.size() && llvm::all_of(llvm::zip(before, after), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
 }
 
-int64_t llmopt::dropNoOps(func::FuncOp function) {
+void llmopt::dropNoOps(func::FuncOp function) {
   SymContext symbols;
   ShapeAnalysis shapes(symbols);
   shapes.run(function);
@@ -51,5 +51,4 @@ int64_t llmopt::dropNoOps(func::FuncOp function) {
     op->getResult(0).replaceAllUsesWith(op->getOperand(0));
     op->erase();
   }
-  return int64_t(dropped.size());
 }

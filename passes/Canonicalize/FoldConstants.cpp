@@ -54,13 +54,14 @@ public:
   void runOnOperation() override {
     Interpreter interpreter(getOperation(), weights_);
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      numWidened += widenHalf(function);
+      widenHalf(function);
       foldSolvedSizes(function);
       foldConstantOperands(function, interpreter);
-      numDropped += dropNoOps(function);
-      numResolved += sliceGathers(function) + sliceConcats(function);
-      numSunk += sinkViews(function);
-      numResolved += resolveShapes(function);
+      dropNoOps(function);
+      sliceGathers(function);
+      sliceConcats(function);
+      sinkViews(function);
+      resolveShapes(function);
     }
   }
 
@@ -113,7 +114,6 @@ private:
     auto constant = llm::ConstantOp::create(builder, op->getLoc(), value);
     op->getResult(0).replaceAllUsesWith(constant.getResult());
     op->erase();
-    ++numFolded;
   }
 
   const WeightStore &weights_;

@@ -33,19 +33,18 @@ public:
     sizes_.emplace(function, shapes_);
   }
 
-  int64_t run(func::FuncOp function) {
+  void run(func::FuncOp function) {
     for (Block &block : function.getBody())
       for (Operation &op : llvm::make_early_inc_range(block))
         if (isView(&op))
-          numMoved_ += dropDetour(&op);
+          dropDetour(&op);
         else if (op.getNumResults() == 1 && op.getNumRegions() == 0 && isa_and_nonnull<llm::LLMDialect>(op.getDialect()))
-          numMoved_ += sink(&op);
+          sink(&op);
     // Not before: the view in between may be the one that keeps rows.
     for (Block &block : function.getBody())
       for (Operation &op : llvm::make_early_inc_range(block))
         if (isView(&op))
-          numMoved_ += joinViews(&op);
-    return numMoved_;
+          joinViews(&op);
   }
 
 private:
@@ -61,31 +60,30 @@ private:
   }
 
   /// A view of a view ... of a value of its own shape is that value.
-  bool dropDetour(Operation *view) {
+  void dropDetour(Operation *view) {
     Dims dims = dimsOf(view->getResult(0));
     for (Value source = view->getOperand(0);; source = source.getDefiningOp()->getOperand(0)) {
       if (source.getType() == view->getResult(0).getType() && equal(dimsOf(source), dims)) {
         replace(view, source);
-        return true;
+        return;
       }
       if (!source.getDefiningOp() || !isView(source.getDefiningOp()))
-        return false;
+        return;
     }
   }
 
   /// A view of a view is one reshape; so is a flatten.
-  bool joinViews(Operation *view) {
+  void joinViews(Operation *view) {
     Value root = view->getOperand(0), result = view->getResult(0);
     while (root.getDefiningOp() && isView(root.getDefiningOp()))
       root = root.getDefiningOp()->getOperand(0);
     if ((root == view->getOperand(0) && !isa<llm::FlattenOp>(view)) || typeOf(root).getRank() < 2)
-      return false;
+      return;
     OpBuilder builder(view);
     SizeBuilder::Shape shape = sizes_->reshapeTo(builder, view->getLoc(), dimsOf(root), dimsOf(result));
     if (!shape.value)
-      return false;
+      return;
     replace(view, llm::ReshapeOp::create(builder, view->getLoc(), result.getType(), root, shape.value, shape.allowZero));
-    return true;
   }
 
   /// What a view shows, if both have dimensions that a reshape can be made of.
@@ -98,24 +96,24 @@ private:
     return to.getRank() >= 1 && !from.isDynamicDim(from.getRank() - 1) && from.getShape().back() == to.getShape().back();
   }
 
-  bool sink(Operation *op) {
+  void sink(Operation *op) {
     if (op->hasTrait<llm::Elementwise>())
       return sinkPastElementwise(op);
     if (!isa<llm::MatMulOp, llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp>(op))
-      return false;
+      return;
     Value view = op->getOperand(0), source = sourceOf(view);
     if (!source || typeOf(view).getRank() < 2)
-      return false;
+      return;
     // One matrix for all rows; [.., M, K] x [B, K, N] is another thing.
     if (isa<llm::MatMulOp>(op) && (typeOf(op->getOperand(1)).getRank() != 2 || !typeOf(op->getOperand(1)).hasStaticShape()))
-      return false;
+      return;
     if (!keepsRows(source, view) && !(source = withRowsOf(view, source)))
-      return false;
+      return;
     Dims dims = dimsOf(source);
     dims.back() = dimsOf(op->getResult(0)).back();
     IRMapping mapping;
     mapping.map(view, source);
-    return rebuild(op, mapping, dims);
+    rebuild(op, mapping, dims);
   }
 
   /// `source` with its last dimensions joined to rows as long as the view's (heads side by side), if the view has others in front.
@@ -140,7 +138,7 @@ private:
     return rows;
   }
 
-  bool sinkPastElementwise(Operation *op) {
+  void sinkPastElementwise(Operation *op) {
     IRMapping mapping;
     Value source, result = op->getResult(0);
     for (Value operand : op->getOperands()) {
@@ -148,15 +146,15 @@ private:
       if (!below)
         continue;
       if (source && (!equal(dimsOf(source), dimsOf(below)) || typeOf(source).getShape() != typeOf(below).getShape()))
-        return false;
+        return;
       source = below;
       mapping.map(operand, below);
     }
     if (!source || !llvm::all_of(op->getOperands(), [&](Value operand) {
           return mapping.contains(operand) || isSameForAllRows(operand, source, result);
         }))
-      return false;
-    return rebuild(op, mapping, dimsOf(source));
+      return;
+    rebuild(op, mapping, dimsOf(source));
   }
 
   /// One element, or a vector along a last dimension that the view keeps.
@@ -168,12 +166,12 @@ private:
   }
 
   /// `op` on the mapped operands, with a result of `dims`, and behind it a reshape to what it was.
-  bool rebuild(Operation *op, const IRMapping &mapping, ArrayRef<SymExpr> dims) {
+  void rebuild(Operation *op, const IRMapping &mapping, ArrayRef<SymExpr> dims) {
     Value old = op->getResult(0);
     OpBuilder builder(op);
     SizeBuilder::Shape shape = sizes_->reshapeTo(builder, op->getLoc(), dims, dimsOf(old));
     if (!shape.value || llvm::any_of(dims, [](SymExpr dim) { return !dim.known(); }))
-      return false;
+      return;
     IRMapping operands = mapping;
     Operation *moved = builder.clone(*op, operands);
     moved->getResult(0).setType(ShapeAnalysis::typeOf({Dims(dims), {}}, typeOf(old).getElementType()));
@@ -181,15 +179,13 @@ private:
     auto view = llm::ReshapeOp::create(builder, op->getLoc(), old.getType(), moved->getResult(0), shape.value, shape.allowZero);
     replace(op, view);
     dropDetour(view);
-    return true;
   }
 
   SymContext symbols_;
   ShapeAnalysis shapes_;
   std::optional<SizeBuilder> sizes_;
-  int64_t numMoved_ = 0;
 };
 
 } // namespace
 
-int64_t llmopt::sinkViews(func::FuncOp function) { return Sinker(function).run(function); }
+void llmopt::sinkViews(func::FuncOp function) { Sinker(function).run(function); }

@@ -41,14 +41,11 @@ static Value wholePart(llm::SliceOp slice) {
   return {};
 }
 
-int64_t llmopt::sliceConcats(func::FuncOp function) {
-  int64_t replaced = 0;
+void llmopt::sliceConcats(func::FuncOp function) {
   function.walk([&](llm::SliceOp slice) {
     if (Value part = wholePart(slice)) {
       slice.getResult().replaceAllUsesWith(part);
       slice.erase();
-      ++replaced;
     }
   });
-  return replaced;
 }

@@ -32,8 +32,7 @@ static bool isSlice(llm::GatherOp op, int64_t index) {
          !llm::isWeightExpression(op.getInput());
 }
 
-int64_t llmopt::sliceGathers(func::FuncOp function) {
-  int64_t replaced = 0;
+void llmopt::sliceGathers(func::FuncOp function) {
   function.walk([&](llm::GatherOp op) {
     auto index = onlyIndex(op);
     if (!index || !isSlice(op, *index))
@@ -54,7 +53,5 @@ int64_t llmopt::sliceGathers(func::FuncOp function) {
       row = llm::SqueezeOp::create(builder, op.getLoc(), op.getType(), row, builder.getDenseI64ArrayAttr(axis));
     op.getResult().replaceAllUsesWith(row);
     op.erase();
-    ++replaced;
   });
-  return replaced;
 }

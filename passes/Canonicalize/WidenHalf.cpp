@@ -42,20 +42,16 @@ namespace {
 
 class Widener {
 public:
-  int64_t run(func::FuncOp function) {
+  void run(func::FuncOp function) {
     SmallVector<Operation *> ops;
     function.walk([&](Operation *op) { ops.push_back(op); });
-    int64_t widened = 0;
     for (Operation *op : ops) {
       noteWeights(op);
-      if (shouldWiden(op)) {
+      if (shouldWiden(op))
         widen(op);
-        ++widened;
-      } else {
+      else
         dropDetour(op);
-      }
     }
-    return widened;
   }
 
 private:
@@ -120,4 +116,4 @@ void Widener::widen(Operation *op) {
   op->erase();
 }
 
-int64_t llmopt::widenHalf(func::FuncOp function) { return Widener().run(function); }
+void llmopt::widenHalf(func::FuncOp function) { Widener().run(function); }

@@ -18,7 +18,7 @@ struct HuggingFaceOptions {
   /// beyond the length the model was trained on. 0: the trained length.
   int64_t maxPositions = 0;
   /// Draw all weights at random from this seed; the folder then needs a config.json only.
-  std::optional<uint64_t> randomWeights;
+  std::optional<uint64_t> randomWeights = std::nullopt;
 };
 
 /// config.json + (sharded) safetensors. One error lists everything unsupported that was found.

@@ -15,7 +15,7 @@ namespace llmopt {
 
 struct OnnxOptions {
   /// --dim NAME=V: dimensions fixed when compiling.
-  std::map<std::string, int64_t> fixedDims;
+  std::map<std::string, int64_t> fixedDims = {};
   /// Folder that external data is read beneath; empty: the model file's.
   std::string externalDataFolder;
 };

@@ -20,11 +20,6 @@ def FoldConstantsPass : Pass<"llmopt-fold-constants", "::mlir::ModuleOp"> {
     and are written from the dimensions of the function's arguments where not. Operations on f16 become operations on f32 between casts, and casts there and back vanish.
   }];
   let constructor = "::llmopt::createFoldConstantsPass()";
-  let statistics = [Statistic<"numFolded", "num-folded", "Operations replaced by constants">,
-                    Statistic<"numDropped", "num-dropped", "Operations that changed nothing">,
-                    Statistic<"numSunk", "num-sunk", "Reshapes moved behind other operations">,
-                    Statistic<"numResolved", "num-resolved", "Shapes written in their one spelling">,
-                    Statistic<"numWidened", "num-widened", "f16 operations computed in f32">];
 }
 
 def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {

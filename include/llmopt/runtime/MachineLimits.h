@@ -43,7 +43,7 @@ struct MachineLimits {
     unsigned sharedBy = 1; ///< processors
   };
   std::string host, processor;
-  std::vector<Cache> caches;
+  std::vector<Cache> caches = {};
   std::vector<Reading> reading;
   std::vector<Arithmetic> arithmetic;
   std::vector<Barrier> barriers;
