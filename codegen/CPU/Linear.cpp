@@ -74,6 +74,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     result.variants.push_back(lowerBucket(context, family, bucket));
   if (result.variants.size() > 1)
     result.selector = problem.rows;
+  result.arithmetic = context.bf16Products ? DType::BF16 : DType::F32;
   result.dims = problem.dims;
   declareWeights(problem, result);
   declareCost(problem, family.shapes.symbols(), result);

@@ -8,6 +8,7 @@
 #define LLMOPT_CODEGEN_COMMON_LOWEREDKERNEL_H
 
 #include "llmopt/lib/Analysis/SymExpr.h"
+#include "llmopt/lib/Support/DType.h"
 
 #include <cstdint>
 #include <map>
@@ -41,6 +42,7 @@ struct LoweredKernel {
   std::vector<int64_t> states;   ///< key-value states bound after the outputs
   std::map<unsigned, SymExpr> outputBytes; ///< outputs that need more room than their shape says (padding)
   SymExpr flops, bytesMoved;     ///< for profiles
+  DType arithmetic = DType::F32; ///< what the flops are done in
   bool optimizeLoops = false;    ///< LLVM's -O2 pipeline wanted (plain loops); kernels unrolled by hand do not want it
 };
 

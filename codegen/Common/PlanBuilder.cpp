@@ -257,6 +257,7 @@ Status EntryBuilder::addKernel(exec::KernelOp kernel) {
     stage.variants.push_back({variant.symbol, variant.limit, expressions_.add(variant.units), expressions_.add(variant.scratchBytes)});
   stage.flops = expressions_.add(code->flops);
   stage.bytesMoved = expressions_.add(code->bytesMoved);
+  stage.arithmetic = code->arithmetic;
   entry_.stages.push_back(std::move(stage));
   writes_.push_back(std::move(written));
   return {};

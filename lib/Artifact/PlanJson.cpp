@@ -82,8 +82,8 @@ public:
     }
     return values;
   }
-  DType dtype(const Json &object) {
-    std::optional<DType> type = parseDType(text(object, "dtype"));
+  DType dtype(const Json &object, std::string_view key = "dtype") {
+    std::optional<DType> type = parseDType(text(object, key));
     if (!type)
       fail("unknown element type");
     return type.value_or(DType::F32);
@@ -192,7 +192,8 @@ Json write(const Stage &stage) {
   json.set("name", stage.name).set("family", stage.family).set("bindings", integerList(stage.bindings));
   json.set("dims", integerList(stage.dims)).set("selector", stage.selector);
   json.set("variants", listOf(stage.variants, [](const Variant &v) { return write(v); }));
-  return json.set("barrier", stage.barrier).set("flops", stage.flops).set("bytes_moved", stage.bytesMoved);
+  return json.set("barrier", stage.barrier).set("flops", stage.flops).set("bytes_moved", stage.bytesMoved)
+      .set("arithmetic", dtypeName(stage.arithmetic));
 }
 
 Stage readStage(Reader &in, const Json &json) {
@@ -207,6 +208,7 @@ Stage readStage(Reader &in, const Json &json) {
   stage.barrier = in.flag(json, "barrier");
   stage.flops = in.index(json, "flops");
   stage.bytesMoved = in.index(json, "bytes_moved");
+  stage.arithmetic = in.dtype(json, "arithmetic");
   return stage;
 }
 

@@ -102,19 +102,38 @@ void Engine::setProfiling(bool on) const {
   cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), 1);
   for (EntryRunner *runner : {state_->stepEntry.runner.get(), state_->encodeEntry.runner.get(), state_->graph.get()})
     if (runner)
-      runner->setProfiling(on);
+      on ? runner->profiler().start(state_->threads) : runner->profiler().stop();
 }
 
 std::vector<StageProfile> Engine::profile() const {
   std::vector<StageProfile> rows;
   for (const EntryRunner *runner : {state_->encodeEntry.runner.get(), state_->stepEntry.runner.get(), state_->graph.get()})
-    for (size_t i = 0; runner && i < runner->times().size(); ++i) {
+    for (uint32_t i = 0; runner && runner->profiler().on() && i < runner->entry().stages.size(); ++i) {
       const plan::Stage &stage = runner->entry().stages[i];
-      const StageTime &time = runner->times()[i];
-      rows.push_back({runner->entry().name, stage.name, stage.family, stage.variants.front().kernel, time.calls,
-                      double(time.nanoseconds) * 1e-9, double(time.flops), double(time.bytesMoved)});
+      for (size_t v = 0; v < stage.variants.size(); ++v)
+        if (const StageTime &time = runner->profiler().time(i, v); time.calls)
+          rows.push_back({runner->entry().name, stage.name, stage.family, stage.variants[v].kernel, i, time.calls,
+                          double(time.nanoseconds) * 1e-9, time.flops, time.bytesMoved, std::string(dtypeName(stage.arithmetic)),
+                          stage.barrier});
     }
   return rows;
+}
+
+std::vector<StageSpan> Engine::trace() const {
+  std::vector<StageSpan> spans;
+  int64_t start = INT64_MAX;
+  const EntryRunner *runners[] = {state_->encodeEntry.runner.get(), state_->stepEntry.runner.get(), state_->graph.get()};
+  for (const EntryRunner *runner : runners)
+    for (size_t thread = 0; runner && thread < runner->profiler().launches().size(); ++thread)
+      if (const auto &list = runner->profiler().launches()[thread]; !list.empty())
+        start = std::min(start, list.front().begin);
+  for (const EntryRunner *runner : runners)
+    for (size_t thread = 0; runner && thread < runner->profiler().launches().size(); ++thread)
+      for (const TimedLaunch &launch : runner->profiler().launches()[thread]) {
+        const plan::Stage &stage = runner->entry().stages[launch.stage];
+        spans.push_back({stage.name, stage.family, unsigned(thread), double(launch.begin - start) * 1e-9, double(launch.end - start) * 1e-9});
+      }
+  return spans;
 }
 
 void Engine::pinCallingThread() { cpu::ThreadTeam::pinCaller(); }

@@ -15,7 +15,7 @@ using plan::BufferKind;
 
 static constexpr size_t kMaxShapes = 256;
 
-EntryRunner::EntryRunner(const plan::Entry &entry) : entry_(entry) {
+EntryRunner::EntryRunner(const plan::Plan &plan, const plan::Entry &entry) : entry_(entry), profiler_(plan, entry) {
   uint32_t phase = 0;
   for (const plan::Stage &stage : entry_.stages) {
     phase_.push_back(phase);
@@ -79,12 +79,4 @@ size_t EntryRunner::variantOf(const plan::Stage &stage, std::span<const int64_t>
   while (v + 1 < stage.variants.size() && values[stage.selector] > stage.variants[v].limit)
     ++v;
   return v;
-}
-
-void EntryRunner::addTime(uint32_t stage, const Shape &shape, uint64_t nanoseconds) {
-  StageTime &time = times_[stage];
-  time.nanoseconds += nanoseconds;
-  ++time.calls;
-  time.flops += shape.values[entry_.stages[stage].flops];
-  time.bytesMoved += shape.values[entry_.stages[stage].bytesMoved];
 }

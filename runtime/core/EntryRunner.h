@@ -14,6 +14,7 @@
 
 #include "llmopt/lib/Artifact/KernelABI.h"
 #include "llmopt/lib/Artifact/Plan.h"
+#include "runtime/core/StageProfiler.h"
 #include "runtime/cpu/ThreadTeam.h"
 
 #include <memory>
@@ -24,12 +25,6 @@ namespace llmopt {
 struct BoundTensor {
   void *data = nullptr;
   uint64_t bytes = 0;
-};
-
-/// Time spent in a stage since profiling began.
-struct StageTime {
-  uint64_t nanoseconds = 0, calls = 0;
-  int64_t flops = 0, bytesMoved = 0;
 };
 
 class EntryRunner {
@@ -50,12 +45,12 @@ public:
   virtual Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
                      std::span<const BoundTensor> outputs, const StepTable &table) = 0;
 
-  void setProfiling(bool on) { times_.assign(on ? entry_.stages.size() : 0, StageTime()); }
-  std::span<const StageTime> times() const { return times_; }
+  StageProfiler &profiler() { return profiler_; }
+  const StageProfiler &profiler() const { return profiler_; }
   size_t knownShapes() const { return shapes_.size(); }
 
 protected:
-  explicit EntryRunner(const plan::Entry &entry);
+  EntryRunner(const plan::Plan &plan, const plan::Entry &entry);
   /// Writes the launches of a shape whose values and places are known.
   virtual std::unique_ptr<Shape> newShape() const = 0;
   virtual Status writeLaunches(Shape &shape) = 0;
@@ -63,10 +58,9 @@ protected:
 
   /// The variant of a stage for these values.
   static size_t variantOf(const plan::Stage &stage, std::span<const int64_t> values);
-  void addTime(uint32_t stage, const Shape &shape, uint64_t nanoseconds);
 
   const plan::Entry &entry_;
-  std::vector<StageTime> times_;
+  StageProfiler profiler_;
 
 private:
   Result<std::unique_ptr<Shape>> makeShape(std::span<const int64_t> symbolValues);

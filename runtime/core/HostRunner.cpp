@@ -10,7 +10,6 @@
 #include "runtime/core/ScalarFunctions.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 using namespace llmopt;
@@ -22,7 +21,7 @@ namespace {
 struct Launch {
   KernelFunction kernel;
   KernelArgs args;
-  uint32_t stage;
+  uint32_t stage, variant;
   bool barrier;
 };
 /// A binding whose address changes from call to call.
@@ -41,14 +40,15 @@ struct HostRunner::HostShape : Shape {
   std::vector<Launch> launches;
 };
 
-HostRunner::HostRunner(const plan::Entry &entry, RunnerMemory &memory) : EntryRunner(entry), memory_(memory) {}
+HostRunner::HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory)
+    : EntryRunner(plan, entry), memory_(memory) {}
 
 std::unique_ptr<EntryRunner::Shape> HostRunner::newShape() const { return std::make_unique<HostShape>(); }
 
 Result<std::unique_ptr<EntryRunner>> HostRunner::create(const plan::Plan &plan, const plan::Entry &entry, const CodeImage &code,
                                                          std::span<const std::byte> weights, std::span<std::byte *const> states,
                                                          RunnerMemory &memory) {
-  std::unique_ptr<HostRunner> runner(new HostRunner(entry, memory));
+  std::unique_ptr<HostRunner> runner(new HostRunner(plan, entry, memory));
   LLMOPT_RETURN_IF_ERROR(runner->bindFixed(plan, code, weights, states));
   return std::unique_ptr<EntryRunner>(std::move(runner));
 }
@@ -103,6 +103,7 @@ Status HostRunner::writeLaunches(Shape &base) {
     shape.launches.push_back({kernels_[s][v],
                               {shape.pointers.data() + shape.pointers.size(), shape.dims.data() + shape.dims.size(), kScalarFunctions},
                               s,
+                              uint32_t(v),
                               stage.barrier});
     shape.dims.push_back(units);
     for (plan::ExprId dim : stage.dims)
@@ -149,7 +150,7 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
     shape.pointers[patch.slot] = shape.addresses[patch.buffer];
 
   auto work = [&](unsigned part) {
-    times_.empty() ? walk(team, shape, table, part, turn.parts()) : walkTimed(team, shape, table, part, turn.parts());
+    profiler_.on() ? walkTimed(team, shape, table, part, turn.parts()) : walk(team, shape, table, part, turn.parts());
   };
   turn.run(work);
 
@@ -170,15 +171,14 @@ void HostRunner::walk(cpu::ThreadTeam &team, const HostShape &shape, const StepT
 }
 
 void HostRunner::walkTimed(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts) {
-  using Clock = std::chrono::steady_clock;
   void *scratch = memory_.scratch.data() + shape.scratchBytes * part;
   for (const Launch &launch : shape.launches) {
-    Clock::time_point begin = Clock::now();
+    int64_t begin = StageProfiler::now();
     launch.kernel(&launch.args, &table, part, parts, scratch);
+    profiler_.addLaunch(part, {launch.stage, begin, StageProfiler::now()});
     // A barrier after every stage, so that each time is the stage's alone.
     team.barrier();
-    if (part != 0)
-      continue;
-    addTime(launch.stage, shape, uint64_t(std::chrono::nanoseconds(Clock::now() - begin).count()));
+    if (part == 0)
+      profiler_.addTime(launch.stage, launch.variant, shape.values, table, StageProfiler::now() - begin);
   }
 }

@@ -32,7 +32,7 @@ public:
 
 private:
   struct HostShape;
-  HostRunner(const plan::Entry &entry, RunnerMemory &memory);
+  HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory);
   Status bindFixed(const plan::Plan &plan, const CodeImage &code, std::span<const std::byte> weights,
                    std::span<std::byte *const> states);
   std::unique_ptr<Shape> newShape() const override;

@@ -9,7 +9,6 @@
 #include "llmopt/lib/Support/CheckedMath.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -22,7 +21,7 @@ static uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAli
 
 struct CudaRunner::Launch {
   Function function;
-  uint32_t stage, blocks, threads, sharedBytes;
+  uint32_t stage, variant, blocks, threads, sharedBytes;
   std::vector<uint64_t> values; ///< of the parameters
   std::vector<void *> parameters; ///< their addresses
 };
@@ -42,8 +41,8 @@ struct CudaRunner::CudaShape : Shape {
   GraphExec graph = nullptr;
 };
 
-CudaRunner::CudaRunner(const plan::Entry &entry, CudaProgram &program)
-    : EntryRunner(entry), program_(program), device_(*program.device), driver_(program.device->driver()) {
+CudaRunner::CudaRunner(const plan::Plan &plan, const plan::Entry &entry, CudaProgram &program)
+    : EntryRunner(plan, entry), program_(program), device_(*program.device), driver_(program.device->driver()) {
   const char *synchronous = std::getenv("LLMOPT_CUDA_SYNC");
   synchronous_ = synchronous && *synchronous && *synchronous != '0';
 }
@@ -52,7 +51,7 @@ std::unique_ptr<EntryRunner::Shape> CudaRunner::newShape() const { return std::m
 
 Result<std::unique_ptr<EntryRunner>> CudaRunner::create(const plan::Plan &plan, const plan::Entry &entry, CudaProgram &program,
                                                         std::span<std::byte *const> states) {
-  std::unique_ptr<CudaRunner> runner(new CudaRunner(entry, program));
+  std::unique_ptr<CudaRunner> runner(new CudaRunner(plan, entry, program));
   LLMOPT_RETURN_IF_ERROR(runner->bindFixed(plan, states));
   return std::unique_ptr<EntryRunner>(std::move(runner));
 }
@@ -133,7 +132,7 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
     blocks = std::clamp<int64_t>(int64_t(kScratch / (scratch * metadata.threads)), 1, blocks);
     shape.scratchBytes = std::max(shape.scratchBytes, scratch * metadata.threads * uint64_t(blocks));
   }
-  Launch launch{kernel.function, s, uint32_t(blocks), metadata.threads, metadata.sharedBytes, {}, {}};
+  Launch launch{kernel.function, s, uint32_t(v), uint32_t(blocks), metadata.threads, metadata.sharedBytes, {}, {}};
   for (const DeviceParameter &parameter : metadata.parameters)
     switch (parameter.kind) {
     case DeviceParameter::Kind::Buffer:
@@ -234,14 +233,15 @@ Status CudaRunner::launchAll(const CudaShape &shape) {
   return {};
 }
 
-Status CudaRunner::launchTimed(const CudaShape &shape) {
-  using Clock = std::chrono::steady_clock;
+Status CudaRunner::launchTimed(const CudaShape &shape, const StepTable &table) {
   for (const Launch &next : shape.launches) {
     LLMOPT_RETURN_IF_ERROR(device_.synchronize(context(next)));
-    Clock::time_point begin = Clock::now();
+    int64_t begin = StageProfiler::now();
     LLMOPT_RETURN_IF_ERROR(launch(next));
     LLMOPT_RETURN_IF_ERROR(device_.synchronize(context(next)));
-    addTime(next.stage, shape, uint64_t(std::chrono::nanoseconds(Clock::now() - begin).count()));
+    int64_t end = StageProfiler::now();
+    profiler_.addLaunch(0, {next.stage, begin, end});
+    profiler_.addTime(next.stage, next.variant, shape.values, table, end - begin);
   }
   return {};
 }
@@ -270,8 +270,8 @@ Status CudaRunner::run(cpu::ThreadTeam &, cpu::ThreadTeam::Turn &, Shape &base, 
   LLMOPT_RETURN_IF_ERROR(program_.arena.ensure(shape.arenaBytes));
   LLMOPT_RETURN_IF_ERROR(program_.scratch.ensure(shape.scratchBytes));
   LLMOPT_RETURN_IF_ERROR(sendInputs(shape, inputs, table));
-  if (!times_.empty()) {
-    LLMOPT_RETURN_IF_ERROR(launchTimed(shape));
+  if (profiler_.on()) {
+    LLMOPT_RETURN_IF_ERROR(launchTimed(shape, table));
   } else if (synchronous_ || shape.runs == 0) {
     LLMOPT_RETURN_IF_ERROR(launchAll(shape));
   } else {

@@ -27,7 +27,7 @@ public:
 private:
   struct Launch;
   struct CudaShape;
-  CudaRunner(const plan::Entry &entry, CudaProgram &program);
+  CudaRunner(const plan::Plan &plan, const plan::Entry &entry, CudaProgram &program);
   Status bindFixed(const plan::Plan &plan, std::span<std::byte *const> states);
   std::unique_ptr<Shape> newShape() const override;
   Status writeLaunches(Shape &shape) override;
@@ -36,7 +36,7 @@ private:
   Status sendInputs(const CudaShape &shape, std::span<const BoundTensor> inputs, const StepTable &table);
   Status launch(const Launch &launch);
   Status launchAll(const CudaShape &shape);
-  Status launchTimed(const CudaShape &shape);
+  Status launchTimed(const CudaShape &shape, const StepTable &table);
   Status capture(CudaShape &shape);
   std::string context(const Launch &launch) const;
 

@@ -78,6 +78,18 @@ TEST(Graph, Profile) {
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[1].kernel, "toy_double");
   EXPECT_EQ(rows[1].calls, 1u);
+  // Each thread's part of each stage, in order.
+  std::vector<StageSpan> spans = engine.trace();
+  ASSERT_EQ(spans.size(), 4u);
+  for (size_t i = 0; i < spans.size(); ++i) {
+    EXPECT_EQ(spans[i].thread, i / 2);
+    EXPECT_EQ(spans[i].name, rows[i % 2].name);
+    EXPECT_LE(spans[i].begin, spans[i].end);
+    EXPECT_TRUE(i % 2 == 0 || spans[i - 1].end <= spans[i].begin) << "a stage begins after the one before";
+  }
+  engine.setProfiling(false);
+  EXPECT_TRUE(engine.profile().empty());
+  EXPECT_TRUE(engine.trace().empty());
 }
 
 struct Mistake {

@@ -73,7 +73,7 @@ public:
     ExprId zero = constant(0);
     entry_.stages.push_back({.name = kernel, .family = "toy", .bindings = bindings, .dims = dims, .selector = units,
                              .variants = {{.kernel = kernel, .units = units, .scratchBytes = constant(64)}},
-                             .barrier = barrier, .flops = zero, .bytesMoved = zero});
+                             .barrier = barrier, .flops = zero, .bytesMoved = units});
   }
 
   Entry take() { return std::move(entry_); }

@@ -3,6 +3,7 @@
 """The runtime's programs on toy artifacts: results on stdout, exit status, messages."""
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -52,6 +53,22 @@ def read_npy(path):
 
 
 class Run(unittest.TestCase):
+    def test_profile(self):
+        """Stages one by one; with a limit that one operation a second sets, each stage is far beyond it."""
+        limit = dict(version=1, host="h", processor="p", caches=[], barriers=[], arithmetic=[], reading=[dict(threads=1, streams=1, bytes=1 << 30, bytes_per_second=1e-3)])
+        write("limits.json", json.dumps(limit).encode())
+        code, text, errors = run("run", at("decoder.llmopt"), "--ids", "1 2 3", "--max-tokens", 2, "--profile=stages", "-t", 1,
+                                 env=dict(LLMOPT_MACHINE_FILE=at("limits.json")))
+        self.assertEqual(code, 0, errors)
+        stages = int(re.search(r"step: (\d+) stages", errors).group(1))
+        rows = [line for line in errors.splitlines() if re.match(r" *[0-9.]+% ", line)]
+        self.assertGreaterEqual(len(rows), stages)
+        self.assertGreater(float(re.search(r"all stages: ([0-9.]+)% of the limit of 1 thread\n", errors).group(1)), 1e6)
+        self.assertEqual(run("run", at("decoder.llmopt"), "--ids", "1 2 3", "--profile=rows")[0], 2)
+        code, _, errors = run("run", at("decoder.llmopt"), "--ids", "1", "--max-tokens", 1, "--trace", at("no/such/folder"))
+        self.assertEqual(code, 1)
+        self.assertIn("E0104", errors)
+
     def test_ids(self):
         prompt, answer = read("cases.tsv").decode().splitlines()[1].split("\t")[:2]
         for artifact in ("decoder", "graph-decoder"):
@@ -171,9 +188,15 @@ class Bench(unittest.TestCase):
                          {(p, n, d) for p, n in ((16, 0), (32, 0), (0, 4)) for d in (0, 64)})
 
     def test_table_and_shapes(self):
-        code, text, _ = run("bench", at("decoder.llmopt"), "-p", 8, "-n", 2, "-d", 3, "-r", 1, "--profile")
+        code, text, errors = run("bench", at("decoder.llmopt"), "-p", 8, "-n", 2, "-d", 3, "-r", 1, "--profile", "--trace", at("trace.json"))
         self.assertEqual(code, 0)
         self.assertIn("pp8 @ d3", text)
+        self.assertRegex(errors, r"step: [1-9][0-9]* stages, [0-9]+ barriers")
+        self.assertIn("of limit", errors)
+        events = json.loads(read("trace.json"))["traceEvents"]
+        self.assertTrue(events)
+        for key in ("name", "cat", "ph", "pid", "tid", "ts", "dur"):
+            self.assertIn(key, events[0])
         code, text, errors = run("bench", at("graph.llmopt"), "--shape", "a=64", "--shape", "b=32x2", "-r", 3, "-o", "json")
         self.assertEqual(code, 0, errors)
         self.assertEqual(json.loads(text)[0]["runs"], 3)

@@ -9,6 +9,7 @@
 
 #include "llmopt/runtime/Engine.h"
 #include "tools/common/Cli.h"
+#include "tools/common/Profile.h"
 
 #include <optional>
 
@@ -19,7 +20,7 @@ struct BenchOptions {
   std::vector<std::string> prompts = {"512"}, generates = {"128"}, depths = {"0"}, threads = {"0"};
   std::vector<std::string> shapes;
   std::optional<size_t> repeats;
-  bool profile = false;
+  ProfileFlags profile;
 };
 
 /// One measured row. Times in nanoseconds.
@@ -44,8 +45,6 @@ void printDecoderTable(const Engine &engine, const std::vector<Sample> &samples)
 Json decoderJson(const Engine &engine, const std::vector<Sample> &samples);
 void printShapeTable(const Engine &engine, const std::vector<Sample> &samples);
 Json shapeJson(const Engine &engine, const std::vector<Sample> &samples);
-/// Where the time went, by family of kernels.
-void printProfile(const Engine &engine);
 
 /// Measures what this machine can do at most and keeps it for the other programs.
 struct MachineOptions {

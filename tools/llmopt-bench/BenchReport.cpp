@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <map>
 
 using namespace llmopt;
 using namespace llmopt::tools;
@@ -131,24 +130,4 @@ Json tools::shapeJson(const Engine &engine, const std::vector<Sample> &samples) 
     rows.push_back(std::move(row));
   }
   return rows;
-}
-
-void tools::printProfile(const Engine &engine) {
-  std::map<std::string, StageProfile> families;
-  double total = 0;
-  for (const StageProfile &row : engine.profile()) {
-    StageProfile &sum = families[row.entry + " " + row.family + " " + row.kernel];
-    sum.calls += row.calls;
-    sum.seconds += row.seconds;
-    sum.flops += row.flops;
-    sum.bytesMoved += row.bytesMoved;
-    total += row.seconds;
-  }
-  std::vector<std::pair<std::string, StageProfile>> rows(families.begin(), families.end());
-  std::sort(rows.begin(), rows.end(), [](const auto &a, const auto &b) { return a.second.seconds > b.second.seconds; });
-  std::fprintf(stderr, "%7s %10s %9s %9s %9s  %s\n", "share", "calls", "us/call", "GFLOP/s", "GB/s", "entry, family, kernel");
-  for (const auto &[name, row] : rows)
-    if (row.calls)
-      std::fprintf(stderr, "%6.1f%% %10llu %9.2f %9.2f %9.2f  %s\n", 100 * row.seconds / total, static_cast<unsigned long long>(row.calls),
-                   row.seconds * 1e6 / double(row.calls), row.flops / row.seconds * 1e-9, row.bytesMoved / row.seconds * 1e-9, name.c_str());
 }

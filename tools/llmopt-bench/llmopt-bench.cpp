@@ -38,8 +38,7 @@ static Status run(const BenchOptions &options) {
   std::optional<Engine> engine;
   for (int64_t count : threads) {
     LLMOPT_ASSIGN(engine, loadWith(options, count));
-    if (options.profile)
-      engine->setProfiling(true);
+    options.profile.begin(*engine);
     if (!options.shapes.empty()) {
       LLMOPT_ASSIGN(Sample sample, benchShapes(*engine, options));
       samples.push_back(std::move(sample));
@@ -53,9 +52,7 @@ static Status run(const BenchOptions &options) {
     std::cout << (shapes ? shapeJson(*engine, samples) : decoderJson(*engine, samples)).str(2) << '\n';
   else
     shapes ? printShapeTable(*engine, samples) : printDecoderTable(*engine, samples);
-  if (options.profile)
-    printProfile(*engine);
-  return {};
+  return options.profile.finish(*engine);
 }
 
 /// What to measure, for artifacts and for `fusions`.
@@ -77,7 +74,7 @@ int main(int argc, char **argv) {
   BenchOptions options;
   app.add_option("artifact", options.artifact, "model.llmopt");
   addTests(app, options);
-  app.add_flag("--profile", options.profile, "Tell on stderr where the time went, by kernel family (a barrier behind each stage)");
+  options.profile.add(app);
   app.footer(kExamples);
   MachineOptions machine;
   CLI::App *limits = app.add_subcommand("machine", "Measures reading, arithmetic and barriers on this machine and keeps the results");

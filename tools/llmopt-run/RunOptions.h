@@ -9,6 +9,7 @@
 
 #include "llmopt/runtime/Generator.h"
 #include "tools/common/Cli.h"
+#include "tools/common/Profile.h"
 #include "tools/common/TensorFile.h"
 
 #include <optional>
@@ -30,6 +31,8 @@ struct RunOptions {
   std::vector<std::string> inputs, expected;
   std::string outputFolder, testData;
   double rtol = 1e-3, atol = 1e-5;
+
+  ProfileFlags profile;
 
   bool wantsTensors() const { return !inputs.empty() || !testData.empty(); }
 };

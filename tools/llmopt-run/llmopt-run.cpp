@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 #include "RunOptions.h"
 
+#include <chrono>
+#include <cstdio>
+
 using namespace llmopt;
 using namespace llmopt::tools;
 
@@ -39,7 +42,7 @@ static void addTextFlags(CLI::App &app, RunOptions &options) {
   app.add_flag("--print-ids", options.printIds, "Print the answer's token ids instead of its text")->group(group);
   app.add_flag("--no-echo", options.noEcho, "Print the answer without the prompt before it")->group(group);
   app.add_flag("--ignore-eos", options.ignoreEnd, "Go on behind the end token")->group(group);
-  app.add_flag("--perf", options.perf, "Tell on stderr how long prompt and answer took")->group(group);
+  app.add_flag("--perf", options.perf, "Tell on stderr how long loading, prompt and answer took")->group(group);
 }
 
 static void addTensorFlags(CLI::App &app, RunOptions &options) {
@@ -63,8 +66,13 @@ static Status run(const RunOptions &options) {
   if ((options.prompt ? 1 : 0) + (options.promptFile ? 1 : 0) + (options.ids ? 1 : 0) > 1)
     return usageError("E1601", "--prompt, --prompt-file and --ids exclude each other");
   Engine::pinCallingThread();
+  auto begin = std::chrono::steady_clock::now();
   LLMOPT_ASSIGN(Engine engine, Engine::load(options.load.artifact, options.load.options()));
-  return text ? runText(engine, options) : runTensors(engine, options);
+  if (options.perf)
+    std::fprintf(stderr, "load: %.1f ms\n", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  options.profile.begin(engine);
+  LLMOPT_RETURN_IF_ERROR(text ? runText(engine, options) : runTensors(engine, options));
+  return options.profile.finish(engine);
 }
 
 int main(int argc, char **argv) {
@@ -73,6 +81,7 @@ int main(int argc, char **argv) {
   options.load.add(app);
   addTextFlags(app, options);
   addTensorFlags(app, options);
+  options.profile.add(app);
   app.footer(kExamples);
   return runProgram(app, argc, argv, [&] { return run(options); });
 }

@@ -50,12 +50,22 @@ struct TensorSpec {
   std::string typeName() const; ///< "i64[batch, 4]"
 };
 
-/// Where the time went, one row for each stage, in order of execution.
+/// Where the time went, one row for each stage and kernel that it ran, in order of execution.
 struct StageProfile {
   std::string entry, name, family, kernel;
+  uint32_t stage = 0; ///< its number in the entry
   uint64_t calls = 0;
   double seconds = 0;
   double flops = 0, bytesMoved = 0; ///< of all calls
+  std::string arithmetic;           ///< format of the flops: "f32", "bf16"
+  bool barrier = false;             ///< without profiling, threads wait for each other behind it
+};
+
+/// One thread's work on one stage, in seconds since the first.
+struct StageSpan {
+  std::string_view name, family; ///< of the plan; valid while the engine is
+  unsigned thread = 0;
+  double begin = 0, end = 0;
 };
 
 class Engine {
@@ -105,6 +115,8 @@ public:
   /// Measures each stage from now on (which puts a barrier behind each); read with `profile`.
   void setProfiling(bool on) const;
   std::vector<StageProfile> profile() const;
+  /// The same as a line of time: the first million stages of each thread.
+  std::vector<StageSpan> trace() const;
 
   /// Binds the calling thread to a processor beside the compute threads. For programs that own their main thread.
   static void pinCallingThread();

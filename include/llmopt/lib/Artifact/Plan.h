@@ -70,6 +70,7 @@ struct Stage {
   std::vector<Variant> variants = {};   ///< ordered by limit
   bool barrier = true;             ///< later stages read what this one writes
   ExprId flops = 0, bytesMoved = 0; ///< for profiles: arithmetic done, memory that must move
+  DType arithmetic = DType::F32;    ///< what the flops are done in
 };
 
 /// What symbol values must satisfy; the code reads outside of its buffers with others.
