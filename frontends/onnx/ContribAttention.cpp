@@ -28,11 +28,12 @@ static Value readMask(Node &node, Value mask, Value query, Value key) {
   Value keys = e.iota(key, 2), number = e.cast(mask, e.i64());
   switch (e.rank(mask)) {
   case 1: {
-    // [B]: keys before it count. [2 B]: the same, and then where they begin.
-    if (e.sameDim(mask, 0, query, 0))
-      return filterMask(node, e.compare(P::lt, keys, e.expandDims(number, {1, 2, 3})));
+    // [B]: keys before it count. [2 B]: the same, and then where they begin. Where no numbers tell the two apart it is [B],
+    // and the run time refuses sizes that do not fit.
     auto count = e.staticDim(mask, 0), batch = e.staticDim(query, 0);
-    if (count && batch && *count == 2 * *batch) {
+    if (!count || !batch || *count == *batch)
+      return filterMask(node, e.compare(P::lt, keys, e.expandDims(number, {1, 2, 3})));
+    if (*count == 2 * *batch) {
       Value ends = e.slice(number, 0, 0, *batch), begins = e.slice(number, 0, *batch, *count);
       Value inside = e.binary("llm.and", e.compare(P::lt, keys, e.expandDims(ends, {1, 2, 3})),
                               e.compare(P::ge, keys, e.expandDims(begins, {1, 2, 3})));
