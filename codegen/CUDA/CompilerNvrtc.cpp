@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CUDA/Compilers.h"
 #include "codegen/CUDA/KernelSources.h"
+#include "codegen/CUDA/Ptxas.h"
 
 #include <cstdlib>
 #include <dlfcn.h>
@@ -58,7 +59,7 @@ public:
   explicit Nvrtc(const NvrtcApi &api) : api_(api) {
     int major = 0, minor = 0;
     api_.nvrtcVersion(&major, &minor);
-    id_ = "nvrtc " + std::to_string(major) + "." + std::to_string(minor);
+    id_ = "nvrtc " + std::to_string(major) + "." + std::to_string(minor) + (ptxas_ ? ", ptxas: " + ptxas_->id() : "");
   }
   std::string id() const override { return id_; }
 
@@ -76,12 +77,20 @@ public:
     std::vector<const char *> options = {architecture.c_str(), "-std=c++17", "-diag-suppress=177", "-default-device", "--ptxas-options=-v"};
     options.push_back(unit.exact ? "-fmad=false" : "-prec-div=false"); // exact division is a call, which spills
     int code = api_.nvrtcCompileProgram(program, int(options.size()), options.data());
-    CompiledUnit compiled{ptx ? "ptx" : "cubin", {}, fetch(program, api_.nvrtcGetProgramLogSize, api_.nvrtcGetProgramLog)};
-    if (code == 0)
-      compiled.image = ptx ? fetch(program, api_.nvrtcGetPTXSize, api_.nvrtcGetPTX) : fetch(program, api_.nvrtcGetCUBINSize, api_.nvrtcGetCUBIN);
+    CompiledUnit compiled{ptx ? "ptx" : "cubin", {}, {}, fetch(program, api_.nvrtcGetProgramLogSize, api_.nvrtcGetProgramLog)};
+    if (code == 0) {
+      compiled.ptx = compiled.image = fetch(program, api_.nvrtcGetPTXSize, api_.nvrtcGetPTX); // the image's PTX ends with a zero
+      compiled.ptx.resize(compiled.ptx.find('\0') == std::string::npos ? compiled.ptx.size() : compiled.ptx.find('\0'));
+      if (!ptx)
+        compiled.image = fetch(program, api_.nvrtcGetCUBINSize, api_.nvrtcGetCUBIN);
+    }
     api_.nvrtcDestroyProgram(&program);
     if (code != 0 || compiled.image.empty())
       return internalError("E0983", id_ + " refuses a unit for " + target.gpuArchitecture + ": " + api_.nvrtcGetErrorString(code) + "\n" + compiled.log);
+    if (ptxas_ && !ptx) {
+      compiled.log.clear();
+      LLMOPT_ASSIGN(compiled.image, ptxas_->assemble(compiled.ptx, target, compiled.log));
+    }
     return compiled;
   }
 
@@ -95,6 +104,7 @@ private:
   }
 
   NvrtcApi api_;
+  std::optional<Ptxas> ptxas_ = Ptxas::chosen();
   std::string id_;
 };
 

@@ -8,7 +8,10 @@
 
 #include "codegen/CUDA/Compilers.h"
 #include "codegen/CUDA/KernelSources.h"
+#include "codegen/CUDA/Ptxas.h"
 #include "codegen/CUDA/PtxasReport.h"
+#include "codegen/CUDA/UnitFiles.h"
+#include "llmopt/lib/Artifact/DeviceImage.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Hash.h"
 
@@ -34,7 +37,9 @@ constexpr Choice kChoices[] = {{"nvrtc", makeNvrtc}, {"clang", makeClang}, {"nvc
 /// Images of earlier compilations. Whatever goes wrong with it is as if there was none.
 class ImageCache {
 public:
-  ImageCache(const DeviceCompiler &compiler, const Target &target, bool ptx) {
+  ImageCache(const DeviceCompiler &compiler, const Target &target, const UnitOptions &options) {
+    if (!options.dumpFolder.empty()) // it keeps the image, not the stages before
+      return;
     const char *folder = std::getenv("LLMOPT_CACHE_DIR"), *home = std::getenv("HOME");
     if (folder && std::string_view(folder) == "off")
       return;
@@ -42,14 +47,14 @@ public:
       folder_ = folder;
     else if (home && *home)
       folder_ = std::string(home) + "/.cache/llmopt";
-    constexpr const char *kOptions = "2\n"; // to be raised with the options of the compilers
-    salt_ = kOptions + compiler.id() + "\n" + target.gpuArchitecture + (ptx ? "\nptx\n" : "\nimage\n");
+    constexpr const char *kOptions = "3\n"; // to be raised with the options of the compilers
+    salt_ = kOptions + compiler.id() + "\n" + target.gpuArchitecture + (options.ptx ? "\nptx\n" : "\nimage\n");
     for (const KernelSource &source : kernelSources())
       salt_ += source.text;
   }
 
   std::string path(const KernelUnit &unit) const {
-    std::string text = salt_ + (unit.exact ? "exact\n" : "\n") + unit.source;
+    std::string text = salt_ + unit.form + (unit.exact ? " exact\n" : "\n") + unit.source;
     return folder_ + "/" + hashHex(hashString(text)) + hashHex(text.size());
   }
 
@@ -66,7 +71,7 @@ public:
     size_t logBytes = size_t(std::strtoull(text->c_str() + second + 1, nullptr, 10));
     if (logBytes > text->size() - third - 1)
       return std::nullopt;
-    return CompiledUnit{text->substr(first + 1, second - first - 1), text->substr(third + 1 + logBytes), text->substr(third + 1, logBytes)};
+    return CompiledUnit{text->substr(first + 1, second - first - 1), text->substr(third + 1 + logBytes), {}, text->substr(third + 1, logBytes)};
   }
 
   void store(const KernelUnit &unit, const CompiledUnit &compiled) const {
@@ -105,9 +110,43 @@ Result<std::unique_ptr<DeviceCompiler>> cuda::findDeviceCompiler(std::string_vie
   return error;
 }
 
+/// From whatever the unit is to an image.
+static Result<CompiledUnit> compileUnit(const DeviceCompiler &compiler, const KernelUnit &unit, const Target &target, bool ptx) {
+  if (unit.form == "cuda")
+    return compiler.compile(unit, target, ptx);
+  CompiledUnit compiled{unit.form, unit.source, {}, {}};
+  if (unit.form != "ptx")
+    return compiled;
+  compiled.ptx = unit.source;
+  std::optional<Ptxas> ptxas = ptx ? std::nullopt : Ptxas::find();
+  if (!ptxas) {
+    compiled.image += '\0'; // the driver compiles it
+    return compiled;
+  }
+  compiled.form = "cubin";
+  LLMOPT_ASSIGN(compiled.image, ptxas->assemble(unit.source, target, compiled.log));
+  return compiled;
+}
+
+/// Images that came from somewhere else, and our own: do they have what will be launched?
+static Status checkImage(const KernelUnit &unit, const CompiledUnit &compiled, const Target &target) {
+  if (compiled.form == "host")
+    return {};
+  std::string context = unit.origin.empty() ? "unit '" + unit.name() + "'" : unit.origin;
+  const std::string &bytes = compiled.image;
+  LLMOPT_ASSIGN(DeviceImage image, compiled.form == "ptx" ? readPtx(bytes, context) : readCubin(std::as_bytes(std::span(bytes.data(), bytes.size())), context));
+  for (const DeviceKernel &kernel : unit.kernels)
+    LLMOPT_RETURN_IF_ERROR(checkKernel(image, kernel, target.computeCapability, context));
+  return {};
+}
+
 Result<std::vector<CompiledUnit>> cuda::compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,
-                                                     bool ptx, unsigned jobs) {
-  ImageCache cache(compiler, target, ptx);
+                                                     const UnitOptions &options) {
+  LLMOPT_ASSIGN(UnitOverrides overrides, UnitOverrides::open(options.overrideFolder));
+  for (KernelUnit &unit : units)
+    LLMOPT_RETURN_IF_ERROR(overrides.apply(unit));
+  LLMOPT_RETURN_IF_ERROR(overrides.checkAllUsed());
+  ImageCache cache(compiler, target, options);
   std::vector<std::optional<Result<CompiledUnit>>> results(units.size());
   std::atomic<size_t> next = 0;
   auto work = [&] {
@@ -116,12 +155,12 @@ Result<std::vector<CompiledUnit>> cuda::compileUnits(const DeviceCompiler &compi
         results[i].emplace(std::move(*known));
         continue;
       }
-      results[i].emplace(compiler.compile(units[i], target, ptx));
+      results[i].emplace(compileUnit(compiler, units[i], target, options.ptx));
       if (results[i]->ok())
         cache.store(units[i], **results[i]);
     }
   };
-  unsigned threads = jobs ? jobs : std::max(1u, std::thread::hardware_concurrency());
+  unsigned threads = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> helpers;
   for (unsigned i = 1; i < std::min<size_t>(threads, units.size()); ++i)
     helpers.emplace_back(work);
@@ -133,7 +172,10 @@ Result<std::vector<CompiledUnit>> cuda::compileUnits(const DeviceCompiler &compi
   for (size_t i = 0; i < units.size(); ++i) {
     if (!results[i]->ok())
       return results[i]->error();
+    if (!options.dumpFolder.empty())
+      LLMOPT_RETURN_IF_ERROR(dumpUnit(options.dumpFolder, units[i], **results[i]));
     LLMOPT_RETURN_IF_ERROR(checkPtxasReport((*results[i])->log, units[i], target));
+    LLMOPT_RETURN_IF_ERROR(checkImage(units[i], **results[i], target));
     compiled.push_back(std::move(**results[i]));
   }
   return compiled;

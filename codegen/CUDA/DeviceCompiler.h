@@ -21,6 +21,7 @@ namespace llmopt::cuda {
 struct CompiledUnit {
   std::string form;  ///< as DeviceModule::form
   std::string image;
+  std::string ptx;   ///< on the way, where the compiler shows it
   std::string log;   ///< what the compiler and ptxas said
 };
 
@@ -36,11 +37,18 @@ public:
 /// "auto" (the first one installed of nvrtc, clang, nvcc), "nvrtc", "clang", "nvcc" or "emulate". E0982 says what was looked for.
 Result<std::unique_ptr<DeviceCompiler>> findDeviceCompiler(std::string_view name);
 
-/// Compiles units on `jobs` threads (0: all processors), through a cache of images by hash of source, options and compiler
-/// ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for none), and checks what ptxas reports (E0984). Fills in the units' registers and
-/// spills. Results are in the order of the units.
+struct UnitOptions {
+  bool ptx = false;           ///< stop there
+  unsigned jobs = 0;          ///< threads; 0: all processors
+  std::string dumpFolder;     ///< see UnitFiles.h; empty: none
+  std::string overrideFolder; ///< the same
+};
+
+/// Compiles units through a cache of images by hash of source, options and compiler ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for
+/// none), checks what ptxas reports (E0984) and that each image has its kernels with the parameters they are launched with (E0987). Fills
+/// in the units' registers and spills. Results are in the order of the units.
 Result<std::vector<CompiledUnit>> compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,
-                                               bool ptx, unsigned jobs);
+                                               const UnitOptions &options);
 
 } // namespace llmopt::cuda
 

@@ -27,6 +27,8 @@ struct Instance {
   int64_t limit = 0;                     ///< used up to so many rows; 0: always
   uint32_t threads = 0, sharedBytes = 0;
   int64_t tileRows = 0, tileColumns = 0; ///< of a unit; 0 rows: all of them
+  std::string math = "f32";              ///< for reports, as DeviceKernel has them
+  uint32_t stages = 1;
 };
 
 class LinearUnit {
@@ -174,6 +176,8 @@ Instance LinearUnit::matrix() const {
   instance.sharedBytes = uint32_t(stages * stage);
   instance.tileRows = tileRows;
   instance.tileColumns = tileColumns;
+  instance.math = dtypeName(weight_);
+  instance.stages = uint32_t(stages);
   return instance;
 }
 
@@ -205,6 +209,9 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
     units = symbols.mul(units, symbols.ceilDiv(problem_.rows, symbols.constant(instance.tileRows)));
   DeviceKernel kernel;
   kernel.name = symbol_ + instance.suffix;
+  kernel.family = instance.family;
+  kernel.math = instance.math;
+  kernel.stages = instance.stages;
   kernel.threads = instance.threads;
   kernel.sharedBytes = instance.sharedBytes;
   kernel.unitsPerBlock = 1;

@@ -116,6 +116,7 @@ std::optional<LoweredDeviceKernel> NormUnit::lower() {
   LoweredDeviceKernel lowered;
   DeviceKernel kernel;
   kernel.name = symbol_;
+  kernel.family = "Norm";
   kernel.threads = uint32_t(threads);
   kernel.unitsPerBlock = 1;
   for (uint32_t i = 0; i < kernel_.getInputs().size() + kernel_.getNumResults(); ++i)

@@ -133,6 +133,7 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
   DeviceKernel kernel;
   kernel.name = symbol_ + division.suffix;
   kernel.threads = 32 * kWarps;
+  kernel.family = "PagedAttention";
   kernel.sharedBytes = uint32_t((division.rows * problem_.layout.keySize + kWarps * division.rows * 16 + kWarps * partFloats(division)) * 4 + 16);
   kernel.unitsPerBlock = 1;
   auto pass = [&](Kind kind, uint32_t index = 0) {

@@ -479,6 +479,7 @@ Result<DeviceKernel> printKernel(func::FuncOp function, std::string &out) {
   DeviceKernel kernel;
   kernel.name = function.getName().str();
   kernel.threads = kernel.unitsPerBlock = kThreads;
+  kernel.family = "printed";
   kernel.parameters = body.parameters;
   DeviceParameter units{DeviceParameter::Kind::Dim, 0};
   if (!llvm::is_contained(kernel.parameters, units))
@@ -512,9 +513,11 @@ std::string cuda::parameterName(const DeviceParameter &parameter) {
   case DeviceParameter::Kind::Scratch:
     return "scratch";
   case DeviceParameter::Kind::ScratchBytes:
+    return "scratchBytes";
+  case DeviceParameter::Kind::Constant: // our own kernels have them in their text
     break;
   }
-  return "scratchBytes";
+  llvm_unreachable("a parameter without a name");
 }
 
 std::string cuda::declareParameters(const std::vector<DeviceParameter> &parameters, const char *separator) {

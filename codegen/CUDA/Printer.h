@@ -25,6 +25,9 @@ struct KernelUnit {
   std::string source;
   std::vector<DeviceKernel> kernels;
   bool exact = false; ///< products and sums are not to be contracted
+  std::string form = "cuda"; ///< what `source` is: CUDA C++; "ptx", "cubin" or "host" where there is less, or nothing, to compile
+  std::string origin = {};   ///< the file it came from, where it was not made here
+  const std::string &name() const { return kernels.front().name; }
 };
 
 /// The statements of a function, and what of the kernel ABI they use, by the names of `parameterName`. E0981 as below.

@@ -51,7 +51,7 @@ Status cuda::checkPtxasReport(std::string_view log, KernelUnit &unit, const Targ
                                        "; choose smaller tiles");
     if (line.contains("Used ") && line.contains(" registers")) {
       current->registers = numberBefore(line, " registers");
-      staticShared = numberBefore(line, " bytes smem");
+      staticShared = current->staticSharedBytes = numberBefore(line, " bytes smem");
       if (staticShared + current->sharedBytes > uint32_t(target.sharedMemoryBytes))
         return refuse(current->name, "it needs " + std::to_string(staticShared + current->sharedBytes) + " bytes of shared memory, a block has " +
                                          std::to_string(target.sharedMemoryBytes));

@@ -6,13 +6,15 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Artifact/DeviceCode.h"
 
+#include "llmopt/lib/Artifact/Artifact.h"
+
 #include <array>
 
 using namespace llmopt;
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kKinds = {"buffer", "dim", "table", "scratch", "scratch_bytes"};
+constexpr std::array<std::string_view, 6> kKinds = {"buffer", "dim", "table", "scratch", "scratch_bytes", "constant"};
 constexpr uint32_t kWarp = 32, kMostThreads = 1024;
 
 Json parameterJson(const DeviceParameter &parameter) {
@@ -20,16 +22,25 @@ Json parameterJson(const DeviceParameter &parameter) {
   json.set("kind", kKinds[size_t(parameter.kind)]);
   if (parameter.kind == DeviceParameter::Kind::Buffer || parameter.kind == DeviceParameter::Kind::Dim)
     json.set("index", parameter.index);
+  if (parameter.kind == DeviceParameter::Kind::Constant)
+    json.set("value", parameter.value);
+  if (parameter.bytes != 8)
+    json.set("bytes", parameter.bytes);
   return json;
 }
 
-Json kernelJson(const DeviceKernel &kernel, const std::string &architecture) {
+} // namespace
+
+Json llmopt::launchMetadata(const DeviceKernel &kernel, const std::string &architecture) {
   Json parameters{Json::Array{}};
   for (const DeviceParameter &parameter : kernel.parameters)
     parameters.push(parameterJson(parameter));
   Json own;
   own.set("module", kernel.module).set("units_per_block", kernel.unitsPerBlock).set("blocks_per_sm", kernel.blocksPerSm);
   own.set("parameters", std::move(parameters)).set("registers", kernel.registers).set("spill", kernel.spillBytes);
+  own.set("static_shared", kernel.staticSharedBytes).set("family", kernel.family).set("math", kernel.math);
+  if (!kernel.entry.empty())
+    own.set("entry", kernel.entry);
   Json target;
   int64_t capability = 0; // "sm_90a" -> 90
   for (char c : architecture)
@@ -37,10 +48,12 @@ Json kernelJson(const DeviceKernel &kernel, const std::string &architecture) {
       capability = capability * 10 + (c - '0');
   target.set("backend", "cuda").set("arch", capability).set("warp_size", kWarp);
   Json json;
-  json.set("name", kernel.name).set("num_warps", kernel.threads / kWarp).set("num_ctas", 1).set("shared", kernel.sharedBytes);
+  json.set("name", kernel.name).set("num_warps", kernel.threads / kWarp).set("num_ctas", 1).set("num_stages", kernel.stages).set("shared", kernel.sharedBytes);
   json.set("launch_pdl", false).set("global_scratch_size", 0).set("target", std::move(target)).set("llmopt", std::move(own));
   return json;
 }
+
+namespace {
 
 /// Reads what must be there, remembering the first thing that is not.
 class Reader {
@@ -90,6 +103,12 @@ DeviceParameter readParameter(const Json &json, Reader &reader) {
       parameter.kind = DeviceParameter::Kind(i);
       if (parameter.kind == DeviceParameter::Kind::Buffer || parameter.kind == DeviceParameter::Kind::Dim)
         parameter.index = reader.small(json, "index", 1u << 16);
+      if (parameter.kind == DeviceParameter::Kind::Constant)
+        parameter.value = reader.number(json, "value", INT64_MAX);
+      if (json.find("bytes"))
+        parameter.bytes = reader.small(json, "bytes", 8);
+      if (parameter.bytes != 8 && parameter.bytes != 4)
+        reader.fail("kernel parameters have 4 or 8 bytes");
       return parameter;
     }
   reader.fail("no kernel parameter is of kind '" + kind + "'");
@@ -111,6 +130,12 @@ DeviceKernel readKernel(const Json &json, size_t modules, Reader &reader) {
   kernel.blocksPerSm = reader.small(*own, "blocks_per_sm", 64);
   kernel.registers = reader.small(*own, "registers");
   kernel.spillBytes = reader.small(*own, "spill");
+  kernel.staticSharedBytes = reader.small(*own, "static_shared");
+  kernel.stages = reader.small(json, "num_stages");
+  kernel.family = reader.text(*own, "family");
+  kernel.math = reader.text(*own, "math");
+  if (own->find("entry"))
+    kernel.entry = reader.text(*own, "entry");
   for (const Json &parameter : reader.array(*own, "parameters"))
     kernel.parameters.push_back(readParameter(parameter, reader));
   if (kernel.module >= modules || kernel.unitsPerBlock == 0)
@@ -132,7 +157,7 @@ Json llmopt::toJson(const DeviceCode &code) {
   for (const DeviceModule &module : code.modules)
     modules.push(Json().set("form", module.form).set("offset", module.offset).set("length", module.length));
   for (const DeviceKernel &kernel : code.kernels)
-    kernels.push(kernelJson(kernel, code.architecture));
+    kernels.push(launchMetadata(kernel, code.architecture));
   Json json;
   json.set("compiler", code.compiler).set("architecture", code.architecture);
   json.set("modules", std::move(modules)).set("kernels", std::move(kernels));
@@ -156,4 +181,17 @@ Result<DeviceCode> llmopt::deviceCodeFromJson(const Json &json, uint64_t codeByt
     code.kernels.push_back(readKernel(item, code.modules.size(), reader));
   LLMOPT_RETURN_IF_ERROR(reader.status);
   return code;
+}
+
+Result<DeviceCode> llmopt::readDeviceCode(const Artifact &artifact, const std::string &target) {
+  std::string metadata = "kernels/" + target, images = "code/" + target;
+  for (const std::string &section : {metadata, images}) {
+    if (!artifact.section(section))
+      return badInput("E0202", "the artifact lists target '" + target + "' but has no section '" + section + "'", artifact.path());
+    LLMOPT_RETURN_IF_ERROR(artifact.verify(section));
+  }
+  std::span<const std::byte> text = *artifact.section(metadata);
+  std::string context = artifact.path() + ", section '" + metadata + "'";
+  LLMOPT_ASSIGN(Json json, Json::parse({reinterpret_cast<const char *>(text.data()), text.size()}, context));
+  return deviceCodeFromJson(json, artifact.section(images)->size(), context);
 }

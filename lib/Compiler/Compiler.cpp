@@ -71,6 +71,7 @@ private:
   std::optional<std::string> tokenizer_;
   SymContext symbols_;
   std::unique_ptr<WeightTable> weights_;
+  cuda::KernelLibrary library_;
   std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
   std::vector<std::pair<Target, TargetCode>> targets_;
   CompileReport report_;
@@ -172,7 +173,7 @@ Status Compilation::runTargets() {
   for (const std::string &name : options_.targets) {
     LLMOPT_ASSIGN(Target target, findTarget(name));
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
-    LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_));
+    LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
     for (const plan::Entry &entry : code.plan.entries)
       report_.stages = std::max(report_.stages, entry.stages.size());
@@ -232,13 +233,14 @@ Result<CompileReport> Compilation::run() {
 }
 
 Result<CompileReport> Compilation::runPhases() {
+  LLMOPT_ASSIGN(library_, cuda::KernelLibrary::open(options_.kernelLibraries));
   LLMOPT_RETURN_IF_ERROR(import());
   report_.warnings = model_.warnings;
   LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Canonical, [&](PassManager &pm) { buildCanonicalPhase(pm, options_, model_.weights); }));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_, model_.weights, model_.metadata.find("io")); }));
   describeRaggedStep(*model_.module, model_.metadata);
-  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, options_); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, options_, library_.operations()); }));
   if (options_.stopAfter < Phase::Strategy) {
     std::string text;
     llvm::raw_string_ostream stream(text);

@@ -20,7 +20,13 @@ constexpr int64_t kImageAlignment = 64;
 
 /// Printed kernels share translation units; a written one has macros of its own.
 void addUnit(cuda::KernelUnit unit, std::vector<cuda::KernelUnit> &units) {
-  if (!unit.exact || units.empty() || !units.back().exact || units.back().kernels.size() >= kKernelsPerUnit) {
+  for (cuda::KernelUnit &known : units)
+    if (unit.form != "cuda" && known.form == unit.form && known.source == unit.source) { // one image for several kernels
+      known.kernels.push_back(std::move(unit.kernels.front()));
+      return;
+    }
+  auto isShared = [](const cuda::KernelUnit &one) { return one.exact && one.form == "cuda"; };
+  if (!isShared(unit) || units.empty() || !isShared(units.back()) || units.back().kernels.size() >= kKernelsPerUnit) {
     units.push_back(std::move(unit));
     return;
   }
@@ -49,7 +55,7 @@ bool isDeviceEmit(EmitKind kind) {
 } // namespace
 
 Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &target, const CompileOptions &options, SymContext &symbols,
-                                            WeightTable &weights) {
+                                            WeightTable &weights, const cuda::KernelLibrary &library) {
   auto report = [&](Phase phase, size_t done, size_t total) {
     if (options.progress)
       options.progress(phase, target.name, done, total);
@@ -60,7 +66,8 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
   std::vector<cuda::KernelUnit> units;
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) -> Result<LoweredKernel> {
     report(Phase::Lowered, ++code.kernels, 0);
-    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, cuda::lowerKernel(kernel, shapes, target, symbol));
+    std::optional<cuda::LoweredDeviceKernel> made = library.lower(kernel, shapes, target, symbol);
+    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol));
     addUnit(std::move(lowered.unit), units);
     return std::move(lowered.plan);
   };
@@ -69,16 +76,20 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   if (options.emit == EmitKind::Cuda) {
     for (cuda::KernelUnit &unit : units)
-      code.texts.push_back(std::move(unit.source));
+      if (unit.form == "cuda")
+        code.texts.push_back(std::move(unit.source));
     return code;
   }
   report(Phase::Binary, 0, units.size());
   LLMOPT_ASSIGN(std::unique_ptr<cuda::DeviceCompiler> compiler, cuda::findDeviceCompiler(options.cudaCompiler));
-  LLMOPT_ASSIGN(std::vector<cuda::CompiledUnit> compiled,
-                cuda::compileUnits(*compiler, units, target, options.emit == EmitKind::Ptx, options.jobs));
+  cuda::UnitOptions unitOptions{options.emit == EmitKind::Ptx, options.jobs, {}, options.kernelOverride};
+  if (!options.dumpFolder.empty())
+    unitOptions.dumpFolder = options.dumpFolder + "/" + std::to_string(int(Phase::Binary)) + "-" + target.name;
+  LLMOPT_ASSIGN(std::vector<cuda::CompiledUnit> compiled, cuda::compileUnits(*compiler, units, target, unitOptions));
   if (options.emit != EmitKind::Artifact) {
     for (cuda::CompiledUnit &unit : compiled)
-      code.texts.push_back(std::move(unit.image));
+      if (options.emit != EmitKind::Ptx || unit.form == "ptx") // a library may have an image only
+        code.texts.push_back(std::move(unit.image));
     return code;
   }
   DeviceCode metadata{compiler->id(), target.gpuArchitecture, {}, {}};

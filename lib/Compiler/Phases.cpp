@@ -63,9 +63,12 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, c
   pm.addPass(createCSEPass());
 }
 
-void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options) {
+void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options, ArrayRef<std::string> alone) {
   // Before cutting: a cast on a weight is part of the operand, not of the kernel.
   pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype)}));
   pm.addPass(createCSEPass());
-  pm.nest<func::FuncOp>().addPass(createCutKernelsPass({.fuse = options.level != OptLevel::O0}));
+  CutKernelsPassOptions cut;
+  cut.fuse = options.level != OptLevel::O0;
+  cut.alone.assign(alone.begin(), alone.end());
+  pm.nest<func::FuncOp>().addPass(createCutKernelsPass(cut));
 }

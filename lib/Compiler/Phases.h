@@ -18,7 +18,8 @@ namespace llmopt {
 void buildCanonicalPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights);
 /// `decoderGraph`: function `main` is a padded decoder that may get a ragged step.
 void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights, bool decoderGraph);
-void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options);
+/// `alone`: operations that get kernels of their own.
+void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options, llvm::ArrayRef<std::string> alone);
 
 } // namespace llmopt
 

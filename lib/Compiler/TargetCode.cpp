@@ -90,7 +90,7 @@ Status llmopt::chooseStrategies(ModuleOp planned, const Target &target, SymConte
 }
 
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
-                                            SymContext &symbols, WeightTable &weights) {
+                                            SymContext &symbols, WeightTable &weights, const cuda::KernelLibrary &library) {
   TargetCode code;
   auto report = [&](Phase phase, std::string_view what, size_t done, size_t total) {
     if (options.progress)
@@ -100,7 +100,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   report(Phase::Strategy, target.name, 0, 0);
   LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
-    return compileForDevice(planned, target, options, symbols, weights);
+    return compileForDevice(planned, target, options, symbols, weights, library);
   KernelModules modules(planned.getContext());
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
     report(Phase::Lowered, target.name, ++code.kernels, 0);

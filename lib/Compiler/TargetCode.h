@@ -7,6 +7,7 @@
 #ifndef LLMOPT_LIB_COMPILER_TARGETCODE_H
 #define LLMOPT_LIB_COMPILER_TARGETCODE_H
 
+#include "codegen/CUDA/KernelLibrary.h"
 #include "codegen/Common/ChooseStrategy.h"
 #include "codegen/Common/PlanBuilder.h"
 #include "llmopt/lib/Compiler/CompileOptions.h"
@@ -27,11 +28,11 @@ Status chooseStrategies(mlir::ModuleOp planned, const Target &target, SymContext
 
 /// Phases Strategy, Lowered and Binary for one target. `planned` is changed (strategies are written into it).
 Result<TargetCode> compileForTarget(mlir::ModuleOp planned, const Target &target, const CompileOptions &options,
-                                    SymContext &symbols, WeightTable &weights);
+                                    SymContext &symbols, WeightTable &weights, const cuda::KernelLibrary &library);
 
 /// The same for a GPU, from phase Lowered on.
 Result<TargetCode> compileForDevice(mlir::ModuleOp planned, const Target &target, const CompileOptions &options, SymContext &symbols,
-                                    WeightTable &weights);
+                                    WeightTable &weights, const cuda::KernelLibrary &library);
 
 } // namespace llmopt
 

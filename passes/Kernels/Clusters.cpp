@@ -81,13 +81,13 @@ void Clusters::findOutside() {
   }
 }
 
-Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse)
+Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, ArrayRef<std::string> alone)
     : function_(function), shapes_(shapes), fuse_(fuse) {
   findOutside();
   for (Operation &op : function.getBody().front())
     if (!op.hasTrait<OpTrait::IsTerminator>() && !isOutside(&op))
       order_.push_back(&op);
-  startAnchors();
+  startAnchors(alone);
   if (fuse_) {
     joinGatedPairs();
     joinProjections();
@@ -127,12 +127,14 @@ bool Clusters::sameShape(Value a, Value b) {
 
 Operation *Clusters::onlyUser(Value value) const { return value.hasOneUse() ? *value.getUsers().begin() : nullptr; }
 
-void Clusters::startAnchors() {
+void Clusters::startAnchors(ArrayRef<std::string> alone) {
   for (Operation *op : order_) {
     StringRef family = anchorFamily(op);
-    if (family.empty())
+    bool isAlone = llvm::is_contained(alone, op->getName().getStringRef());
+    if (family.empty() && !isAlone)
       continue;
-    int cluster = add(op, family);
+    int cluster = add(op, family.empty() ? "loops" : family);
+    clusters_.back().alone = isAlone;
     if (auto attention = dyn_cast<llm::PagedAttentionOp>(op))
       absorbRope(cluster, attention.getQuery());
     if (auto append = dyn_cast<llm::CacheAppendOp>(op))
@@ -141,14 +143,14 @@ void Clusters::startAnchors() {
   if (!fuse_)
     return;
   for (size_t i = 0; i < clusters_.size(); ++i)
-    if (isa<llm::AttentionOp>(clusters_[i].ops.front())) {
+    if (isa<llm::AttentionOp>(clusters_[i].ops.front()) && !clusters_[i].alone) {
       absorbLayouts(int(i));
       absorbResultLayout(int(i));
     }
   // Products before norms: a residual sum belongs to the product that feeds it.
   for (StringRef family : {"linear", "matmul", "rows"})
     for (size_t i = 0; i < clusters_.size(); ++i) {
-      if (clusters_[i].family != family)
+      if (clusters_[i].family != family || clusters_[i].alone)
         continue;
       Operation *anchor = clusters_[i].ops.front();
       if (family == "rows")
@@ -214,14 +216,14 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
 void Clusters::joinGatedPairs() {
   for (size_t i = 0; i < clusters_.size(); ++i) {
     Cluster &cluster = clusters_[i];
-    auto linear = cluster.ops.empty() ? llm::LinearOp() : dyn_cast<llm::LinearOp>(cluster.ops.front());
+    auto linear = cluster.ops.empty() || cluster.alone ? llm::LinearOp() : dyn_cast<llm::LinearOp>(cluster.ops.front());
     if (!linear)
       continue;
     for (Operation *op : llvm::to_vector(cluster.ops))
       for (Value operand : op->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         int other = producer ? of(producer) : -1;
-        if (other < 0 || other == int(i) || !onlyUser(operand))
+        if (other < 0 || other == int(i) || !onlyUser(operand) || clusters_[size_t(other)].alone)
           continue;
         auto second = dyn_cast<llm::LinearOp>(clusters_[size_t(other)].ops.front());
         if (second && clusters_[size_t(other)].ops.back() == producer && second.getInput() == linear.getInput() &&
@@ -235,7 +237,7 @@ void Clusters::joinGatedPairs() {
 void Clusters::joinProjections() {
   llvm::DenseMap<std::pair<Value, Type>, int> first;
   for (size_t i = 0; i < clusters_.size(); ++i) {
-    auto linear = clusters_[i].ops.size() == 1 ? dyn_cast<llm::LinearOp>(clusters_[i].ops.front()) : llm::LinearOp();
+    auto linear = clusters_[i].ops.size() == 1 && !clusters_[i].alone ? dyn_cast<llm::LinearOp>(clusters_[i].ops.front()) : llm::LinearOp();
     if (!linear)
       continue;
     Type weightElement = cast<RankedTensorType>(linear.getWeight().getType()).getElementType();

@@ -29,12 +29,14 @@ inline constexpr size_t kMostOps = 48;
 struct Cluster {
   llvm::StringRef family;
   llvm::SmallVector<mlir::Operation *> ops; ///< in block order
+  bool alone = false;                       ///< no other operation joins
 };
 
 class Clusters {
 public:
-  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader).
-  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse);
+  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader). `alone`: names of operations for
+  /// which that holds in any case.
+  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse, llvm::ArrayRef<std::string> alone = {});
 
   llvm::ArrayRef<Cluster> all() const { return clusters_; }
   /// The cluster of an operation; -1 for operations outside.
@@ -44,7 +46,7 @@ private:
   void findOutside();
   /// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.
   bool isOutside(mlir::Operation *op) const { return outside_.contains(op); }
-  void startAnchors();
+  void startAnchors(llvm::ArrayRef<std::string> alone);
   void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
   void joinGatedPairs();
   void joinProjections();

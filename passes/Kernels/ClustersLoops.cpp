@@ -110,7 +110,7 @@ bool Clusters::mayPull(Operation *op, const Reader &reader) {
   if (cluster < 0 || standsAlone(reader.op) || !(isElementwise(op) || onlyMoves(op)))
     return false;
   const Cluster &into = clusters_[size_t(cluster)];
-  if ((into.family != "loops" && into.family != "rows") || into.ops.size() + reader.views.size() >= kMostOps)
+  if (into.alone || (into.family != "loops" && into.family != "rows") || into.ops.size() + reader.views.size() >= kMostOps)
     return false;
   // A norm's own scale and bias are read for each row.
   bool isNorm = isa<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>(reader.op);

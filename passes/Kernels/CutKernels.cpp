@@ -321,7 +321,7 @@ public:
     SymContext symbols;
     ShapeAnalysis shapes(symbols);
     shapes.run(getOperation());
-    Clusters clusters(getOperation(), shapes, fuse);
+    Clusters clusters(getOperation(), shapes, fuse, alone);
     Cutter(getOperation(), shapes, clusters).run();
   }
 

@@ -13,17 +13,9 @@ Result<std::unique_ptr<CudaProgram>> CudaProgram::load(const Artifact &artifact,
   auto program = std::make_unique<CudaProgram>();
   program->device = std::move(device);
   program->path = artifact.path();
-  std::string metadata = "kernels/" + target, images = "code/" + target;
-  if (!artifact.section(metadata))
-    return badInput("E0202", "the artifact lists target '" + target + "' but has no launch metadata for it", artifact.path()).error();
-  for (const std::string &section : {metadata, images})
-    LLMOPT_RETURN_IF_ERROR(artifact.verify(section));
-  std::span<const std::byte> text = *artifact.section(metadata), bytes = *artifact.section(images);
-  std::string context = artifact.path() + ", section '" + metadata + "'";
-  LLMOPT_ASSIGN(Json json, Json::parse({reinterpret_cast<const char *>(text.data()), text.size()}, context));
-  LLMOPT_ASSIGN(program->code, deviceCodeFromJson(json, bytes.size(), context));
+  LLMOPT_ASSIGN(program->code, readDeviceCode(artifact, target));
   LLMOPT_RETURN_IF_ERROR(program->device->makeCurrent());
-  LLMOPT_RETURN_IF_ERROR(program->loadModules(bytes));
+  LLMOPT_RETURN_IF_ERROR(program->loadModules(*artifact.section("code/" + target)));
   LLMOPT_RETURN_IF_ERROR(program->makeMemory());
   LLMOPT_ASSIGN(program->weights, DeviceWeights::upload(program->device, artifact.section("weights").value_or(std::span<const std::byte>())));
   return program;
@@ -42,7 +34,7 @@ Status CudaProgram::loadModules(std::span<const std::byte> images) {
     std::string context = "kernel '" + kernel.name + "' of " + path;
     Kernel &entry = kernels_[kernel.name];
     entry.metadata = &kernel;
-    LLMOPT_CUDA_TRY(driver, context, cuModuleGetFunction, &entry.function, modules_[kernel.module], kernel.name.c_str());
+    LLMOPT_CUDA_TRY(driver, context, cuModuleGetFunction, &entry.function, modules_[kernel.module], kernel.entryName().c_str());
     if (kernel.sharedBytes > (48 << 10)) // more has to be asked for
       LLMOPT_CUDA_TRY(driver, context, cuFuncSetAttribute, entry.function, FunctionAttribute::MaxDynamicSharedBytes, int(kernel.sharedBytes));
   }

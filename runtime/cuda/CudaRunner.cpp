@@ -140,6 +140,8 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
       break;
     case DeviceParameter::Kind::Dim:
       launch.values.push_back(uint64_t(parameter.index == 0 ? units : shape.values[stage.dims[parameter.index - 1]]));
+      if (parameter.bytes == 4 && launch.values.back() > INT32_MAX) // the driver would take the low half
+        return limitExceeded("E1513", "a size of " + std::to_string(launch.values.back()) + " does not fit the 32 bits that the kernel has for it", context(launch));
       break;
     case DeviceParameter::Kind::Table:
       launch.values.push_back(program_.inputs.address());
@@ -149,6 +151,9 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
       break;
     case DeviceParameter::Kind::ScratchBytes:
       launch.values.push_back(scratch);
+      break;
+    case DeviceParameter::Kind::Constant:
+      launch.values.push_back(parameter.value);
       break;
     }
   for (uint64_t &value : launch.values)

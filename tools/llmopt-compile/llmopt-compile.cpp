@@ -57,6 +57,8 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; emulate: host code for tests without a GPU")
       ->check(CLI::IsMember({"auto", "nvrtc", "clang", "nvcc", "emulate"}))->capture_default_str()->group("Target");
   app.add_option("--jobs", a.options.jobs, "Threads for compiling CUDA kernels [all processors]")->check(CLI::Range(1, 256))->group("Target");
+  app.add_option("--kernel-library", a.options.kernelLibraries, "Folder with kernels made elsewhere (by Triton) and a kernels.json that says which operations they implement (repeatable)")->group("Target");
+  app.add_option("--kernel-override", a.options.kernelOverride, "Folder with .cu, .ptx or .cubin files of --dump-dir, changed by hand, to be taken instead")->group("Target");
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
   app.add_option("--dim", a.dims, "NAME=V: fix a dynamic dimension (repeatable)")->group("Input");
   app.add_option("--max-seq-len", a.options.maxSequenceLength, "Longest sequence, of those that the model allows [all]")->check(CLI::NonNegativeNumber)->group("Input");
@@ -70,7 +72,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--emit", a.emit, "artifact, mlir (kernels), llvm, asm, obj; for a GPU: cuda, ptx, cubin")
       ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj", "cuda", "ptx", "cubin"}))->capture_default_str()->group("Output");
   app.add_flag("--dry-run", a.options.dryRun, "Do everything but write")->group("Output");
-  app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder")->group("Diagnostics");
+  app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder; for a GPU also text, PTX, image and log of each unit")->group("Diagnostics");
   // A flag with a value of its own, so that "--explain model.onnx" leaves the model alone.
   a.explainOption = app.add_flag("--explain{.*}", a.explain, "Say which fusions were made, which were nearly made and why not, and how kernels were cut; "
                                  "--explain=REGEX: about nodes, operations or fusions it matches")->group("Diagnostics");

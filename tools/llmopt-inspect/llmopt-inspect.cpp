@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Inspect.h"
 
+#include "llmopt/lib/Artifact/ExportKernels.h"
 #include "llmopt/lib/Target/Target.h"
 #include "tools/common/Cli.h"
 
@@ -25,6 +26,7 @@ EXAMPLES:
 namespace {
 struct Options {
   std::string artifact;
+  std::string exportFolder;
   bool weights = false, stages = false, metadata = false, verify = false, compat = false, json = false;
 };
 } // namespace
@@ -53,6 +55,11 @@ static Status checkMachine(const Artifact &artifact) {
 
 static Status run(const Options &options) {
   LLMOPT_ASSIGN(Inspected inspected, Inspected::read(options.artifact));
+  if (!options.exportFolder.empty()) {
+    LLMOPT_ASSIGN(size_t count, exportKernels(inspected.artifact, options.exportFolder));
+    std::cout << count << " kernels written to " << options.exportFolder << '\n';
+    return {};
+  }
   if (options.verify)
     return verifyAll(inspected.artifact);
   if (options.compat)
@@ -76,6 +83,7 @@ int main(int argc, char **argv) {
   what->add_flag("--weights", options.weights, "Every tensor of the weight section");
   what->add_flag("--stages", options.stages, "Every stage of the plans: kernels, bindings, work units");
   what->add_flag("--metadata", options.metadata, "What the artifact says about its model, as JSON");
+  what->add_option("--export-kernels", options.exportFolder, "Write each GPU kernel to this folder: cubin or PTX, and launch metadata in Triton's shape");
   what->add_flag("--verify", options.verify, "Check all checksums; exit status 5 if one differs");
   what->add_flag("--compat", options.compat, "Say whether it runs on this machine; exit status 3 if not");
   what->require_option(0, 1);

@@ -53,7 +53,8 @@ def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {
     need no kernel. Composite operations that no family takes as they are (softmax over an inner axis, rope without attention) are decomposed first.
     With `fuse` off, every operation is a kernel of its own.
   }];
-  let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">];
+  let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">,
+                 ListOption<"alone", "alone", "std::string", "Operations (llm.NAME) that get kernels of their own">];
 }
 
 def MakeRaggedStepPass : Pass<"llmopt-make-ragged-step", "::mlir::ModuleOp"> {

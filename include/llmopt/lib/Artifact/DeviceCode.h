@@ -20,7 +20,9 @@
 
 namespace llmopt {
 
-/// What one kernel parameter gets; all are 8 bytes wide.
+class Artifact;
+
+/// What one kernel parameter gets.
 struct DeviceParameter {
   enum class Kind : uint8_t {
     Buffer,       ///< device address of the stage's binding `index`
@@ -28,14 +30,18 @@ struct DeviceParameter {
     Table,        ///< device address of the step table, whose addresses are the device's too
     Scratch,      ///< device memory, as many bytes as the plan's variant says for every thread of the grid
     ScratchBytes, ///< of one thread
+    Constant,     ///< `value`: what is known when compiling
   };
   Kind kind = Kind::Buffer;
   uint32_t index = 0;
+  uint32_t bytes = 8; ///< 4: a number that the kernel takes in 32 bits
+  uint64_t value = 0; ///< of a Constant: its bits
   bool operator==(const DeviceParameter &) const = default;
 };
 
 struct DeviceKernel {
-  std::string name;
+  std::string name;           ///< as the plan calls it
+  std::string entry = {};     ///< as its module calls it; empty: the same
   uint32_t module = 0;        ///< index into DeviceCode::modules
   uint32_t threads = 0;       ///< of a block
   uint32_t sharedBytes = 0;   ///< dynamic shared memory
@@ -43,6 +49,13 @@ struct DeviceKernel {
   uint32_t blocksPerSm = 0;   ///< ... and, unless 0, at most this many for each multiprocessor
   std::vector<DeviceParameter> parameters;
   uint32_t registers = 0, spillBytes = 0; ///< as ptxas reports them; 0 where it was not asked
+  uint32_t staticSharedBytes = 0;
+  // For reports.
+  std::string family = {};   ///< "gemv", "printed", ...
+  std::string math = "f32";  ///< what is multiplied: f32 without tensor cores; "bf16", "f16", "i8", "e4m3" with them
+  uint32_t stages = 1;       ///< tiles of operands under way at a time
+
+  const std::string &entryName() const { return entry.empty() ? name : entry; }
 };
 
 /// One image of the code section.
@@ -60,8 +73,13 @@ struct DeviceCode {
 };
 
 Json toJson(const DeviceCode &code);
+/// One kernel's launch metadata, as toJson has it.
+Json launchMetadata(const DeviceKernel &kernel, const std::string &architecture);
 /// E0211 where something is missing or does not fit `codeBytes`, the length of the code section.
 Result<DeviceCode> deviceCodeFromJson(const Json &json, uint64_t codeBytes, const std::string &context);
+
+/// The checked section "kernels/<target>"; E0202 where the artifact has none.
+Result<DeviceCode> readDeviceCode(const Artifact &artifact, const std::string &target);
 
 } // namespace llmopt
 

@@ -47,6 +47,8 @@ struct CompileOptions {
   std::string dumpFolder;               ///< IR after each phase; empty: none
   std::string cudaCompiler = "auto";    ///< "nvrtc", "clang", "nvcc", "emulate"
   unsigned jobs = 0;                    ///< threads for compiling CUDA units; 0: all processors
+  std::string kernelOverride;           ///< folder of CUDA units changed by hand, named as --dump-dir names them; empty: none
+  std::vector<std::string> kernelLibraries; ///< folders of kernels made elsewhere that implement operations
   bool dryRun = false;                  ///< everything but writing
   bool embedTokenizer = true;
   std::vector<std::string> disabledFusions;

@@ -1,0 +1,88 @@
+"""Loads and launches kernels by Triton's launch metadata (KERNEL.json beside KERNEL.cubin, .ptx or .so) with nothing but the driver's C interface, as a
+program does that knows Triton's files and not llmopt. LLMOPT_LIBCUDA names another driver, such as the stand-in.
+
+parameters(cubin, kernel) gives the places and sizes of a kernel's parameters by the cubin itself.
+"""
+import ctypes
+import json
+import os
+import struct
+
+
+def parameters(path, kernel):
+    """[(offset, size)] from section .nv.info.<kernel>."""
+    with open(path, "rb") as file:
+        data = file.read()
+    sections, = struct.unpack_from("<Q", data, 0x28)
+    count, names = struct.unpack_from("<HH", data, 0x3C)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", data, sections + 64 * i) for i in range(count)]
+    name = lambda header: data[headers[names][4] + header[0]:].split(b"\0", 1)[0].decode()
+    found = {}
+    for header in headers:
+        if name(header) != ".nv.info." + kernel:
+            continue
+        place, end = header[4], header[4] + header[5]
+        while place < end:
+            form, attribute, size = struct.unpack_from("<BBH", data, place)
+            place += 4
+            if form == 4:
+                if attribute == 0x17:
+                    _, ordinal, offset, word = struct.unpack_from("<IHHI", data, place)
+                    found[ordinal] = (offset, word >> 18)
+                place += size
+    return [found[i] for i in sorted(found)]
+
+
+class Driver:
+    def __init__(self):
+        self.library = ctypes.CDLL(os.environ.get("LLMOPT_LIBCUDA", "libcuda.so.1"))
+        self.call("cuInit", ctypes.c_uint(0))
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        self.call("cuCtxSetCurrent", context)
+        self.stream = ctypes.c_void_p()
+        self.call("cuStreamCreate", ctypes.byref(self.stream), ctypes.c_uint(0))
+
+    def call(self, name, *arguments):
+        code = getattr(self.library, name)(*arguments)
+        if code:
+            text = ctypes.c_char_p()
+            self.library.cuGetErrorString(code, ctypes.byref(text))
+            raise RuntimeError(f"{name}: {code} {(text.value or b'').decode()}")
+
+    def upload(self, array):
+        pointer = ctypes.c_uint64()
+        self.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(array.nbytes))
+        self.call("cuMemcpyHtoDAsync_v2", pointer, ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), self.stream)
+        self.call("cuStreamSynchronize", self.stream)
+        return pointer
+
+    def download(self, pointer, array):
+        self.call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(array.ctypes.data), pointer, ctypes.c_size_t(array.nbytes), self.stream)
+        self.call("cuStreamSynchronize", self.stream)
+
+
+class Kernel:
+    def __init__(self, driver, path):
+        """`path`: without ending."""
+        self.driver = driver
+        with open(path + ".json") as file:
+            self.metadata = json.load(file)
+        ending = next(e for e in (".cubin", ".ptx", ".so") if os.path.exists(path + e))
+        with open(path + ending, "rb") as file:
+            self.image = file.read() + b"\0"
+        module, self.function = ctypes.c_void_p(), ctypes.c_void_p()
+        driver.call("cuModuleLoadData", ctypes.byref(module), self.image)
+        driver.call("cuModuleGetFunction", ctypes.byref(self.function), module, self.metadata["name"].encode())
+        if self.metadata["shared"] > 48 << 10:
+            driver.call("cuFuncSetAttribute", self.function, ctypes.c_int(8), ctypes.c_int(self.metadata["shared"]))
+
+    def launch(self, grid, arguments):
+        """`arguments`: ctypes values, in the order of the signature."""
+        assert self.metadata["num_ctas"] == 1 and self.metadata["global_scratch_size"] == 0
+        addresses = (ctypes.c_void_p * len(arguments))(*[ctypes.addressof(a) for a in arguments])
+        threads = 32 * self.metadata["num_warps"]
+        sizes = [ctypes.c_uint(n) for n in (*grid, threads, 1, 1, self.metadata["shared"])]
+        self.driver.call("cuLaunchKernel", self.function, *sizes, self.driver.stream, addresses, None)
+        self.driver.call("cuStreamSynchronize", self.driver.stream)
