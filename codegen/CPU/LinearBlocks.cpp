@@ -73,16 +73,20 @@ private:
   struct RowBlock {
     Value first, last, firstRow, rows;
   };
+  /// A block of K of a column tile, and the one that is computed after it.
+  struct TileBlock {
+    Value tile, k0, nextTile, nextK0;
+    int64_t panels;
+  };
   void rowBlock(Value block);
   void segment(const LinearSegment &segment, const RowBlock &rows, Value firstTile, Value lastTile);
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
-  void depthBlock(const LinearSegment &segment, const RowBlock &rows, Value chunkBegin, Value tile, int64_t panels, Value k0);
-  void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile, int64_t panels, Value k0);
+  TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
+  void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
   KernelBuilder::Values tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0);
-  TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height,
-                        Value tile, int64_t panels, Value k0);
-  void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels);
-  void widenPanels(llm::LinearOp linear, Value tile, int64_t panels, Value k0);
+  TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
+  void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, llm::LinearOp linear, const TileBlock &block);
+  void widenPanels(llm::LinearOp linear, const TileBlock &block);
   Value panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0);
   Value blockDepth(Value k0);
   Value sums() { return b_.scratch(); }
@@ -153,33 +157,40 @@ void BlockWriter::columnTiles(const LinearSegment &segment, const RowBlock &rows
   b_.forLoop(begin, end, plan_.chunk, [&](Value chunkBegin) {
     Value chunkEnd = b_.min(b_.add(chunkBegin, plan_.chunk), end);
     b_.forLoop(b_.index(0), b_.index(plan_.depth), plan_.kBlock, [&](Value k0) {
-      b_.forLoop(chunkBegin, chunkEnd, 1, [&](Value tile) { depthBlock(segment, rows, chunkBegin, tile, panels, k0); });
+      b_.forLoop(chunkBegin, chunkEnd, 1, [&](Value tile) {
+        Value place = b_.mul(b_.sub(tile, chunkBegin), plan_.blockRows() * plan_.tilePanels * 16);
+        TileBlock block = followed(chunkBegin, chunkEnd, tile, k0);
+        block.panels = panels;
+        for (size_t weight = 0; weight < segment.linears.size(); ++weight)
+          product(segment, rows, weight, place, block);
+      });
     });
   });
 }
 
-void BlockWriter::depthBlock(const LinearSegment &segment, const RowBlock &rows, Value chunkBegin, Value tile, int64_t panels,
-                             Value k0) {
-  Value place = b_.mul(b_.sub(tile, chunkBegin), plan_.blockRows() * plan_.tilePanels * 16);
-  for (size_t weight = 0; weight < segment.linears.size(); ++weight)
-    product(segment, rows, weight, place, tile, panels, k0);
+/// The order of computation: tiles of the chunk, then the next block of K, then the next chunk.
+BlockWriter::TileBlock BlockWriter::followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0) {
+  if (plan_.kBlocks == 1)
+    return {tile, k0, b_.add(tile, 1), k0, 0};
+  Value next = b_.add(tile, 1), below = b_.add(k0, plan_.kBlock), zero = b_.index(0);
+  Value inChunk = b_.less(next, chunkEnd), isLast = b_.less(b_.index(plan_.depth - 1), below);
+  return {tile, k0, b_.select(inChunk, next, b_.select(isLast, chunkEnd, chunkBegin)), b_.select(inChunk, k0, b_.select(isLast, zero, below)), 0};
 }
 
 /// One weight's product of all row tiles with one column tile and one block of K; after the last of all, the epilogue: a cheap
 /// one on the registers of the finished tile, others (and those of cut columns) on the sums in memory.
-void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, Value tile,
-                          int64_t panels, Value k0) {
+void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block) {
   llvm::SmallVector<Value> products;
   for (llm::LinearOp linear : segment.linears)
     products.push_back(linear.getResult());
   LinearEpilogue epilogue(b_, context_.shapes, products, segment.outputs, context_.problem.leading,
                           context_.shapes.symbols().constant(segment.columns), plan_.lanes);
-  int64_t width = panels * 16;
+  int64_t width = block.panels * 16;
   if (plan_.widen)
-    widenPanels(segment.linears[weight], tile, panels, k0);
+    widenPanels(segment.linears[weight], block);
   bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight(), cut = segment.columns % 16 != 0;
-  Value column = b_.mul(tile, plan_.tilePanels * 16), no = b_.constantInt(b_.ops().getI1Type(), 0);
-  Value isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), k0);
+  Value column = b_.mul(block.tile, plan_.tilePanels * 16), no = b_.constantInt(b_.ops().getI1Type(), 0);
+  Value isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), block.k0);
   Value isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
@@ -187,8 +198,8 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     Value buffer = b_.address(sums(), inBlock, b_.f32());
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
     switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
-      TileShape shape{count, panels, plan_.lanes};
-      KernelBuilder::Values sum = tileSums(shape, operands(segment, rows, weight, rowTile, count, tile, panels, k0), own, k0);
+      TileShape shape{count, block.panels, plan_.lanes};
+      KernelBuilder::Values sum = tileSums(shape, operands(segment, rows, weight, rowTile, count, block), own, block.k0);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(
@@ -224,58 +235,63 @@ Value BlockWriter::panelBlock(llm::LinearOp linear, Value tile, int64_t panel, V
   return b_.address(start, b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
 }
 
-void BlockWriter::widenPanels(llm::LinearOp linear, Value tile, int64_t panels, Value k0) {
+void BlockWriter::widenPanels(llm::LinearOp linear, const TileBlock &block) {
   TileOperands in = tileOperands(b_, context_, linear);
-  in.depth = blockDepth(k0);
-  for (int64_t i = 0; i < panels; ++i)
-    emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, tile, i, k0),
+  in.depth = blockDepth(block.k0);
+  for (int64_t i = 0; i < block.panels; ++i)
+    emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, block.tile, i, block.k0),
                      b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()));
 }
 
 TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
-                                   int64_t height, Value tile, int64_t panels, Value k0) {
+                                   int64_t height, const TileBlock &block) {
   llm::LinearOp linear = segment.linears[weight];
   TileOperands in = tileOperands(b_, context_, linear);
-  in.depth = blockDepth(k0);
+  in.depth = blockDepth(block.k0);
   in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
   if (context_.target.vectorRegisters >= 32)
     in.unroll = 2; // tiles are large: LLVM's scheduler spills in longer loops
   Value firstRow = rowTiles_.firstRow(rowTile);
   if (plan_.pack) {
     Value local = b_.sub(firstRow, rows.firstRow);
-    in.a = b_.address(packed(), b_.add(b_.mul(k0, rows.rows), b_.mul(local, in.depth)), b_.f32());
+    in.a = b_.address(packed(), b_.add(b_.mul(block.k0, rows.rows), b_.mul(local, in.depth)), b_.f32());
     in.aRow = 1;
     in.aStep = height;
   } else {
-    in.a = b_.address(input(rows.firstRow), b_.add(b_.mul(b_.sub(firstRow, rows.firstRow), plan_.depth), k0), b_.f32());
+    in.a = b_.address(input(rows.firstRow), b_.add(b_.mul(b_.sub(firstRow, rows.firstRow), plan_.depth), block.k0), b_.f32());
     in.aRow = plan_.depth;
   }
-  for (int64_t i = 0; i < panels; ++i)
-    in.panels.push_back(panelBlock(linear, tile, i, k0));
-  addPrefetch(in, rows, rowTile, panels);
+  for (int64_t i = 0; i < block.panels; ++i)
+    in.panels.push_back(panelBlock(linear, block.tile, i, block.k0));
+  addPrefetch(in, rows, rowTile, linear, block);
   if (plan_.widen) {
     in.format = PanelFormat::Plain;
-    for (int64_t i = 0; i < panels; ++i)
+    for (int64_t i = 0; i < block.panels; ++i)
       in.panels[size_t(i)] = b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32());
   }
   return in;
 }
 
-/// Row tile i of n prefetches the i-th part of the next column tile's block of K, one line each unrolled step.
-void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, int64_t panels) {
+/// Row tile i of n prefetches the i-th part of the block that comes next, evenly over its own steps: with few row tiles several lines each.
+void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, llm::LinearOp linear, const TileBlock &block) {
   Type element = panelElement(b_, in);
-  int64_t stepElements = 16 * in.unroll * panels, line = 512 / element.getIntOrFloatBitWidth();
+  int64_t stepElements = 16 * in.unroll * block.panels, line = 512 / element.getIntOrFloatBitWidth();
   Value tiles = b_.sub(rows.last, rows.first), index = b_.sub(rowTile, rows.first);
-  // Elements each step is responsible for, at most a line.
-  Value share = b_.min(b_.add(b_.floorDiv(b_.index(stepElements), tiles), 1), b_.index(line));
-  int64_t panel = plan_.depth * 16;
-  Value next = b_.address(in.panels.back(), b_.index(panel), element);
+  // Elements each step is responsible for, and the most lines that can be.
+  Value share = b_.add(b_.floorDiv(b_.index(stepElements), tiles), 1);
+  int64_t fewestTiles = plan_.blockTiles <= 4 ? 1 : 4, lines = (stepElements / fewestTiles + line - 1) / line;
+  Value next = panelBlock(linear, block.nextTile, 0, block.nextK0);
   Value begin = b_.mul(b_.mul(index, share), b_.floorDiv(in.depth, in.unroll));
-  int64_t unroll = in.unroll;
+  int64_t unroll = in.unroll, blockElements = plan_.kBlock * 16, gap = plan_.depth * 16 - blockElements;
   KernelBuilder *b = &b_;
   in.perStep = [=](Value k) {
     Value offset = b->add(begin, b->mul(b->floorDiv(k, unroll), share));
-    b->prefetch(next, offset, element, /*locality=*/2);
+    for (int64_t i = 0; i < lines; ++i) {
+      Value place = i ? b->add(offset, b->min(b->index(i * line), b->add(share, -1))) : offset;
+      if (gap > 0) // to the same block of the next panel
+        place = b->add(place, b->mul(b->floorDiv(place, blockElements), gap));
+      b->prefetch(next, place, element, /*locality=*/2);
+    }
   };
 }
 

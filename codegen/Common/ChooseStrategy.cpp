@@ -73,10 +73,10 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
     if (int64_t columns = streamColumns(target, rows, facts.weightBytes))
       if (!facts.rows || *facts.rows == rows)
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
-  // Few rows: the input is small; a panel is read from memory once and then stays in the second-level cache.
+  // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
   constexpr int64_t kFew = 24;
   int64_t kBlock = depthBlock(facts.depth, facts.weightBytes);
-  bool panelFits = facts.weightBytes == 4 && facts.depth * 16 * facts.weightBytes <= target.l2Bytes / 2;
+  bool panelFits = facts.weightBytes == 4 && 2 * facts.depth * tile.columns * facts.weightBytes <= target.l2Bytes * 7 / 8;
   if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
     add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
   if (!facts.rows || *facts.rows > kFew)
