@@ -39,12 +39,12 @@ AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Valu
   maximum_ = output_ + outputElements(shape);
   sum_ = maximum_ + roundUp(shape.maxRows);
   scores_ = sum_ + shape.maxRows * 16;
-  bounds_ = scores_ + shape.tileRows * kKeys; // two i64 a row
+  bounds_ = scores_ + shape.tileRows * shape.span(); // two i64 a row
 }
 
 int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
   return roundUp(shape.maxRows * shape.keySize) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
-         shape.tileRows * kKeys + shape.maxRows * 4;
+         shape.tileRows * shape.span() + shape.maxRows * 4;
 }
 
 Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
@@ -111,7 +111,7 @@ void AttentionCore::finishRow(Value row, Value to) {
 }
 
 //===----------------------------------------------------------------------===//
-// Blocks
+// Spans
 //===----------------------------------------------------------------------===//
 
 /// Panels side by side: as many as the accumulators allow, at most four.
@@ -126,7 +126,7 @@ void AttentionCore::forHeight(const RowTile &tile, function_ref<void(int64_t)> b
   switchRows(b_, tile.rows, shape_.tileRows, body);
 }
 
-void AttentionCore::block(Value rows, const KeyBlock &keys) {
+void AttentionCore::span(Value rows, const KeySpan &keys) {
   auto constant = rows.getDefiningOp<arith::ConstantIntOp>();
   if (!constant) {
     RowTiles tiles(b_, rows, shape_.tileRows);
@@ -143,67 +143,104 @@ void AttentionCore::block(Value rows, const KeyBlock &keys) {
 }
 
 // A later row sees at least as far as an earlier one, so what the last row does not see is left out for the whole tile.
-void AttentionCore::rowTile(const RowTile &tile, const KeyBlock &block) {
+void AttentionCore::rowTile(const RowTile &tile, const KeySpan &span) {
   Value last = b_.add(b_.add(tile.first, tile.rows), -1);
-  KeyBlock keys = block;
-  keys.count = b_.min(block.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 4), b_.index(1)), block.key));
+  KeySpan keys = span;
+  keys.count = b_.min(span.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 4), b_.index(1)), span.key));
   b_.ifThen(b_.less(b_.index(0), keys.count), [&] { visibleTile(tile, keys); });
 }
 
-void AttentionCore::visibleTile(const RowTile &tile, const KeyBlock &keys) {
+Value AttentionCore::blockCount(const KeySpan &keys) { return b_.floorDiv(b_.add(keys.count, kKeys - 1), kKeys); }
+
+void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
   forHeight(tile, [&](int64_t rows) { scores(tile.first, rows, keys); });
-  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { softmaxRow(b_.add(tile.first, i), part(scores_, i, kKeys), keys); });
+  // The first values come while the last keys are used.
+  Value next;
+  if (keys.next)
+    next = keys.values(b_.min(b_.index(1), b_.add(blockCount(keys), -1)));
+  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) {
+    Value share; // of what is to be prefetched
+    if (next)
+      share = b_.address(next, b_.mul(i, shape_.span()), b_.f32());
+    softmaxRow(b_.add(tile.first, i), part(scores_, i, shape_.span()), keys, share);
+  });
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
 }
 
-/// Prefetches, while a tile runs over as many floats of its own, those at `from` from element `begin` on.
+/// Prefetches, while a tile runs over as many floats of its own, those at `from` from element `begin` on. Every other line: the one
+/// beside it comes by itself, and a core waits for few lines at once.
 std::function<void(Value)> AttentionCore::readAhead(Value from, Value begin, const TileShape &shape, int64_t unroll) {
   if (!from)
     return nullptr;
   KernelBuilder *b = &b_;
   int64_t width = shape.columns();
   return [=](Value k) {
-    for (int64_t line = 0; line < unroll * width; line += 16)
+    for (int64_t line = 0; line < unroll * width; line += 32)
       b->prefetch(from, b->add(b->add(begin, b->mul(k, width)), line), b->f32(), /*locality=*/2);
   };
 }
 
+/// Scores of the panels from `key` on in the block at `keys`.
+void AttentionCore::scoreTile(Value first, const TileShape &shape, Value keys, Value key, Value to, Value next) {
+  TileOperands in;
+  in.element = b_.f32();
+  in.a = query(first);
+  in.aRow = shape_.keySize;
+  in.depth = b_.index(shape_.keySize);
+  in.depthMultiple = shape_.keySize;
+  for (int64_t panel = 0; panel < shape.panels; ++panel)
+    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), b_.f32()));
+  in.perStep = readAhead(next, b_.mul(key, shape_.keySize), shape, in.unroll);
+  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
+  storeTile(b_, shape, tile, b_.address(to, key, b_.f32()), shape_.span());
+}
+
 // Whole panels: what lies behind the last key is computed and then masked.
-void AttentionCore::scores(Value first, int64_t rows, const KeyBlock &keys) {
-  TileShape shape{rows, panelsAtOnce(rows), shape_.lanes};
-  b_.forLoop(b_.index(0), keys.count, shape.columns(), [&](Value key) {
-    TileOperands in;
-    in.element = b_.f32();
-    in.a = query(first);
-    in.aRow = shape_.keySize;
-    in.depth = b_.index(shape_.keySize);
-    in.depthMultiple = shape_.keySize;
-    for (int64_t panel = 0; panel < shape.panels; ++panel)
-      in.panels.push_back(b_.address(keys.keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), b_.f32()));
-    if (keys.next)
-      in.perStep = readAhead(keys.next, b_.mul(key, shape_.keySize), shape, in.unroll);
-    KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
-    storeTile(b_, shape, tile, b_.address(scratch_, b_.add(key, scores_), b_.f32()), kKeys);
+void AttentionCore::scores(Value first, int64_t rows, const KeySpan &keys) {
+  Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
+  b_.forLoop(firstBlock, blocks, 1, [&](Value block) {
+    Value from = keys.keys(block), before = b_.mul(block, kKeys), count = b_.min(b_.sub(keys.count, before), b_.index(kKeys));
+    Value to = b_.address(scratch_, b_.add(before, scores_), b_.f32()), next;
+    if (keys.next) {
+      Value isLast = b_.equal(b_.add(block, 1), blocks);
+      next = b_.select(isLast, keys.values(firstBlock), keys.keys(b_.min(b_.add(block, 1), b_.add(blocks, -1))));
+    }
+    TileShape shape{rows, panelsAtOnce(rows), shape_.lanes}, single{rows, 1, shape_.lanes};
+    Value panels = b_.floorDiv(b_.add(count, 15), 16), whole = b_.mul(b_.floorDiv(panels, shape.panels), shape.columns());
+    b_.forLoop(b_.index(0), whole, shape.columns(), [&](Value key) { scoreTile(first, shape, from, key, to, next); });
+    if (shape.panels > 1)
+      b_.forLoop(whole, b_.mul(panels, 16), 16, [&](Value key) { scoreTile(first, single, from, key, to, next); });
   });
 }
 
-void AttentionCore::weightedValues(Value first, int64_t rows, const KeyBlock &keys) {
+void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &keys) {
   int64_t width = shape_.valuePanels() * 16, begin = 0;
+  Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
   for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
     int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
     TileShape shape{rows, count, shape_.lanes};
     auto body = [&](Value panel) {
-      TileOperands in;
-      in.element = b_.f32();
-      in.a = part(scores_, b_.index(0), kKeys);
-      in.aRow = kKeys;
-      in.depth = keys.count;
-      for (int64_t i = 0; i < count; ++i)
-        in.panels.push_back(b_.address(keys.values, b_.mul(b_.add(panel, i), kKeys * 16), b_.f32()));
-      if (keys.next)
-        in.perStep = readAhead(keys.next, b_.add(b_.mul(panel, kKeys * 16), kKeys * shape_.keySize), shape, in.unroll);
       Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
-      storeTile(b_, shape, emitTileLoop(b_, shape, in, loadTile(b_, shape, b_.f32(), output, width)), output, width);
+      Value own = b_.mul(panel, kKeys * 16), later = b_.min(b_.add(own, count * kKeys * 16), b_.index((shape_.valuePanels() - 1) * kKeys * 16));
+      auto sum = [&](Value block, ValueRange sums) {
+        TileOperands in;
+        in.element = b_.f32();
+        in.a = b_.address(scratch_, b_.add(b_.mul(block, kKeys), scores_), b_.f32());
+        in.aRow = shape_.span();
+        in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
+        Value values = keys.values(block);
+        for (int64_t i = 0; i < count; ++i)
+          in.panels.push_back(b_.address(values, b_.add(own, i * kKeys * 16), b_.f32()));
+        if (keys.next) {
+          Value after = b_.add(block, 1), isLast = b_.equal(after, blocks), isEnd = b_.equal(panel, b_.index(end - count));
+          Value restart = b_.select(isEnd, keys.next, b_.address(keys.values(firstBlock), later, b_.f32()));
+          Value go = b_.address(keys.values(b_.min(after, b_.add(blocks, -1))), own, b_.f32());
+          in.perStep = readAhead(b_.select(isLast, restart, go), b_.index(0), shape, in.unroll);
+        }
+        return emitTileLoop(b_, shape, in, sums);
+      };
+      Values tile = b_.forLoop(firstBlock, blocks, 1, loadTile(b_, shape, b_.f32(), output, width), sum);
+      storeTile(b_, shape, tile, output, width);
     };
     if (begin < end)
       b_.forLoop(b_.index(begin), b_.index(end), count, body);
@@ -231,64 +268,88 @@ Value AttentionCore::maskScores(Value scores, Value key, Value low, Value high) 
   return b_.select(visible, scores, b_.constant(type_, -INFINITY));
 }
 
-// Two versions: most blocks are visible as a whole to most rows, and need no masks.
-void AttentionCore::softmaxRow(Value row, Value scores, const KeyBlock &keys) {
-  Value bounds = part(bounds_, row, 4);
-  Value low = b_.load(b_.i64(), bounds, b_.index(0)), high = b_.load(b_.i64(), bounds, b_.index(1));
-  Value padded = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
-  Value cut = b_.select(b_.less(keys.key, low), b_.index(1), b_.select(b_.less(high, b_.add(keys.key, padded)), b_.index(1), b_.index(0)));
-  b_.ifThen(
-      b_.equal(cut, b_.index(0)), [&] { softmaxPasses(row, scores, keys, {}, {}); },
-      [&] { softmaxPasses(row, scores, keys, low, high); });
-}
+/// Scores [from, to) of a row, both multiples of 16. Without bounds the row sees all of them.
+struct AttentionCore::SoftmaxPart {
+  Value scores, from, to;
+  Value key, count;   ///< of the span
+  Value low, high;    ///< keys the row sees, or null
+  ValueRange context; ///< what loadRow gave
+  Value next;         ///< to be prefetched, or null
+};
 
-void AttentionCore::softmaxPasses(Value row, Value scores, const KeyBlock &keys, Value low, Value high) {
-  Value end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16), least = b_.constant(type_, -FLT_MAX);
-  bool masked = bool(low) || bool(adjust);
-  Values context = loadRow ? loadRow(row) : Values{};
+AttentionCore::Values AttentionCore::largest(const SoftmaxPart &part, Values most) {
   int64_t vectors = 16 / shape_.lanes; // side by side: independent chains
-  Values maxima = b_.forLoop(b_.index(0), end, 16, Values(size_t(vectors), least), [&](Value first, ValueRange most) {
+  return b_.forLoop(part.from, part.to, 16, most, [&](Value first, ValueRange before) {
     Values found;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), key = b_.add(keys.key, i);
+      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), key = b_.add(part.key, i);
       if (adjust)
-        s = adjust(s, context, key, b_.sub(keys.count, i));
-      if (low)
-        s = maskScores(s, key, low, high);
-      if (masked)
-        b_.store(s, scores, i);
-      found.push_back(b_.fmax(s, most[size_t(v)]));
+        s = adjust(s, part.context, key, b_.sub(part.count, i));
+      if (part.low)
+        s = maskScores(s, key, part.low, part.high);
+      if (part.low || adjust)
+        b_.store(s, part.scores, i);
+      found.push_back(b_.fmax(s, before[size_t(v)]));
     }
     return found;
   });
-  for (size_t v = 1; v < maxima.size(); ++v)
-    maxima[0] = b_.fmax(maxima[v], maxima[0]);
-  Value maximumAt = part(maximum_, row, 1);
-  Value before = b_.load(b_.f32(), maximumAt, b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
-  Value maximum = b_.splat(after, type_);
-  Values sums = b_.forLoop(b_.index(0), end, 16, Values(size_t(vectors), b_.constant(type_, 0)), [&](Value first, ValueRange sum) {
-    Values added;
+}
+
+AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximum, Values sums) {
+  int64_t vectors = 16 / shape_.lanes;
+  return b_.forLoop(part.from, part.to, 16, sums, [&](Value first, ValueRange before) {
+    Values after;
+    if (part.next)
+      b_.prefetch(part.next, first, b_.f32(), /*locality=*/2);
     for (int64_t v = 0; v < vectors; ++v) {
-      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, scores, i), p = weight(s, maximum);
-      if (masked) {
+      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), p = weight(s, maximum);
+      if (part.low || adjust) {
         Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
         p = b_.select(hidden, b_.constant(type_, 0), p);
       }
-      b_.store(p, scores, i);
-      added.push_back(b_.fadd(sum[size_t(v)], p));
+      b_.store(p, part.scores, i);
+      after.push_back(b_.fadd(before[size_t(v)], p));
     }
-    return added;
+    return after;
   });
+}
+
+/// The row's maximum became another one.
+void AttentionCore::rescale(Value row, Value before, Value after) {
+  Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
+  Value factor = weight(b_.splat(before, type_), b_.splat(after, type_));
+  b_.store(after, part(maximum_, row, 1), b_.index(0));
+  b_.store(b_.fmul(b_.load(type_, sumsAt, b_.index(0)), factor), sumsAt, b_.index(0));
+  b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes,
+             [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), output, i); });
+}
+
+// Most keys are visible to most rows and need no masks: those in the middle [from, to). Masks or not, the order of sums is the same.
+void AttentionCore::softmaxRow(Value row, Value scores, const KeySpan &keys, Value next) {
+  Value bounds = part(bounds_, row, 4), zero = b_.index(0);
+  Value low = b_.load(b_.i64(), bounds, zero), high = b_.load(b_.i64(), bounds, b_.index(1));
+  Value begin = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys) : zero, end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
+  Value from = b_.mul(b_.floorDiv(b_.add(b_.max(b_.sub(low, keys.key), zero), 15), 16), 16);
+  Value to = b_.mul(b_.floorDiv(b_.max(b_.sub(high, keys.key), zero), 16), 16);
+  from = b_.min(b_.max(from, begin), end);
+  to = b_.min(b_.max(to, from), end);
+  Values context = loadRow ? loadRow(row) : Values{};
+  const SoftmaxPart parts[] = {{scores, begin, from, keys.key, keys.count, low, high, context, next},
+                               {scores, from, to, keys.key, keys.count, {}, {}, context, next},
+                               {scores, to, end, keys.key, keys.count, low, high, context, next}};
+  Values maxima(size_t(16 / shape_.lanes), b_.constant(type_, -FLT_MAX)), sums(size_t(16 / shape_.lanes), b_.constant(type_, 0));
+  for (const SoftmaxPart &part : parts)
+    maxima = largest(part, maxima);
+  for (size_t v = 1; v < maxima.size(); ++v)
+    maxima[0] = b_.fmax(maxima[v], maxima[0]);
+  Value before = b_.load(b_.f32(), part(maximum_, row, 1), zero), after = b_.fmax(b_.reduceMax(maxima[0]), before);
+  Value maximum = b_.splat(after, type_);
+  for (const SoftmaxPart &part : parts)
+    sums = weigh(part, maximum, sums);
   for (size_t v = 1; v < sums.size(); ++v)
     sums[0] = b_.fadd(sums[0], sums[v]);
-  Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
   Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
-  b_.ifThen(changed, [&] {
-    Value factor = weight(b_.splat(before, type_), maximum);
-    b_.store(after, maximumAt, b_.index(0));
-    b_.store(b_.fmul(b_.load(type_, sumsAt, b_.index(0)), factor), sumsAt, b_.index(0));
-    b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes,
-               [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), output, i); });
-  });
-  b_.store(b_.fadd(b_.load(type_, sumsAt, b_.index(0)), sums[0]), sumsAt, b_.index(0));
+  b_.ifThen(changed, [&] { rescale(row, before, after); });
+  Value sumsAt = part(sum_, row, 16);
+  b_.store(b_.fadd(b_.load(type_, sumsAt, zero), sums[0]), sumsAt, zero);
 }

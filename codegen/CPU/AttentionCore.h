@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rows are (token, head) pairs that share one key-value head. For each block of at most 64 keys:
+// Rows are (token, head) pairs that share one key-value head. For each span of keys, some blocks of 64 that may lie apart:
 //
 //   S = Q K^T             register tiles, into a buffer of one row tile
 //   m' = max(m, max S)     per row; l and O are rescaled by 2^(m - m') where m changed
@@ -26,6 +26,8 @@ inline constexpr double kLog2E = 1.4426950408889634;
 
 struct AttentionShape {
   static constexpr int64_t kKeys = 64; ///< of one block
+  int64_t blocks = 1;                  ///< of one span
+  int64_t span() const { return blocks * kKeys; }
   int64_t keySize = 0, valueSize = 0;
   int64_t maxRows = 0; ///< processed together
   int64_t lanes = 8;
@@ -35,12 +37,13 @@ struct AttentionShape {
   static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
 };
 
-/// One block of keys [key, key + count): panels of 16 keys [key / 16][keySize][16] and of 16 value features
+/// One span of keys [key, key + count). A block has panels of 16 keys [key / 16][keySize][16] and of 16 value features
 /// [feature / 16][kKeys][16].
-struct KeyBlock {
-  mlir::Value keys, values; ///< addresses
+struct KeySpan {
+  std::function<mlir::Value(mlir::Value block)> keys, values; ///< addresses in the span's blocks
   mlir::Value key, count;
-  mlir::Value next = {};    ///< keys of the next block, whose values follow them: to be prefetched; may be null
+  mlir::Value firstBlock = {}; ///< nobody sees the blocks before it; may be null
+  mlir::Value next = {};       ///< keys of the next span's first block; not null: what comes next is prefetched
 };
 
 class AttentionCore {
@@ -60,8 +63,8 @@ public:
   mlir::Value query(mlir::Value row);
   /// Prepares a row that sees keys [low, high); neither bound is below that of an earlier row. `sink` (base 2, may be null): a score without a value.
   void startRow(mlir::Value row, mlir::Value low, mlir::Value high, mlir::Value sink = {});
-  /// Takes one block into account, for rows [0, rows).
-  void block(mlir::Value rows, const KeyBlock &keys);
+  /// Takes one span into account, for rows [0, rows).
+  void span(mlir::Value rows, const KeySpan &keys);
   /// Writes a row's result (valueSize floats).
   void finishRow(mlir::Value row, mlir::Value to);
 
@@ -70,14 +73,19 @@ private:
     mlir::Value first, rows;
     int64_t staticRows = 0; ///< known height, or 0
   };
-  void rowTile(const RowTile &tile, const KeyBlock &block);
-  void visibleTile(const RowTile &tile, const KeyBlock &keys);
+  void rowTile(const RowTile &tile, const KeySpan &span);
+  void visibleTile(const RowTile &tile, const KeySpan &keys);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
-  void scores(mlir::Value first, int64_t rows, const KeyBlock &keys);
-  void weightedValues(mlir::Value first, int64_t rows, const KeyBlock &keys);
-  void softmaxRow(mlir::Value row, mlir::Value scores, const KeyBlock &keys);
-  void softmaxPasses(mlir::Value row, mlir::Value scores, const KeyBlock &keys, mlir::Value low, mlir::Value high);
+  mlir::Value blockCount(const KeySpan &keys);
+  void scores(mlir::Value first, int64_t rows, const KeySpan &keys);
+  void scoreTile(mlir::Value first, const TileShape &shape, mlir::Value keys, mlir::Value key, mlir::Value to, mlir::Value next);
+  void weightedValues(mlir::Value first, int64_t rows, const KeySpan &keys);
+  void softmaxRow(mlir::Value row, mlir::Value scores, const KeySpan &keys, mlir::Value next);
+  struct SoftmaxPart; ///< some of a row's scores
+  Values largest(const SoftmaxPart &part, Values most);
+  Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums);
+  void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
   mlir::Value exp2(mlir::Value x);
@@ -88,7 +96,7 @@ private:
   AttentionShape shape_;
   mlir::Value scratch_;
   mlir::VectorType type_;
-  /// Element offsets in scratch: queries, sums, maxima, partial row sums, scores, bounds of visible keys.
+  /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, bounds of visible keys.
   int64_t output_, maximum_, sum_, scores_, bounds_;
 };
 

@@ -194,10 +194,10 @@ void DenseWriter::unit(Value unit) {
   Value keys = head(problem_.key, batch, kvHead), values = head(problem_.value, batch, kvHead);
   Value first = low(begin), last = high(b_.add(begin, b_.add(tokens, -1)));
   b_.forLoop(b_.floorDiv(first, kKeys), b_.floorDiv(b_.add(last, kKeys - 1), kKeys), 1, [&](Value index) {
-    KeyBlock block{part(keysAt_), part(valuesAt_), b_.mul(index, kKeys), {}};
-    block.count = b_.min(b_.sub(last, block.key), b_.index(kKeys));
-    packBlock(keys, values, block.key, block.count);
-    core_.block(b_.mul(tokens, group), block);
+    KeySpan span{[&](Value) { return part(keysAt_); }, [&](Value) { return part(valuesAt_); }, b_.mul(index, kKeys), {}};
+    span.count = b_.min(b_.sub(last, span.key), b_.index(kKeys));
+    packBlock(keys, values, span.key, span.count);
+    core_.span(b_.mul(tokens, group), span);
   });
   eachRow([&](Value token, Value head, Value row) {
     core_.finishRow(row, b_.address(this->head(problem_.output, batch, head), b_.mul(token, problem_.output.token), b_.f32()));

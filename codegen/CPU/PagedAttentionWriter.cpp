@@ -64,8 +64,10 @@ private:
 Value buffer(KernelBuilder &b, Value argument) { return b.buffer(cast<BlockArgument>(argument).getArgNumber()); }
 
 AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
-  return AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
-                                   target.vectorBits, target.vectorRegisters >= 32);
+  AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
+                                                   target.vectorBits, target.vectorRegisters >= 32);
+  shape.blocks = 4;
+  return shape;
 }
 
 PagedWriter::PagedWriter(KernelBuilder &b, const PagedProblem &problem, const Target &target)
@@ -178,23 +180,27 @@ void PagedWriter::run(Value first, Value count, Value head) {
     high = b_.min(b_.add(firstPosition, count), high);
   if (int64_t window = int64_t(op_.getWindow()); window > 0)
     low = b_.max(b_.add(firstPosition, 1 - window), low);
-  constexpr int64_t kKeys = kCacheBlockTokens;
-  static_assert(kKeys == AttentionShape::kKeys, "a block of the cache is a block of the softmax");
+  static_assert(kCacheBlockTokens == AttentionShape::kKeys, "a block of the cache is a block of keys");
   const CacheLayout &layout = problem_.layout;
-  Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state);
-  b_.forLoop(b_.floorDiv(low, kKeys), b_.floorDiv(b_.add(high, kKeys - 1), kKeys), 1, [&](Value index) {
-    Value offset = b_.add(b_.mul(step_.block(sequence, index), layout.block()), b_.mul(head, layout.head()));
-    KeyBlock keys;
-    keys.keys = b_.address(pool, offset, b_.f32());
-    keys.values = b_.address(keys.keys, b_.index(layout.keysOfHead()), b_.f32());
-    keys.key = b_.mul(index, kKeys);
-    keys.count = b_.min(b_.sub(high, keys.key), b_.index(kKeys));
+  Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state), lastBlock = b_.floorDiv(b_.add(high, -1), kCacheBlockTokens);
+  auto keysOf = [&](Value block) {
+    Value offset = b_.add(b_.mul(step_.block(sequence, block), layout.block()), b_.mul(head, layout.head()));
+    return b_.address(pool, offset, b_.f32());
+  };
+  // Spans begin at fixed places, whatever the window: the softmax rescales there.
+  b_.forLoop(b_.floorDiv(low, shape_.span()), b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
+    Value firstBlock = b_.mul(index, shape_.blocks);
+    KeySpan span;
+    span.keys = [&](Value block) { return keysOf(b_.add(firstBlock, block)); };
+    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), b_.f32()); };
+    span.key = b_.mul(index, shape_.span());
+    span.count = b_.min(b_.sub(high, span.key), b_.index(shape_.span()));
+    if (op_.getWindow() > 0)
+      span.firstBlock = b_.floorDiv(b_.max(b_.sub(low, span.key), b_.index(0)), kCacheBlockTokens);
     // A single token is bound by reading the cache.
-    if (problem_.tileTokens == 1) {
-      Value next = b_.min(b_.add(index, 1), b_.floorDiv(b_.add(high, -1), kKeys));
-      keys.next = b_.address(pool, b_.add(b_.mul(step_.block(sequence, next), layout.block()), b_.mul(head, layout.head())), b_.f32());
-    }
-    core_.block(rows, keys);
+    if (problem_.tileTokens == 1)
+      span.next = keysOf(b_.min(b_.add(firstBlock, shape_.blocks), lastBlock));
+    core_.span(rows, span);
   });
   b_.forLoop(first, last, 1, [&](Value token) {
     b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {

@@ -5,7 +5,7 @@
 //
 //   bench-kernels [--target=x86-64-v3] [--rounds=15] [filter]
 //
-// One thread, pinned. Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
+// One thread, pinned, but where the name says "2 threads". Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
 // of the peak (best round), memory-bound ones as the share of the read rate (median of the rounds' ratios).
 //
 //===----------------------------------------------------------------------===//
@@ -14,11 +14,12 @@
 #include "codegen/Common/WeightPacking.h"
 #include "kernelsFloors.h"
 #include "runtime/cpu/MachineLoops.h"
+#include "runtime/cpu/ThreadTeam.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <sched.h>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
@@ -40,26 +41,28 @@ struct Options {
 /// A kernel ready to be called again and again.
 class Launch {
 public:
-  Launch(const CompiledKernel &kernel, const Symbols &symbols) : function_(kernel.function(kernel.variant(symbols))) {
+  Launch(const CompiledKernel &kernel, const Symbols &symbols, unsigned parts = 1) : function_(kernel.function(kernel.variant(symbols))) {
     const LoweredKernel &lowered = kernel.lowered();
     auto variant = std::find_if(lowered.variants.begin(), lowered.variants.end(),
                                 [&](const KernelVariant &v) { return v.symbol == kernel.variant(symbols); });
     dims_.push_back(kernel.evaluate(variant->units, symbols));
     for (SymExpr dim : lowered.dims)
       dims_.push_back(kernel.evaluate(dim, symbols));
-    scratch_ = cpu::allocateHuge(size_t(kernel.evaluate(variant->scratchBytes, symbols)));
+    scratchBytes_ = (size_t(kernel.evaluate(variant->scratchBytes, symbols)) + 4095) / 4096 * 4096;
+    scratch_ = cpu::allocateHuge(scratchBytes_ * parts);
     name = variant->symbol;
   }
   ~Launch() { std::free(scratch_); }
-  void run(const std::vector<void *> &buffers, const StepTable *step = nullptr) const {
+  void run(const std::vector<void *> &buffers, const StepTable *step = nullptr, unsigned part = 0, unsigned parts = 1) const {
     KernelArgs args{buffers.data(), dims_.data(), scalarFunctions()};
-    function_(&args, step, 0, 1, scratch_);
+    function_(&args, step, part, parts, static_cast<char *>(scratch_) + part * scratchBytes_);
   }
   std::string name;
 
 private:
   KernelFunction function_;
   std::vector<int64_t> dims_;
+  size_t scratchBytes_;
   void *scratch_;
 };
 
@@ -137,53 +140,95 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   std::free(y);
 }
 
-/// Attention of `tokens` new tokens after `past` cached ones.
-void benchAttention(const Options &options, const Target &target, int64_t heads, int64_t kvHeads, int64_t size, int64_t past, int64_t tokens) {
-  std::string title = "paged attention " + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
-                      std::to_string(past) + "+" + std::to_string(tokens);
+/// Seconds of work(part) on all threads: processor time of one, the clock's of several.
+template <typename Work>
+double secondsOf(unsigned threads, Work work) {
+  if (threads == 1) {
+    double begin = seconds();
+    work(0);
+    return seconds() - begin;
+  }
+  cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
+  auto begin = std::chrono::steady_clock::now();
+  turn.run(work);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Bytes a second of all threads, each reading its part; the better of one and four streams.
+double readRateOf(unsigned threads, const char *data, size_t bytes) {
+  if (threads == 1)
+    return readRate(data, bytes);
+  double best = 0;
+  size_t each = bytes / threads / cpu::readGranule * cpu::readGranule;
+  for (unsigned streams : {1u, 4u})
+    best = std::max(best, double(each * threads) / secondsOf(threads, [&](unsigned part) { cpu::readStreams(data + part * each, each, streams); }));
+  return best;
+}
+
+struct AttentionCase {
+  int64_t heads, kvHeads, size, past, tokens;
+  unsigned threads = 1;
+  std::string title() const {
+    return "paged attention " + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
+           std::to_string(past) + "+" + std::to_string(tokens) + (threads > 1 ? ", " + std::to_string(threads) + " threads" : "");
+  }
+  std::string text() const {
+    std::string dims = std::to_string(heads) + "x" + std::to_string(size), q = "tensor<?x" + dims + "xf32>";
+    return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + std::to_string(heads) + ", " + std::to_string(size) + "]}) -> " + q +
+           " {\n %r = exec.kernel \"paged_attention\"(%q) : (" + q + ") -> " + q + " {\n ^bb0(%a: " + q +
+           "):\n %y = llm.paged_attention %a {state = 0, kv_heads = " + std::to_string(kvHeads) +
+           ", scale = 0.125 : f32, causal} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
+  }
+  /// Of the keys each token sees, rounded up to panels of `panel`.
+  double flops(int64_t panel) const {
+    double keys = 0;
+    for (int64_t token = 0; token < tokens; ++token)
+      keys += double((past + token + panel) / panel * panel);
+    return 4.0 * double(heads * size) * keys;
+  }
+};
+
+/// Attention of new tokens after cached ones. The caches of a single token rotate over 256 MiB.
+void benchAttention(const Options &options, const Target &target, const AttentionCase &c) {
+  std::string title = c.title();
   if (title.find(options.filter) == std::string::npos)
     return;
-  std::string q = "tensor<?x" + std::to_string(heads) + "x" + std::to_string(size) + "xf32>";
-  std::string text = "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + std::to_string(heads) + ", " + std::to_string(size) + "]}) -> " + q +
-                     " {\n %r = exec.kernel \"paged_attention\"(%q) : (" + q + ") -> " + q + " {\n ^bb0(%a: " + q +
-                     "):\n %y = llm.paged_attention %a {state = 0, kv_heads = " + std::to_string(kvHeads) +
-                     ", scale = 0.125 : f32, causal} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
-  auto kernel = CompiledKernel::make(text, cpu::lowerPagedAttention, target, target);
-  Launch launch(*kernel, {{"tokens", tokens}});
-  int64_t length = past + tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(kvHeads, size, size, DType::F32);
-  bool memoryBound = tokens == 1;
+  auto kernel = CompiledKernel::make(c.text(), cpu::lowerPagedAttention, target, target);
+  Launch launch(*kernel, {{"tokens", c.tokens}}, c.threads);
+  int64_t length = c.past + c.tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(c.kvHeads, c.size, c.size, DType::F32);
+  bool memoryBound = c.tokens == 1;
   int64_t copies = memoryBound ? std::max<int64_t>(1, (int64_t(256) << 20) / (blocks * blockBytes)) : 1;
-  char *pool = static_cast<char *>(cpu::allocateHuge(size_t(copies * blocks * blockBytes)));
-  fillRandom(pool, size_t(copies * blocks * blockBytes), DType::F32);
-  size_t floats = size_t(tokens * heads * size);
+  size_t poolBytes = size_t(copies * blocks * blockBytes), floats = size_t(c.tokens * c.heads * c.size);
+  char *pool = static_cast<char *>(cpu::allocateHuge(poolBytes));
+  fillRandom(pool, poolBytes, DType::F32);
   auto *x = static_cast<float *>(cpu::allocateHuge(floats * 4)), *y = static_cast<float *>(cpu::allocateHuge(floats * 4));
   fillRandom(x, floats * 4, DType::F32);
   std::vector<int32_t> table(static_cast<size_t>(copies * blocks));
   for (size_t i = 0; i < table.size(); ++i)
     table[i] = int32_t(i);
-  std::vector<uint32_t> sequence(size_t(tokens), 0);
-  SequenceRow row{0, uint32_t(tokens), uint32_t(past), uint32_t(length), 0, 0};
-  double flops = 4.0 * double(heads * size) * (double(tokens) * double(past) + double(tokens) * double(tokens + 1) / 2);
-  double bestRate = 0, peak = 0, bestRead = 0, bytes = double(2 * length * kvHeads * size * 4);
-  int repeats = memoryBound ? int(copies) : 1;
-  auto once = [&](int64_t copy) {
-    row.table = uint32_t(copy * blocks);
-    StepTable step{uint32_t(tokens), 1, {&row, nullptr}, {table.data(), nullptr}, sequence.data()};
-    launch.run({x, y, pool}, &step);
+  std::vector<uint32_t> sequence(size_t(c.tokens), 0);
+  double best = 0, peak = 0, bytes = double(2 * length * c.kvHeads * c.size * 4);
+  std::vector<double> ratios;
+  auto work = [&](unsigned part) {
+    for (int64_t copy = 0; copy < copies; ++copy) {
+      SequenceRow row{0, uint32_t(c.tokens), uint32_t(c.past), uint32_t(length), uint32_t(copy * blocks), 0};
+      StepTable step{uint32_t(c.tokens), 1, {&row, nullptr}, {table.data(), nullptr}, sequence.data()};
+      launch.run({x, y, pool}, &step, part, c.threads);
+    }
   };
-  once(0);
+  secondsOf(c.threads, work);
   for (int round = 0; round < options.rounds; ++round) {
-    peak = std::max(peak, peakOperations("f32", target.vectorBits));
+    peak = std::max(peak, peakOperations("f32", target.vectorBits) * c.threads);
+    double reading = memoryBound ? readRateOf(c.threads, pool, poolBytes) : 0, rate = double(copies) / secondsOf(c.threads, work);
+    best = std::max(best, rate);
     if (memoryBound)
-      bestRead = std::max(bestRead, readRate(pool, size_t(copies * blocks * blockBytes)));
-    double begin = seconds();
-    for (int i = 0; i < repeats; ++i)
-      once(i % copies);
-    bestRate = std::max(bestRate, double(repeats) / (seconds() - begin));
+      ratios.push_back(rate * bytes / reading);
   }
-  std::printf("%-48s %5.1f %% of peak", title.c_str(), 100 * bestRate * flops / peak);
+  std::printf("%-52s %5.1f %% of peak", title.c_str(), 100 * best * c.flops(1) / peak);
   if (memoryBound)
-    std::printf(", %5.1f %% of reading", 100 * bestRate * bytes / bestRead);
+    std::printf(", median %5.1f %% of reading", 100 * median(ratios));
+  else
+    std::printf(", %5.1f %% counting its panels of 16 keys", 100 * best * c.flops(16) / peak);
   std::printf("\n");
   std::fflush(stdout);
   std::free(pool);
@@ -222,10 +267,8 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "bench-kernels: target %s does not run here or has no floors\n", options.target.c_str());
     return 2;
   }
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  CPU_SET(sched_getcpu(), &cpus);
-  sched_setaffinity(0, sizeof(cpus), &cpus);
+  cpu::ThreadTeam::process(); // knows the processors before this thread is bound to one
+  cpu::ThreadTeam::pinCaller();
   printFloors(*target);
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 512, 512}, {1024, 1024, 1024}, {128, 2048, 2048}, {128, 8192, 2048}, {32, 2048, 2048}, {12, 2048, 2048}})
     benchLinear(options, *target, DType::F32, m, n, k);
@@ -238,10 +281,14 @@ int main(int argc, char **argv) {
   for (DType type : {DType::F32, DType::BF16, DType::F16})
     for (int64_t m : {1, 2, 3, 4})
       benchLinear(options, *target, type, m, 4096, 4096);
-  benchAttention(options, *target, 32, 8, 64, 0, 2048);
-  benchAttention(options, *target, 32, 32, 64, 0, 1024);
-  benchAttention(options, *target, 32, 8, 64, 2047, 1);
-  benchAttention(options, *target, 32, 8, 128, 8191, 1);
-  benchAttention(options, *target, 16, 16, 64, 2047, 1);
+  for (int64_t size : {64, 128})
+    for (int64_t tokens : {512, 2048, 8192})
+      benchAttention(options, *target, {8, 2, size, 0, tokens});
+  benchAttention(options, *target, {8, 8, 64, 0, 1024});
+  for (unsigned threads : {1u, 2u})
+    for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}}) {
+      c.threads = threads;
+      benchAttention(options, *target, c);
+    }
   return 0;
 }
