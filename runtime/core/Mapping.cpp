@@ -56,6 +56,8 @@ Status GrowingMemory::grow(uint64_t size) {
   wanted = std::min((wanted + kPage - 1) / kPage * kPage, limit());
   if (::mprotect(mapping_.data(), wanted, PROT_READ | PROT_WRITE) != 0)
     return limitExceeded("E1502", what_ + " needs " + std::to_string(size) + " bytes and the system has none: " + std::strerror(errno));
+  // Large pages, where the system has some, save a stream of reads its stops at each small one; small memories get none.
+  (void)::madvise(mapping_.data(), wanted, MADV_HUGEPAGE);
   usable_ = wanted - kPage;
   return {};
 }
