@@ -1,0 +1,394 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Encoders of the BERT family against ONNX Runtime, OpenVINO, torch and torch.compile, in interleaved rounds: in each round every program runs
+every shape once, with the same weights, token ids and number of threads; before that their outputs are checked against each other.
+
+    encoder_peers.py FOLDER --name NAME [--shapes 1x16 1x128 8x128] [--threads 1] [--format f32|bf16] [--peers torch onnxruntime ...]
+                     [--rounds 7] [--machine FILE] [--wait FILE] [--json FILE] [--markdown FILE] [--svg FILE]
+
+FOLDER is a Hugging Face folder with weights (random_weights.py draws some for a shape). Every peer is a process of its own that is stopped
+(SIGSTOP) while it is not its turn, so that no waiting thread of one disturbs another. With --wait measuring begins when that file is there:
+prepare on a busy machine, measure on a quiet one. Needs numpy, torch, transformers and onnx, and the peers: onnxruntime, openvino.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+PEERS = ["onnxruntime", "openvino", "torch", "torch.compile"]
+TOLERANCE = {"f32": 2e-4, "bf16": 6e-2}  # of the largest value; random weights make a narrow distribution no easier
+
+
+def parse_shape(text):
+    return tuple(int(part) for part in text.split("x"))
+
+
+def ids_of(shape, vocabulary):
+    import numpy as np
+
+    return np.random.default_rng(1).integers(0, vocabulary, shape, dtype=np.int64)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------------
+# Peers, each in a process of its own
+# ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def load_torch(folder, precision):
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    return model.to(torch.bfloat16) if precision == "bf16" else model
+
+
+def torch_runner(folder, precision, compiled):
+    import torch
+
+    model = load_torch(folder, precision)
+    forward = lambda ids: model(input_ids=ids).last_hidden_state
+    if compiled:
+        # Each shape is compiled for itself, which is faster than one code for all.
+        forward = torch.compile(forward, dynamic=False, options={"freezing": True})
+
+    def prepare(ids):
+        tensor = torch.from_numpy(ids)
+
+        def run():
+            with torch.inference_mode() if not compiled else torch.no_grad():
+                return forward(tensor).float().numpy()
+
+        return run
+
+    return prepare
+
+
+def export_onnx(folder, path):
+    """The same weights as an ONNX file; a mask of ones is left out, as for the others."""
+    import warnings
+
+    import torch
+
+    class Encoder(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids):
+            return self.model(input_ids=input_ids).last_hidden_state
+
+    warnings.filterwarnings("ignore")
+    with torch.no_grad():
+        torch.onnx.export(Encoder(load_torch(folder, "f32")), (torch.ones(2, 5, dtype=torch.int64),), path, input_names=["input_ids"],
+                          output_names=["last_hidden_state"], opset_version=17, dynamo=False,
+                          dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("input_ids", "last_hidden_state")})
+
+
+def onnxruntime_runner(model, threads):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
+    optimized = model + ".optimized"
+    if not os.path.exists(optimized):  # the fusions for transformers, which need to know the model's type
+        from onnxruntime.transformers import optimizer
+
+        try:
+            optimizer.optimize_model(model, model_type="bert").save_model_to_file(optimized)
+        except Exception as error:
+            print(f"onnxruntime.transformers: {error}; the session's own optimizations only", file=sys.stderr)
+            shutil.copy(model, optimized)
+    sessions = [ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in (model, optimized)]
+
+    def prepare(ids):
+        times = []
+        for session in sessions:  # the faster one competes
+            run = lambda session=session: session.run(None, {"input_ids": ids})[0]
+            run()
+            times.append((best_time(run, 3), run))
+        return min(times, key=lambda row: row[0])[1]
+
+    return prepare
+
+
+def openvino_runner(model, threads, precision):
+    import openvino
+
+    core = openvino.Core()
+    hints = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+
+    def prepare(ids):
+        graph = core.read_model(model)
+        graph.reshape(list(ids.shape))  # its code for a known shape
+        request = core.compile_model(graph, "CPU", hints).create_infer_request()
+        return lambda: request.infer({"input_ids": ids})[0]
+
+    return prepare
+
+
+def best_time(run, times):
+    best = float("inf")
+    for _ in range(times):
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def serve(args):
+    """A peer: prepares all shapes, then answers each line 'SHAPE REPEATS' with a list of seconds."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    import numpy as np
+
+    if args.peer.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(args.threads)
+        prepare = torch_runner(args.folder, args.format, args.peer == "torch.compile")
+    elif args.peer == "onnxruntime":
+        prepare = onnxruntime_runner(args.onnx, args.threads)
+    else:
+        prepare = openvino_runner(args.onnx, args.threads, args.format)
+    runners = {}
+    for text in args.shapes:
+        runners[text] = prepare(ids_of(parse_shape(text), args.vocabulary))
+        np.save(os.path.join(args.scratch, f"{args.peer}-{text}.npy"), np.asarray(runners[text]()))
+    answer = os.fdopen(args.answers, "w", buffering=1)
+    answer.write("ready\n")
+    for line in sys.stdin:
+        text, repeats = line.split()
+        runners[text]()
+        times = []
+        for _ in range(int(repeats)):
+            begin = time.perf_counter()
+            runners[text]()
+            times.append(time.perf_counter() - begin)
+        answer.write(json.dumps(times) + "\n")
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------------
+# Contestants
+# ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+class Peer:
+    def __init__(self, name, args, onnx, scratch, vocabulary):
+        answers, end = os.pipe()
+        command = [sys.executable, os.path.abspath(__file__), args.folder, "--peer", name, "--threads", args.threads, "--format", args.format, "--onnx",
+                   onnx, "--scratch", scratch, "--vocabulary", vocabulary, "--answers", end, "--shapes", *args.shapes]
+        self.name, self.scratch, self.times = name, scratch, {}
+        # What a peer prints while it prepares is of interest only if it fails.
+        self.log = open(os.path.join(scratch, f"{name}.log"), "w+")
+        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=self.log, stderr=self.log, pass_fds=[end], text=True)
+        os.close(end)
+        self.answers = os.fdopen(answers)
+        if self.answers.readline() != "ready\n":
+            self.log.seek(0)
+            raise RuntimeError(f"{name} cannot be prepared: {self.log.read()[-800:]}")
+        self.process.send_signal(signal.SIGSTOP)
+
+    def output(self, text):
+        import numpy as np
+
+        return np.load(os.path.join(self.scratch, f"{self.name}-{text}.npy"))
+
+    def run(self, text, repeats):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(f"{text} {repeats}\n")
+        self.process.stdin.flush()
+        times = json.loads(self.answers.readline())
+        self.process.send_signal(signal.SIGSTOP)
+        return times
+
+    def stop(self):
+        self.process.kill()
+
+
+class Own:
+    def __init__(self, args, scratch, vocabulary):
+        self.name, self.args, self.scratch, self.vocabulary = "llmopt", args, scratch, vocabulary
+        self.artifact = os.path.join(scratch, "model.llmopt")
+        extra = ["--dtype", "bf16", "--products", "bf16"] if args.format == "bf16" else []
+        self.tool("llmopt-compile", args.folder, "-O3", "-q", "-o", self.artifact, *extra)
+
+    def tool(self, name, *arguments):
+        command = [os.path.join(self.args.build, "bin", name), *map(str, arguments)]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+    def output(self, text):
+        import numpy as np
+
+        place = os.path.join(self.scratch, "own-ids.npy")
+        np.save(place, ids_of(parse_shape(text), self.vocabulary))
+        self.tool("llmopt-eval", "logits", self.artifact, "--ids", place, "--batch", parse_shape(text)[0], "-o", place + ".out.npy", "-t", self.args.threads)
+        return np.load(place + ".out.npy")
+
+    def run(self, text, repeats):
+        report = self.tool("llmopt-bench", self.artifact, "--shape", f"input_ids={text}", "-t", self.args.threads, "-r", repeats, "-o", "json")
+        return [time * 1e-9 for time in json.loads(report)[0]["samples_ns"]]
+
+    def stop(self):
+        pass
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------------
+# The contest
+# ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def operations(config, shape):
+    """Multiplications and additions of all products, the floor of the work."""
+    batch, length = shape
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    layer = 2 * batch * length * (4 * width * width + 2 * width * inner) + 4 * batch * length * length * width
+    return layer * config["num_hidden_layers"]
+
+
+def peak(args):
+    """Operations a second: the most that llmopt-bench machine finds, or has found, for this element type with this many threads."""
+    if not args.machine or not os.path.exists(args.machine):
+        args.machine = args.machine or os.path.join(args.scratch, "machine.json")
+        command = [os.path.join(args.build, "bin", "llmopt-bench"), "machine", "-f", args.machine]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    rows = json.load(open(args.machine))["arithmetic"]
+    return max(row["operations_per_second"] for row in rows if row["format"] == args.format and row["threads"] == args.threads)
+
+
+def check_outputs(contestants, args):
+    """The largest difference to torch, of its largest value, by shape; stops where one is too far."""
+    import numpy as np
+
+    worst = {}
+    for text in args.shapes:
+        outputs = {c.name: np.asarray(c.output(text), np.float64) for c in contestants}
+        want = outputs.get("torch", next(iter(outputs.values())))
+        for name, got in outputs.items():
+            difference = np.abs(got.reshape(want.shape) - want).max() / np.abs(want).max()
+            worst[f"{name} {text}"] = float(difference)
+            if not difference <= TOLERANCE[args.format]:
+                raise SystemExit(f"{name} at {text}: output differs by {difference:.2e} of the largest value")
+    return worst
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} processors"
+
+
+def repeats_for(seconds):
+    """Short runs are repeated, so that a turn takes some 0.1 s."""
+    return max(1, min(20, int(0.1 / max(seconds, 1e-6))))
+
+
+def summarize(args, config, contestants, samples, differences, limit):
+    rows = []
+    for text in args.shapes:
+        medians = {c.name: statistics.median(samples[c.name, text]) for c in contestants}
+        peers = {name: value for name, value in medians.items() if name != "llmopt"}
+        best = min(peers, key=peers.get)
+        floor = operations(config, parse_shape(text)) / limit
+        rows.append({"shape": text, "threads": args.threads, "format": args.format, "milliseconds": {n: v * 1e3 for n, v in medians.items()},
+                     "best_peer": best, "ratio": peers[best] / medians["llmopt"], "floor_milliseconds": floor * 1e3,
+                     "share_of_peak": floor / medians["llmopt"],
+                     "samples": {c.name: samples[c.name, text] for c in contestants}})
+    return {"model": args.name, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "rows": rows, "differences": differences}
+
+
+def markdown(report):
+    names = list(report["rows"][0]["milliseconds"])
+    lines = [f"| {report['model']} {report['rows'][0]['format']} | threads | " + " | ".join(names) + " | best peer / llmopt | llmopt, of peak |",
+             "|" + "---|" * (len(names) + 4)]
+    for row in report["rows"]:
+        lines.append(f"| {row['shape']} | {row['threads']} | " + " | ".join(f"{row['milliseconds'][name]:.2f}" for name in names)
+                     + f" | {row['ratio']:.2f} | {row['share_of_peak']:.0%} |")
+    return "\n".join(lines) + "\n"
+
+
+def svg(report):
+    """Bars of time relative to llmopt's, a group for each shape."""
+    names = list(report["rows"][0]["milliseconds"])
+    colors = ["#1b6ca8", "#b0b7bf", "#8d99a6", "#d9a441", "#b5651d"]
+    bar, gap, height = 16, 24, 160
+    width = len(report["rows"]) * (len(names) * bar + gap) + 60
+    top = max(max(row["milliseconds"].values()) / row["milliseconds"]["llmopt"] for row in report["rows"])
+    scale = height / max(top, 1)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 80}" font-family="sans-serif" font-size="11">',
+             f'<text x="10" y="14">{report["model"]}, {report["rows"][0]["format"]}, {report["rows"][0]["threads"]} thread(s): time, llmopt = 1</text>']
+    for i, name in enumerate(names):
+        parts.append(f'<rect x="{10 + i * 95}" y="22" width="10" height="10" fill="{colors[i % 5]}"/><text x="{24 + i * 95}" y="31">{name}</text>')
+    for r, row in enumerate(report["rows"]):
+        left = 30 + r * (len(names) * bar + gap)
+        for i, name in enumerate(names):
+            value = row["milliseconds"][name] / row["milliseconds"]["llmopt"]
+            parts.append(f'<rect x="{left + i * bar}" y="{48 + height - value * scale:.1f}" width="{bar - 2}" height="{value * scale:.1f}" fill="{colors[i % 5]}"/>')
+        parts.append(f'<text x="{left}" y="{height + 64}">{row["shape"]}</text>')
+    return "\n".join(parts + ["</svg>"]) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--name", default="encoder")
+    parser.add_argument("--build", default=os.environ.get("LLMOPT_BUILD", f"{ROOT}/build"))
+    parser.add_argument("--shapes", nargs="+", default=["1x16", "1x128", "1x512", "8x16", "8x128"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--format", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--machine", help="file of llmopt-bench machine; measured first where it does not exist")
+    parser.add_argument("--wait")
+    parser.add_argument("--json")
+    parser.add_argument("--markdown")
+    parser.add_argument("--svg")
+    parser.add_argument("--scratch", help="keep exported and compiled models in this folder")
+    for hidden, kind in (("--peer", str), ("--onnx", str), ("--vocabulary", int), ("--answers", int)):
+        parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peer:
+        return serve(args)
+    config = json.load(open(os.path.join(args.folder, "config.json")))
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = args.scratch = args.scratch or temporary
+        os.makedirs(scratch, exist_ok=True)
+        onnx = os.path.join(scratch, "model.onnx")
+        if not os.path.exists(onnx):
+            export_onnx(args.folder, onnx)
+        contestants = [Own(args, scratch, config["vocab_size"])]
+        try:
+            for name in args.peers:
+                contestants.append(Peer(name, args, onnx, scratch, config["vocab_size"]))
+                print(f"{name} is ready", file=sys.stderr, flush=True)
+            differences = check_outputs(contestants, args)
+            while args.wait and not os.path.exists(args.wait):
+                time.sleep(0.2)
+            limit = peak(args)
+            samples = {(c.name, text): [] for c in contestants for text in args.shapes}
+            repeats = {text: repeats_for(contestants[0].run(text, 1)[0]) for text in args.shapes}
+            for _ in range(args.rounds):
+                for text in args.shapes:
+                    for contestant in contestants:
+                        samples[contestant.name, text].append(statistics.median(contestant.run(text, repeats[text])))
+        finally:
+            for contestant in contestants:
+                contestant.stop()
+    report = summarize(args, config, contestants, samples, differences, limit)
+    print(markdown(report))
+    for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
+        if path:
+            with open(path, "w") as file:
+                file.write(text)
+
+
+if __name__ == "__main__":
+    main()

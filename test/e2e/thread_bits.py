@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+# llmopt-packages: numpy
+"""Results have the same bits with any number of threads: an encoder and a decoder of drawn weights and odd sizes, in f32 and with products of
+bf16, over steps short and long enough for each kind of kernel."""
+import json
+import os
+
+import numpy as np
+
+from harness import check, compile_model, finish, scratch, tool
+
+CASES = {
+    "bert": dict(model_type="bert", architectures=["BertModel"], hidden_size=72, intermediate_size=200, num_hidden_layers=2, num_attention_heads=3,
+                 vocab_size=61, max_position_embeddings=160, hidden_act="gelu"),
+    "llama": dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=72, intermediate_size=200, num_hidden_layers=2,
+                  num_attention_heads=6, num_key_value_heads=3, vocab_size=61, max_position_embeddings=160, rms_norm_eps=1e-6, hidden_act="silu"),
+}
+FORMATS = {"f32": [], "bf16": ["--dtype", "bf16", "--products", "bf16"]}
+
+
+def bits(artifact, name, length, threads):
+    """What the model gives for two sequences, as integers, so that NaN equals nothing by accident."""
+    np.save(scratch("ids.npy"), (np.arange(2 * length) * 7 % 61).reshape(2, length))
+    code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", scratch("ids.npy"), "--batch", 2, "-o", scratch("out.npy"), "-t", threads)
+    if not check(f"{name} runs with {threads} threads", code == 0, errors[:300]):
+        return None
+    values = np.load(scratch("out.npy"))
+    check(f"{name} is finite with {threads} threads", values.size > 0 and np.isfinite(values).all())
+    return values.view(np.int32)
+
+
+for model, config in CASES.items():
+    folder = scratch(model)
+    os.makedirs(folder)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+    for form, flags in FORMATS.items():
+        artifact = compile_model(folder, f"{model}-{form}", "-O3", "--weights", "random:3", *flags)
+        for length in (1, 2, 9, 75) if artifact else ():
+            name = f"{model} {form} 2x{length}"
+            one = bits(artifact, name, length, 1)
+            for threads in (2, 3):
+                other = bits(artifact, name, length, threads)
+                check(f"{name}: 1 and {threads} threads", one is not None and np.array_equal(one, other))
+finish()
