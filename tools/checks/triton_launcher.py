@@ -36,6 +36,7 @@ def parameters(path, kernel):
 class Driver:
     def __init__(self):
         self.library = ctypes.CDLL(os.environ.get("LLMOPT_LIBCUDA", "libcuda.so.1"))
+        self.modules = {}
         self.call("cuInit", ctypes.c_uint(0))
         device, context = ctypes.c_int(), ctypes.c_void_p()
         self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
@@ -51,16 +52,26 @@ class Driver:
             self.library.cuGetErrorString(code, ctypes.byref(text))
             raise RuntimeError(f"{name}: {code} {(text.value or b'').decode()}")
 
-    def upload(self, array):
+    def module(self, image):
+        """Loaded once, however many kernels it has."""
+        if image not in self.modules:
+            self.modules[image] = ctypes.c_void_p()
+            self.call("cuModuleLoadData", ctypes.byref(self.modules[image]), image)
+        return self.modules[image]
+
+    def upload(self, content):
+        """Bytes to memory of their own."""
         pointer = ctypes.c_uint64()
-        self.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(array.nbytes))
-        self.call("cuMemcpyHtoDAsync_v2", pointer, ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), self.stream)
+        self.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(len(content)))
+        self.call("cuMemcpyHtoDAsync_v2", pointer, ctypes.c_char_p(content), ctypes.c_size_t(len(content)), self.stream)
         self.call("cuStreamSynchronize", self.stream)
         return pointer
 
-    def download(self, pointer, array):
-        self.call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(array.ctypes.data), pointer, ctypes.c_size_t(array.nbytes), self.stream)
+    def download(self, pointer, count):
+        content = ctypes.create_string_buffer(count)
+        self.call("cuMemcpyDtoHAsync_v2", content, pointer, ctypes.c_size_t(count), self.stream)
         self.call("cuStreamSynchronize", self.stream)
+        return content.raw
 
 
 class Kernel:
@@ -71,10 +82,9 @@ class Kernel:
             self.metadata = json.load(file)
         ending = next(e for e in (".cubin", ".ptx", ".so") if os.path.exists(path + e))
         with open(path + ending, "rb") as file:
-            self.image = file.read() + b"\0"
-        module, self.function = ctypes.c_void_p(), ctypes.c_void_p()
-        driver.call("cuModuleLoadData", ctypes.byref(module), self.image)
-        driver.call("cuModuleGetFunction", ctypes.byref(self.function), module, self.metadata["name"].encode())
+            self.image = file.read() + b"\0"  # PTX ends with a zero
+        self.function = ctypes.c_void_p()
+        driver.call("cuModuleGetFunction", ctypes.byref(self.function), driver.module(self.image), self.metadata["name"].encode())
         if self.metadata["shared"] > 48 << 10:
             driver.call("cuFuncSetAttribute", self.function, ctypes.c_int(8), ctypes.c_int(self.metadata["shared"]))
 
