@@ -10,6 +10,8 @@
 #include "codegen/CUDA/Programs.h"
 #include "codegen/CUDA/Ptxas.h"
 
+#include "llvm/Config/llvm-config.h"
+
 using namespace llmopt;
 using namespace llmopt::cuda;
 
@@ -75,6 +77,20 @@ private:
   std::optional<Ptxas> ptxas_;
 };
 
+/// No program but ptxas, if it is there: units come as PTX (NvptxEmitter.h).
+class Llvm : public DeviceCompiler {
+public:
+  explicit Llvm(std::optional<Ptxas> ptxas) : id_("llvm " LLVM_VERSION_STRING + (ptxas ? ", ptxas: " + ptxas->id() : "")) {}
+  std::string id() const override { return id_; }
+  bool takesText() const override { return false; }
+  Result<CompiledUnit> compile(const KernelUnit &unit, const Target &, bool) const override {
+    return unsupported("E0988", "--cuda-compiler=llvm does not take CUDA C++, which '" + unit.name() + "' is; use nvrtc, clang or nvcc");
+  }
+
+private:
+  std::string id_;
+};
+
 /// Host images: the same text, for the stand-in driver.
 class Emulator : public DeviceCompiler {
 public:
@@ -118,6 +134,8 @@ Result<std::unique_ptr<DeviceCompiler>> cuda::makeNvcc() {
     return unsupported("E0982", "nvcc is not in the path");
   return std::unique_ptr<DeviceCompiler>(new Nvcc(nvcc, Ptxas::find()));
 }
+
+Result<std::unique_ptr<DeviceCompiler>> cuda::makeLlvm() { return std::unique_ptr<DeviceCompiler>(new Llvm(Ptxas::find())); }
 
 Result<std::unique_ptr<DeviceCompiler>> cuda::makeEmulator() {
   std::string compiler = findProgram("CXX", {"clang++-22", "clang++", "g++", "c++"});

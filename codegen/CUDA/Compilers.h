@@ -15,6 +15,7 @@ namespace llmopt::cuda {
 Result<std::unique_ptr<DeviceCompiler>> makeNvrtc();
 Result<std::unique_ptr<DeviceCompiler>> makeClang();
 Result<std::unique_ptr<DeviceCompiler>> makeNvcc();
+Result<std::unique_ptr<DeviceCompiler>> makeLlvm();
 Result<std::unique_ptr<DeviceCompiler>> makeEmulator();
 
 } // namespace llmopt::cuda

@@ -32,7 +32,7 @@ struct Choice {
   const char *name;
   Result<std::unique_ptr<DeviceCompiler>> (*make)();
 };
-constexpr Choice kChoices[] = {{"nvrtc", makeNvrtc}, {"clang", makeClang}, {"nvcc", makeNvcc}, {"emulate", makeEmulator}};
+constexpr Choice kChoices[] = {{"nvrtc", makeNvrtc}, {"clang", makeClang}, {"nvcc", makeNvcc}, {"llvm", makeLlvm}, {"emulate", makeEmulator}};
 
 /// Images of earlier compilations. Whatever goes wrong with it is as if there was none.
 class ImageCache {
@@ -104,7 +104,7 @@ Result<std::unique_ptr<DeviceCompiler>> cuda::findDeviceCompiler(std::string_vie
     tried += (tried.empty() ? "" : "; ") + compiler.error().message;
   }
   if (tried.empty())
-    return usageError("E0982", "unknown CUDA compiler '" + std::string(name) + "'; known: auto, nvrtc, clang, nvcc, emulate");
+    return usageError("E0982", "unknown CUDA compiler '" + std::string(name) + "'; known: auto, nvrtc, clang, nvcc, llvm, emulate");
   Error error = unsupported("E0982", "no CUDA compiler is installed: " + tried).error();
   error.notes.push_back("help: 'pip install nvidia-cuda-nvrtc' is enough (then set LLMOPT_NVRTC to its libnvrtc.so), or install the CUDA toolkit, or clang 22");
   return error;

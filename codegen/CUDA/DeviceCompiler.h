@@ -30,11 +30,13 @@ public:
   virtual ~DeviceCompiler() = default;
   /// Name and version: what results depend on besides source and target.
   virtual std::string id() const = 0;
+  /// Whether it takes CUDA C++; kernels are then printed, else emitted as PTX.
+  virtual bool takesText() const { return true; }
   /// `ptx`: stop there. May be called from several threads.
   virtual Result<CompiledUnit> compile(const KernelUnit &unit, const Target &target, bool ptx) const = 0;
 };
 
-/// "auto" (the first one installed of nvrtc, clang, nvcc), "nvrtc", "clang", "nvcc" or "emulate". E0982 says what was looked for.
+/// "auto" (the first one installed of nvrtc, clang, nvcc; else llvm), "nvrtc", "clang", "nvcc", "llvm" or "emulate". E0982 says what was looked for.
 Result<std::unique_ptr<DeviceCompiler>> findDeviceCompiler(std::string_view name);
 
 struct UnitOptions {

@@ -9,6 +9,7 @@
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CUDA/Linear.h"
 #include "codegen/CUDA/Norm.h"
+#include "codegen/CUDA/NvptxEmitter.h"
 #include "codegen/CUDA/PagedAttention.h"
 
 using namespace mlir;
@@ -29,24 +30,27 @@ Target emitterTarget(const Target &target, StringRef family) {
 
 } // namespace
 
-Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
-                                                    const std::string &symbol) {
+/// By a family written for GPUs, if one fits.
+static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
+                                                                     const std::string &symbol) {
   StringRef family = kernel.getFamily();
-  if (family == "linear") {
-    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerLinear(kernel, shapes, target, symbol));
+  if (family == "linear")
+    return cuda::lowerLinear(kernel, shapes, target, symbol);
+  if (family == "rows")
+    return cuda::lowerNorm(kernel, shapes, symbol);
+  if (family == "paged_attention")
+    return cuda::lowerPagedAttention(kernel, shapes, symbol);
+  return std::optional<cuda::LoweredDeviceKernel>();
+}
+
+Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
+                                                    const std::string &symbol, bool text) {
+  if (text) {
+    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerWritten(kernel, shapes, target, symbol));
     if (written)
       return std::move(*written);
   }
-  if (family == "rows") {
-    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerNorm(kernel, shapes, symbol));
-    if (written)
-      return std::move(*written);
-  }
-  if (family == "paged_attention") {
-    LLMOPT_ASSIGN(std::optional<LoweredDeviceKernel> written, lowerPagedAttention(kernel, shapes, symbol));
-    if (written)
-      return std::move(*written);
-  }
+  StringRef family = kernel.getFamily();
   cpu::LowerKernel emit = cpu::findFamily(printedFamily(family));
   if (!emit)
     return internalError("E0921", "no CUDA generator for kernels of family '" + family.str() + "'");
@@ -55,6 +59,7 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
   cpu::FamilyContext context{*module, shapes, emitter, symbol};
   LoweredDeviceKernel lowered;
   LLMOPT_ASSIGN(lowered.plan, emit(kernel, context));
-  LLMOPT_ASSIGN(lowered.unit, printKernels(*module));
+  uint32_t bindings = uint32_t(kernel.getInputs().size() + kernel.getNumResults() + lowered.plan.states.size());
+  LLMOPT_ASSIGN(lowered.unit, text ? printKernels(*module) : emitPtx(*module, bindings, uint32_t(lowered.plan.dims.size()) + 1, target));
   return lowered;
 }

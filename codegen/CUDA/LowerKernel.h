@@ -21,8 +21,9 @@ struct LoweredDeviceKernel {
   KernelUnit unit;
 };
 
-/// `symbol` is a name that no other kernel has. E0921 where no family takes the region.
-Result<LoweredDeviceKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol);
+/// `symbol` is a name that no other kernel has. `text`: as CUDA C++, by a written family where one fits; else as PTX. E0921 where no family takes
+/// the region.
+Result<LoweredDeviceKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, bool text);
 
 } // namespace llmopt::cuda
 

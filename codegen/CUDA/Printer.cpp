@@ -7,6 +7,7 @@
 #include "codegen/CUDA/Printer.h"
 
 #include "codegen/CUDA/PrinterExpressions.h"
+#include "codegen/CUDA/UnitBounds.h"
 #include "llmopt/lib/Artifact/KernelABI.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -203,14 +204,10 @@ bool FunctionPrinter::abiOperation(Operation *op) {
 
 /// units * part / parts: the bounds of a thread's units, which are here one by one.
 bool FunctionPrinter::unitBounds(arith::DivUIOp op) {
-  auto parts = op.getRhs().getDefiningOp<arith::ExtUIOp>();
-  if (!parts || parts.getIn() != function_.getArgument(3))
+  std::optional<UnitBound> bound = unitBound(op, function_);
+  if (!bound)
     return false;
-  bool isEnd = true;
-  if (auto product = op.getLhs().getDefiningOp<arith::MulIOp>())
-    if (auto part = product.getRhs().getDefiningOp<arith::ExtUIOp>())
-      isEnd = part.getIn() != function_.getArgument(2);
-  names_[op] = isEnd ? "(unit + 1)" : "unit";
+  names_[op] = *bound == UnitBound::End ? "(unit + 1)" : "unit";
   return true;
 }
 

@@ -361,6 +361,6 @@ Result<plan::Plan> llmopt::buildPlan(ModuleOp module, SymContext &symbols, Weigh
     LLMOPT_ASSIGN(plan::Entry entry, builder.build());
     plan.entries.push_back(std::move(entry));
   }
-  plan.weights = weights.rows();
+  plan.weights = weights.placedRows();
   return plan;
 }

@@ -73,6 +73,40 @@ bool isPlainFloat(DType type) { return type == DType::F32 || type == DType::BF16
 
 } // namespace
 
+/// The recipe of a tensor without bytes.
+std::optional<RandomTensor> WeightTable::described(const std::string &name) const {
+  const StoredWeight *stored = store_.find(name);
+  if (!seed_ || !stored || !stored->bytes.empty())
+    return std::nullopt;
+  return RandomTensor::ofWeight(*seed_, name, stored->shape, stored->dtype);
+}
+
+/// The recipe of what the runtime can draw: a described tensor, seen through conversions of its type.
+std::optional<RandomTensor> WeightTable::recipeOf(Value value, const plan::Weight &row) const {
+  while (auto castOp = value.getDefiningOp<llm::CastOp>())
+    value = castOp.getInput();
+  auto weight = value.getDefiningOp<llm::WeightOp>();
+  return weight && canDraw(row.layout, row.dtype) ? described(weight.getName().str()) : std::nullopt;
+}
+
+std::vector<plan::Weight> WeightTable::placedRows() const {
+  std::vector<plan::Weight> rows = rows_;
+  uint64_t behind = uint64_t(roundUp(int64_t(end_ + kTailPadding), kAlignment));
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (entries_[i].random)
+      rows[i].offset += behind;
+  return rows;
+}
+
+std::vector<DrawnWeight> WeightTable::drawn() const {
+  std::vector<DrawnWeight> drawn;
+  std::vector<plan::Weight> rows = placedRows();
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (entries_[i].random)
+      drawn.push_back({rows[i].name, rows[i].dtype, rows[i].shape, rows[i].layout, entries_[i].layout.outputsFirst, rows[i].offset, rows[i].bytes, *entries_[i].random});
+  return drawn;
+}
+
 Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
   std::string key = layout.name + (layout.outputsFirst ? ":" : "^T:") + expressionKey(value);
   if (auto it = byKey_.find(key); it != byKey_.end())
@@ -94,22 +128,55 @@ Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
     row.bytes = uint64_t(layout.outputsFirst ? packedMatrixBytes(layout.name, row.dtype, rows, columns)
                                              : packedMatrixBytes(layout.name, row.dtype, columns, rows));
   }
-  row.offset = end_;
-  end_ = uint64_t(roundUp(int64_t(row.offset + row.bytes), kAlignment));
+  std::optional<RandomTensor> random = recipeOf(value, row);
+  uint64_t &end = random ? drawnEnd_ : end_;
+  row.offset = end;
+  end = uint64_t(roundUp(int64_t(row.offset + row.bytes), kAlignment));
   uint32_t index = uint32_t(rows_.size());
   rows_.push_back(std::move(row));
-  entries_.push_back({value, layout});
+  entries_.push_back({value, layout, random});
   byKey_.emplace(std::move(key), index);
   return index;
 }
 
+/// All of a described tensor.
+static Tensor drawAll(const RandomTensor &random, const std::vector<int64_t> &shape) {
+  Tensor tensor(random.dtype, shape);
+  random.fill({static_cast<std::byte *>(tensor.data()), tensor.bytes()});
+  return tensor;
+}
+
+/// The weights that an expression reads, described ones drawn.
+void WeightTable::addDrawn(Value value, WeightStore &drawn) const {
+  Operation *op = value.getDefiningOp();
+  if (auto weight = dyn_cast<llm::WeightOp>(op)) {
+    std::string name = weight.getName().str();
+    const StoredWeight *stored = store_.find(name);
+    if (!stored)
+      return; // the interpreter says so
+    StoredWeight copy = *stored;
+    if (std::optional<RandomTensor> random = described(name)) {
+      auto tensor = std::make_shared<Tensor>(drawAll(*random, copy.shape));
+      copy.bytes = {static_cast<const std::byte *>(tensor->data()), tensor->bytes()};
+      copy.keeper = tensor;
+    }
+    drawn.add(name, std::move(copy));
+  }
+  for (Value operand : op->getOperands())
+    addDrawn(operand, drawn);
+}
+
 /// Row-major bytes of an expression: the store's own bytes where the expression is a weight, else `owned` holds them.
-static Status evaluateBytes(Value value, const WeightStore &store, std::span<const std::byte> &bytes, Tensor &owned) {
+Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Tensor &owned) const {
   if (auto weight = value.getDefiningOp<llm::WeightOp>()) {
-    const StoredWeight *stored = store.find(weight.getName());
+    const StoredWeight *stored = store_.find(weight.getName());
     if (!stored)
       return badInput("E0916", "the module names weight '" + weight.getName().str() + "', but the model has no such tensor");
     bytes = stored->bytes;
+    if (std::optional<RandomTensor> random = described(weight.getName().str())) {
+      owned = drawAll(*random, stored->shape);
+      bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
+    }
     return {};
   }
   if (auto castOp = value.getDefiningOp<llm::CastOp>()) {
@@ -117,7 +184,7 @@ static Status evaluateBytes(Value value, const WeightStore &store, std::span<con
     if (isPlainFloat(from) && isPlainFloat(to)) {
       Tensor inner;
       std::span<const std::byte> source;
-      LLMOPT_RETURN_IF_ERROR(evaluateBytes(castOp.getInput(), store, source, inner));
+      LLMOPT_RETURN_IF_ERROR(evaluate(castOp.getInput(), source, inner));
       auto shape = cast<RankedTensorType>(value.getType()).getShape();
       owned = Tensor(to, {shape.begin(), shape.end()});
       convertFloats(source, from, to, static_cast<std::byte *>(owned.data()));
@@ -125,7 +192,10 @@ static Status evaluateBytes(Value value, const WeightStore &store, std::span<con
       return {};
     }
   }
-  Interpreter interpreter(value.getDefiningOp()->getParentOfType<ModuleOp>(), store);
+  WeightStore drawn;
+  if (seed_)
+    addDrawn(value, drawn);
+  Interpreter interpreter(value.getDefiningOp()->getParentOfType<ModuleOp>(), seed_ ? drawn : store_);
   LLMOPT_ASSIGN(owned, interpreter.evaluate(value));
   bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
   return {};
@@ -144,10 +214,12 @@ Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
   };
   for (size_t i = 0; i < entries_.size(); ++i) {
     const plan::Weight &row = rows_[i];
+    if (entries_[i].random)
+      continue;
     LLMOPT_RETURN_IF_ERROR(padTo(row.offset));
     std::span<const std::byte> bytes;
     Tensor owned;
-    LLMOPT_RETURN_IF_ERROR(evaluateBytes(entries_[i].value, store_, bytes, owned));
+    LLMOPT_RETURN_IF_ERROR(evaluate(entries_[i].value, bytes, owned));
     std::vector<std::byte> packed;
     if (row.layout != "row_major") {
       packed.resize(row.bytes);

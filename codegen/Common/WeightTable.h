@@ -13,7 +13,9 @@
 
 #include "codegen/Common/LoweredKernel.h"
 #include "llmopt/lib/Artifact/Artifact.h"
+#include "llmopt/lib/Artifact/DrawnWeights.h"
 #include "llmopt/lib/Artifact/Plan.h"
+#include "llmopt/lib/Support/Tensor.h"
 #include "llmopt/lib/Support/WeightStore.h"
 
 #include "mlir/IR/Value.h"
@@ -22,12 +24,17 @@ namespace llmopt {
 
 class WeightTable {
 public:
-  explicit WeightTable(const WeightStore &store) : store_(store) {}
+  /// `seed`: tensors of the store that have no bytes are drawn from it, by the runtime where it can.
+  explicit WeightTable(const WeightStore &store, std::optional<uint64_t> seed = std::nullopt) : store_(store), seed_(seed) {}
 
   /// Index into plan::Plan::weights. `value` must live until write().
   Result<uint32_t> add(mlir::Value value, const WeightLayout &layout);
-  /// The rows for the plan, offsets included.
+  /// Without the places of drawn tensors, which follow when all others are known.
   const std::vector<plan::Weight> &rows() const { return rows_; }
+  /// The rows for the plan, offsets included.
+  std::vector<plan::Weight> placedRows() const;
+  /// What the runtime draws behind the section.
+  std::vector<DrawnWeight> drawn() const;
   /// Streams the section's bytes.
   Status write(const ArtifactWriter::Sink &sink) const;
 
@@ -35,12 +42,19 @@ private:
   struct Entry {
     mlir::Value value;
     WeightLayout layout;
+    std::optional<RandomTensor> random; ///< drawn by the runtime
   };
+  std::optional<RandomTensor> described(const std::string &name) const;
+  std::optional<RandomTensor> recipeOf(mlir::Value value, const plan::Weight &row) const;
+  Status evaluate(mlir::Value value, std::span<const std::byte> &bytes, Tensor &owned) const;
+  void addDrawn(mlir::Value value, WeightStore &drawn) const;
   const WeightStore &store_;
+  std::optional<uint64_t> seed_;
   std::vector<Entry> entries_;
   std::vector<plan::Weight> rows_;
   std::map<std::string, uint32_t> byKey_;
-  uint64_t end_ = 64; // kernels may read 64 bytes before a tensor
+  uint64_t end_ = 64;      // kernels may read 64 bytes before a tensor
+  uint64_t drawnEnd_ = 64; // of drawn tensors, behind the section
 };
 
 } // namespace llmopt

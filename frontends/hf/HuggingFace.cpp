@@ -55,7 +55,7 @@ Result<ImportedModel> llmopt::importHuggingFace(mlir::MLIRContext &context, cons
   ConfigScope config(folder.config(), architecture.values);
   WeightBinder weights(folder, architecture, model.weights, problems);
   if (options.randomWeights)
-    weights.drawAtRandom(RandomWeights(*options.randomWeights, folder.config()));
+    weights.drawAtRandom(RandomWeights(*options.randomWeights, folder.config(), options.describeWeights));
   LLMOPT_RETURN_IF_ERROR(weights.prepare(config));
 
   model.module = mlir::ModuleOp::create(mlir::NameLoc::get(mlir::StringAttr::get(&context, architecture.modelType)));

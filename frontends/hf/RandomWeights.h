@@ -19,8 +19,8 @@ namespace llmopt::hf {
 
 class RandomWeights {
 public:
-  /// Tensors get the element type that config.json names, else f32.
-  RandomWeights(uint64_t seed, const Json &config);
+  /// Tensors get the element type that config.json names, else f32. `describe`: large ones are only described.
+  RandomWeights(uint64_t seed, const Json &config, bool describe);
   DType type() const { return type_; }
   /// Uniform with a standard deviation of 0.02, around 1 for scales (one dimension, called "...weight"), else around 0. The bytes
   /// lie in an unlinked temporary file, so that a large model takes no more memory than one read from a folder.
@@ -28,6 +28,7 @@ public:
 
 private:
   uint64_t seed_;
+  bool describe_;
   DType type_ = DType::F32;
 };
 

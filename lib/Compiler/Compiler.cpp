@@ -15,6 +15,7 @@
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/Strategy/Strategy.h"
+#include "llmopt/lib/Artifact/Roofline.h"
 #include "llmopt/lib/Compiler/ImportModel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -169,12 +170,13 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
 
 Status Compilation::runTargets() {
   auto start = std::chrono::steady_clock::now();
-  weights_ = std::make_unique<WeightTable>(model_.weights);
+  weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights);
   for (const std::string &name : options_.targets) {
     LLMOPT_ASSIGN(Target target, findTarget(name));
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
     LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
+    report_.warnings.insert(report_.warnings.end(), code.warnings.begin(), code.warnings.end());
     for (const plan::Entry &entry : code.plan.entries)
       report_.stages = std::max(report_.stages, entry.stages.size());
     targets_.emplace_back(std::move(target), std::move(code));
@@ -189,7 +191,7 @@ Status Compilation::writeArtifact() {
   writer.setModel(model_.metadata);
   for (auto &[target, code] : targets_) {
     writer.addTarget({target.name, target.features});
-    code.plan.weights = weights_->rows();
+    code.plan.weights = weights_->placedRows();
     LLMOPT_RETURN_IF_ERROR(writer.addSection("plan/" + target.name, toJson(code.plan).str()));
     if (!code.launchMetadata.empty())
       LLMOPT_RETURN_IF_ERROR(writer.addSection("kernels/" + target.name, code.launchMetadata));
@@ -197,6 +199,8 @@ Status Compilation::writeArtifact() {
   }
   if (tokenizer_)
     LLMOPT_RETURN_IF_ERROR(writer.addSection("tokenizer", *tokenizer_));
+  if (std::vector<DrawnWeight> drawn = weights_->drawn(); !drawn.empty())
+    LLMOPT_RETURN_IF_ERROR(writer.addSection("drawn", toJson(drawn).str()));
   LLMOPT_RETURN_IF_ERROR(writer.addSection("weights", [&](const ArtifactWriter::Sink &sink) { return weights_->write(sink); }));
   LLMOPT_RETURN_IF_ERROR(inputsIntact());
   LLMOPT_RETURN_IF_ERROR(writer.commit());
@@ -207,10 +211,20 @@ Status Compilation::writeArtifact() {
   return {};
 }
 
+constexpr int64_t kPrefillTokens = 2048; // enough to fill any GPU
+
 Status Compilation::writeReport() {
   if (options_.reportFile.empty())
     return {};
   Json data = reportData({input_, options_.commandLine, targets_.front().first.name, model_.metadata, targets_.front().second.plan, report_, remarks_});
+  Json gpus{Json::Array{}};
+  for (const auto &[target, code] : targets_)
+    if (!code.launchMetadata.empty()) {
+      LLMOPT_ASSIGN(Json launches, Json::parse(code.launchMetadata, target.name));
+      LLMOPT_ASSIGN(DeviceCode device, deviceCodeFromJson(launches, code.image.size(), target.name));
+      gpus.push(kernelTable(code.plan, device, kPrefillTokens));
+    }
+  data.set("gpus", std::move(gpus));
   LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(options_.reportFile));
   LLMOPT_RETURN_IF_ERROR(file.write(fs::path(options_.reportFile).extension() == ".json" ? data.str(1) + "\n" : reportPage(data)));
   return file.commit();

@@ -7,6 +7,7 @@
 #include "lib/Compiler/TargetCode.h"
 
 #include "codegen/CUDA/DeviceCompiler.h"
+#include "codegen/CUDA/DrawWeights.h"
 #include "codegen/CUDA/LowerKernel.h"
 #include "llmopt/lib/Support/CheckedMath.h"
 
@@ -64,16 +65,27 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return usageError("E0313", "target " + target.name + " has no such output; use --emit=cuda, ptx, cubin or artifact");
   TargetCode code;
   std::vector<cuda::KernelUnit> units;
+  std::unique_ptr<cuda::DeviceCompiler> compiler;
+  if (options.emit != EmitKind::Cuda) {
+    LLMOPT_ASSIGN(compiler, cuda::findDeviceCompiler(options.cudaCompiler));
+    if (!compiler->takesText() && options.cudaCompiler == "auto")
+      code.warnings.push_back("target " + target.name + ": no CUDA compiler is installed; kernels are made by LLVM alone, without tensor cores ('pip install "
+                              "nvidia-cuda-nvrtc' is enough, or clang 22)");
+  } else if (options.cudaCompiler == "llvm") {
+    return usageError("E0313", "there is no CUDA C++ with --cuda-compiler=llvm; use --emit=ptx");
+  }
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) -> Result<LoweredKernel> {
     report(Phase::Lowered, ++code.kernels, 0);
     std::optional<cuda::LoweredDeviceKernel> made = library.lower(kernel, shapes, target, symbol);
-    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol));
+    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol, !compiler || compiler->takesText()));
     addUnit(std::move(lowered.unit), units);
     return std::move(lowered.plan);
   };
   LLMOPT_ASSIGN(code.plan, buildPlan(planned, symbols, weights, lower));
   if (options.stopAfter < Phase::Lowered)
     return code;
+  if (!weights.drawn().empty())
+    addUnit(cuda::drawWeightsUnit(), units);
   if (options.emit == EmitKind::Cuda) {
     for (cuda::KernelUnit &unit : units)
       if (unit.form == "cuda")
@@ -81,7 +93,6 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   }
   report(Phase::Binary, 0, units.size());
-  LLMOPT_ASSIGN(std::unique_ptr<cuda::DeviceCompiler> compiler, cuda::findDeviceCompiler(options.cudaCompiler));
   cuda::UnitOptions unitOptions{options.emit == EmitKind::Ptx, options.jobs, {}, options.kernelOverride};
   if (!options.dumpFolder.empty())
     unitOptions.dumpFolder = options.dumpFolder + "/" + std::to_string(int(Phase::Binary)) + "-" + target.name;
@@ -89,7 +100,7 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
   if (options.emit != EmitKind::Artifact) {
     for (cuda::CompiledUnit &unit : compiled)
       if (options.emit != EmitKind::Ptx || unit.form == "ptx") // a library may have an image only
-        code.texts.push_back(std::move(unit.image));
+        code.texts.push_back(unit.form == "ptx" ? unit.image.substr(0, unit.image.find('\0')) : std::move(unit.image)); // in an artifact PTX ends with a zero
     return code;
   }
   DeviceCode metadata{compiler->id(), target.gpuArchitecture, {}, {}};

@@ -6,15 +6,18 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Compiler/ImportModel.h"
 
+#include "codegen/CUDA/DeviceCompiler.h"
 #include "lib/Compiler/GraphDecoder.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/frontends/HuggingFace.h"
 #include "llmopt/frontends/Onnx.h"
 #include "llmopt/frontends/Tokenizer.h"
+#include "llmopt/lib/Target/Target.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Parser/Parser.h"
 
+#include <algorithm>
 #include <filesystem>
 
 using namespace llmopt;
@@ -59,6 +62,18 @@ static Status limitSequences(Json &metadata, int64_t wanted, const std::string &
   return {};
 }
 
+/// With code for a GPU, random weights are made where they are read, so that an artifact of any size travels easily. The kernel for it is CUDA C++.
+static bool drawsWeights(const CompileOptions &options) {
+  bool hasGpu = std::any_of(options.targets.begin(), options.targets.end(), [](const std::string &name) {
+    Result<Target> target = findTarget(name);
+    return target && target->isGpu();
+  });
+  if (!options.randomWeights || !hasGpu)
+    return false;
+  Result<std::unique_ptr<cuda::DeviceCompiler>> compiler = cuda::findDeviceCompiler(options.cudaCompiler);
+  return compiler && (*compiler)->takesText();
+}
+
 Result<CompilerInput> llmopt::importModel(mlir::MLIRContext &context, const std::string &input, const CompileOptions &options) {
   context.loadDialect<llm::LLMDialect, mlir::func::FuncDialect>();
   LLMOPT_ASSIGN(std::string path, locate(input));
@@ -67,7 +82,8 @@ Result<CompilerInput> llmopt::importModel(mlir::MLIRContext &context, const std:
   if (fs::is_directory(path)) {
     LLMOPT_ASSIGN(result.model, importHuggingFace(context, path, {.architectureFolders = options.architectureFolders,
                                                                   .maxPositions = options.maxSequenceLength,
-                                                                  .randomWeights = options.randomWeights}));
+                                                                  .randomWeights = options.randomWeights,
+                                                                  .describeWeights = drawsWeights(options)}));
   } else if (options.randomWeights) {
     return usageError("E0316", "random weights are for Hugging Face folders only", input);
   } else if (fs::path(path).extension() == ".mlir") {

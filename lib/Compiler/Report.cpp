@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Compiler/Report.h"
 
+#include "llmopt/lib/Artifact/Roofline.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Hash.h"
 
@@ -19,16 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// One sequence of 128 tokens.
-std::vector<int64_t> sampleSymbols(const plan::Entry &entry) {
-  std::vector<int64_t> values;
-  for (const std::string &symbol : entry.symbols) {
-    bool one = symbol.find("batch") != symbol.npos || symbol.find("row") != symbol.npos || symbol.find("sequences") != symbol.npos;
-    bool past = symbol.find("past") != symbol.npos;
-    values.push_back(one ? 1 : past ? 0 : 128);
-  }
-  return values;
-}
+constexpr int64_t kSampleTokens = 128;
 
 Json hashOf(const std::string &path) {
   Json json;
@@ -103,7 +95,7 @@ Json memoryOf(const plan::Entry &entry, const std::vector<int64_t> &values) {
 }
 
 Json entryOf(const plan::Entry &entry, Regions &regions) {
-  std::vector<int64_t> symbols = sampleSymbols(entry), values = plan::evaluate(entry.expressions, symbols);
+  std::vector<int64_t> symbols = sampleSymbols(entry, kSampleTokens), values = plan::evaluate(entry.expressions, symbols);
   Json json, sizes{Json::Object{}}, inputs{Json::Array{}}, outputs{Json::Array{}};
   for (size_t i = 0; i < symbols.size(); ++i)
     sizes.set(entry.symbols[i], symbols[i]);

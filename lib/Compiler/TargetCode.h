@@ -21,6 +21,7 @@ struct TargetCode {
   std::string launchMetadata;           ///< a GPU's section "kernels/<target>"
   std::vector<std::string> texts;       ///< assembly, LLVM IR or MLIR of the kernels, for the other kinds
   size_t kernels = 0;
+  std::vector<std::string> warnings;
 };
 
 /// Phase Strategy: chooses tiles for every kernel of `planned` that has none.

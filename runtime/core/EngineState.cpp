@@ -13,7 +13,9 @@
 #include "runtime/cuda/CudaRunner.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <thread>
 #include <unistd.h>
 
 using namespace llmopt;
@@ -46,7 +48,9 @@ Result<std::shared_ptr<EngineState>> EngineState::load(const std::string &path, 
   LLMOPT_RETURN_IF_ERROR(state->readPlan());
   if (options.verifyWeights && state->artifact->section("weights"))
     LLMOPT_RETURN_IF_ERROR(state->artifact->verify("weights"));
+  LLMOPT_ASSIGN(state->drawn, readDrawnWeights(*state->artifact));
   LLMOPT_RETURN_IF_ERROR(state->loadCode());
+  LLMOPT_RETURN_IF_ERROR(state->drawWeights());
   LLMOPT_RETURN_IF_ERROR(state->makeRunners());
   LLMOPT_RETURN_IF_ERROR(state->artifact->intact());
   return state;
@@ -135,7 +139,7 @@ Status EngineState::chooseTarget() {
 
 Status EngineState::loadCode() {
   if (gpu) {
-    LLMOPT_ASSIGN(program, cuda::CudaProgram::load(*artifact, target, gpu));
+    LLMOPT_ASSIGN(program, cuda::CudaProgram::load(*artifact, target, gpu, drawn));
     return {};
   }
   LLMOPT_ASSIGN(code, CodeImage::load(path, *artifact->sectionInfo("code/" + target)));
@@ -149,6 +153,29 @@ Status EngineState::readPlan() {
   std::string context = path + ", section '" + name + "'";
   LLMOPT_ASSIGN(Json json, Json::parse({reinterpret_cast<const char *>(bytes.data()), bytes.size()}, context));
   LLMOPT_ASSIGN(plan, plan::fromJson(json, context));
+  return {};
+}
+
+/// Weights that the artifact only describes are made in memory, behind a copy of the others.
+Status EngineState::drawWeights() {
+  std::span<const std::byte> section = artifact->section("weights").value_or(std::span<const std::byte>());
+  uint64_t bytes = weightMemory(drawn, section.size());
+  if (gpu || drawn.empty())
+    return {};
+  LLMOPT_ASSIGN(drawnWeights, GrowingMemory::create(bytes, "the drawn weights"));
+  LLMOPT_RETURN_IF_ERROR(drawnWeights.ensure(bytes));
+  std::ranges::copy(section, drawnWeights.data());
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < drawn.size();)
+      drawn[i].draw({drawnWeights.data() + drawn[i].offset, drawn[i].bytes});
+  };
+  std::vector<std::thread> helpers;
+  for (unsigned i = 1; i < threads; ++i)
+    helpers.emplace_back(work);
+  work();
+  for (std::thread &helper : helpers)
+    helper.join();
   return {};
 }
 
@@ -178,6 +205,8 @@ Result<std::unique_ptr<EntryRunner>> EngineState::makeRunner(const plan::Entry &
   if (program)
     return cuda::CudaRunner::create(plan, entry, *program, cache->bases());
   std::span<const std::byte> weights = artifact->section("weights").value_or(std::span<const std::byte>());
+  if (drawnWeights.data())
+    weights = {drawnWeights.data(), drawnWeights.limit()};
   return HostRunner::create(plan, entry, code, weights, cache->bases(), memory);
 }
 

@@ -58,6 +58,8 @@ struct EngineState : std::enable_shared_from_this<EngineState> {
   std::unique_ptr<cuda::CudaProgram> program; ///< its kernels, weights and memory
   std::unique_ptr<CachePool> cache;
   RunnerMemory memory;
+  std::vector<DrawnWeight> drawn;
+  GrowingMemory drawnWeights; ///< weight section and drawn weights, for this machine's processors
   RaggedEntry stepEntry, encodeEntry;
   std::unique_ptr<EntryRunner> graph;
   StepArrays arrays;
@@ -68,6 +70,7 @@ private:
   Status admit(const TargetRequirement &candidate);
   Status loadCode();
   Status readPlan();
+  Status drawWeights();
   Status makeRunners();
   Result<std::unique_ptr<EntryRunner>> makeRunner(const plan::Entry &entry);
   Status makeRagged(const plan::Entry &entry, RaggedEntry &ragged);

@@ -6,10 +6,14 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/CudaProgram.h"
 
+#include <algorithm>
+#include <bit>
+
 using namespace llmopt;
 using namespace llmopt::cuda;
 
-Result<std::unique_ptr<CudaProgram>> CudaProgram::load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device) {
+Result<std::unique_ptr<CudaProgram>> CudaProgram::load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device,
+                                                       std::span<const DrawnWeight> drawn) {
   auto program = std::make_unique<CudaProgram>();
   program->device = std::move(device);
   program->path = artifact.path();
@@ -17,7 +21,9 @@ Result<std::unique_ptr<CudaProgram>> CudaProgram::load(const Artifact &artifact,
   LLMOPT_RETURN_IF_ERROR(program->device->makeCurrent());
   LLMOPT_RETURN_IF_ERROR(program->loadModules(*artifact.section("code/" + target)));
   LLMOPT_RETURN_IF_ERROR(program->makeMemory());
-  LLMOPT_ASSIGN(program->weights, DeviceWeights::upload(program->device, artifact.section("weights").value_or(std::span<const std::byte>())));
+  std::span<const std::byte> section = artifact.section("weights").value_or(std::span<const std::byte>());
+  LLMOPT_ASSIGN(program->weights, DeviceWeights::upload(program->device, section, weightMemory(drawn, section.size())));
+  LLMOPT_RETURN_IF_ERROR(program->drawWeights(drawn));
   return program;
 }
 
@@ -39,6 +45,26 @@ Status CudaProgram::loadModules(std::span<const std::byte> images) {
       LLMOPT_CUDA_TRY(driver, context, cuFuncSetAttribute, entry.function, FunctionAttribute::MaxDynamicSharedBytes, int(kernel.sharedBytes));
   }
   return {};
+}
+
+Status CudaProgram::drawWeights(std::span<const DrawnWeight> rows) {
+  constexpr uint64_t kMostBlocks = 1 << 16;
+  const Kernel *kernel = find(kDrawWeightsKernel);
+  for (const DrawnWeight &row : rows) {
+    if (!kernel || kernel->metadata->parameters.size() != 9)
+      return badInput("E0208", "the plan is invalid: it describes weights, but the code has no kernel that draws them", path);
+    DrawnWeight::Order order = row.order();
+    auto code = [](DType type) { return uint64_t(type == DType::F32 ? 0 : type == DType::BF16 ? 1 : 2); };
+    uint64_t values[] = {weights->address() + row.offset, order.elements(), order.outputs, order.inputs, order.group, row.outputsFirst, row.random.state,
+                         std::bit_cast<uint32_t>(row.random.center), code(row.random.dtype) + 4 * code(row.dtype)};
+    void *parameters[std::size(values)];
+    for (size_t i = 0; i < std::size(values); ++i)
+      parameters[i] = &values[i];
+    uint64_t blocks = std::clamp<uint64_t>(values[1] / kernel->metadata->threads, 1, kMostBlocks);
+    LLMOPT_CUDA_TRY(device->driver(), "drawing weight '" + row.name + "' of " + path, cuLaunchKernel, kernel->function, unsigned(blocks), 1u, 1u, kernel->metadata->threads,
+                    1u, 1u, 0u, device->stream(), parameters, nullptr);
+  }
+  return device->synchronize("drawing the weights of " + path);
 }
 
 Status CudaProgram::makeMemory() {

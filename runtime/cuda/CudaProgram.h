@@ -9,6 +9,7 @@
 
 #include "llmopt/lib/Artifact/Artifact.h"
 #include "llmopt/lib/Artifact/DeviceCode.h"
+#include "llmopt/lib/Artifact/DrawnWeights.h"
 #include "runtime/cuda/Device.h"
 
 #include <map>
@@ -23,7 +24,8 @@ struct CudaProgram {
   };
 
   /// Loads the sections of `target`. E0206 where this GPU does not run them.
-  static Result<std::unique_ptr<CudaProgram>> load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device);
+  static Result<std::unique_ptr<CudaProgram>> load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device,
+                                                   std::span<const DrawnWeight> drawn);
   ~CudaProgram();
   const Kernel *find(const std::string &name) const;
 
@@ -38,6 +40,8 @@ struct CudaProgram {
 private:
   Status loadModules(std::span<const std::byte> images);
   Status makeMemory();
+  /// Weights that the artifact only describes.
+  Status drawWeights(std::span<const DrawnWeight> rows);
   std::vector<Module> modules_;
   std::map<std::string, Kernel, std::less<>> kernels_;
 };

@@ -135,21 +135,22 @@ Status PinnedMemory::ensure(uint64_t size) {
   return {};
 }
 
-Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Device> device, std::span<const std::byte> section) {
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Device> device, std::span<const std::byte> section,
+                                                             uint64_t bytes) {
   std::unique_ptr<DeviceWeights> weights(new DeviceWeights(device));
-  if (section.empty())
+  if (bytes == 0)
     return weights;
   const Driver &driver = device->driver();
-  LLMOPT_CUDA_TRY(driver, "the weights", cuMemAlloc_v2, &weights->address_, section.size());
-  weights->size_ = section.size();
+  LLMOPT_CUDA_TRY(driver, "the weights", cuMemAlloc_v2, &weights->address_, bytes);
+  weights->size_ = bytes;
   // Through pinned memory in pieces: the file's pages are read once, in order.
   constexpr uint64_t kChunk = uint64_t(16) << 20;
   PinnedMemory staging(device);
   LLMOPT_RETURN_IF_ERROR(staging.ensure(std::min<uint64_t>(kChunk, section.size())));
   for (uint64_t offset = 0; offset < section.size(); offset += kChunk) {
-    uint64_t bytes = std::min(kChunk, section.size() - offset);
-    std::memcpy(staging.data(), section.data() + offset, bytes);
-    LLMOPT_CUDA_TRY(driver, "the weights", cuMemcpyHtoDAsync_v2, weights->address_ + offset, staging.data(), bytes, device->stream());
+    uint64_t piece = std::min(kChunk, section.size() - offset);
+    std::memcpy(staging.data(), section.data() + offset, piece);
+    LLMOPT_CUDA_TRY(driver, "the weights", cuMemcpyHtoDAsync_v2, weights->address_ + offset, staging.data(), piece, device->stream());
     LLMOPT_RETURN_IF_ERROR(device->synchronize("the weights"));
   }
   return weights;

@@ -89,10 +89,10 @@ private:
   uint64_t size_ = 0;
 };
 
-/// The weight section on the device.
+/// The weight section on the device, and room behind it.
 class DeviceWeights {
 public:
-  static Result<std::unique_ptr<DeviceWeights>> upload(std::shared_ptr<Device> device, std::span<const std::byte> section);
+  static Result<std::unique_ptr<DeviceWeights>> upload(std::shared_ptr<Device> device, std::span<const std::byte> section, uint64_t bytes);
   ~DeviceWeights();
   DevicePointer address() const { return address_; }
   uint64_t size() const { return size_; }

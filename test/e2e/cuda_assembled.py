@@ -40,4 +40,13 @@ if first:
 for target in ("sm_80", "sm_89", "sm_100"):
     assemble("nvrtc", target, "--dtype", "bf16")
 assemble("clang", "sm_90")
+
+# LLVM alone: PTX, which ptxas assembles where it is installed; and that is what a machine without any CUDA compiler gets, with a warning.
+assemble("llvm", "sm_90")
+bare = {**fresh, "PATH": "/nonexistent", "CUDA_HOME": "/nonexistent", "LLMOPT_NVRTC": "/nonexistent", "LLMOPT_PTXAS": ""}
+output = scratch("bare.llmopt")
+code, _, errors = tool("llmopt-compile", stories, "-o", output, "--target", "sm_90", env=bare)
+metadata = kernels(output, "sm_90") if code == 0 else {}
+check("without a CUDA compiler: PTX by LLVM, with a warning", metadata.get("compiler", "").startswith("llvm") and {m["form"] for m in metadata["modules"]} == {"ptx"}
+      and "no CUDA compiler is installed" in errors, f"exit {code}: {errors[:300]}")
 finish()

@@ -12,7 +12,7 @@ import sys
 GROUND = {"lib/Support"}
 MAY_INCLUDE = {
     "lib/Support": set(),
-    "lib/Artifact": GROUND,
+    "lib/Artifact": GROUND | {"lib/Target"},
     "lib/Target": GROUND,
     "runtime": GROUND | {"lib/Artifact", "lib/Target"},
     "dialects": GROUND,

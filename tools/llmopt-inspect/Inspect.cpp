@@ -7,6 +7,7 @@
 #include "Inspect.h"
 
 #include "llmopt/lib/Artifact/KernelABI.h"
+#include "llmopt/lib/Artifact/Roofline.h"
 #include "llmopt/lib/Target/Target.h"
 
 #include <map>
@@ -163,4 +164,17 @@ Json tools::stagesJson(const Inspected &inspected) {
                            .set("variants", std::move(variants)));
       }
   return rows;
+}
+
+Result<Json> tools::kernelsJson(const Inspected &inspected, int64_t tokens) {
+  Json targets{Json::Array{}};
+  for (const auto &[target, plan] : inspected.plans) {
+    if (!inspected.artifact.section("kernels/" + target))
+      continue;
+    LLMOPT_ASSIGN(DeviceCode code, readDeviceCode(inspected.artifact, target));
+    targets.push(kernelTable(plan, code, tokens));
+  }
+  if (targets.asArray().empty())
+    return unsupported("E0214", "the artifact has no code for a GPU; compile it with --target sm_90", inspected.artifact.path());
+  return targets;
 }

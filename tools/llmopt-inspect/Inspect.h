@@ -25,10 +25,13 @@ struct Inspected {
 Json summaryJson(const Inspected &inspected);
 Json weightsJson(const Inspected &inspected);
 Json stagesJson(const Inspected &inspected);
+/// Of each GPU target.
+Result<Json> kernelsJson(const Inspected &inspected, int64_t tokens);
 
 void printSummary(const Json &summary);
 void printWeights(const Json &weights);
 void printStages(const Json &stages);
+void printKernels(const Json &targets);
 
 /// "1.2 MiB"
 std::string sizeText(double bytes);

@@ -92,3 +92,22 @@ void tools::printStages(const Json &stages) {
     }
   }
 }
+
+void tools::printKernels(const Json &targets) {
+  for (const Json &target : targets.asArray()) {
+    if (target.isNull())
+      continue;
+    std::printf("%s by %s; bounds for %s at nominal speeds, decode 1 token, prefill %lld\n", text(target, "architecture"), text(target, "compiler"), text(target, "gpu"),
+                number(target, "tokens"));
+    std::printf("%-34s %-14s %4s %4s %5s %8s %6s %4s %-20s %s\n", "kernel", "family", "thr", "regs", "spill", "shared", "stages", "b/SM", "occupancy", "per run: bound, time at least, of bandwidth, of peak");
+    for (const Json &row : list(target, "kernels")) {
+      std::printf("%-34s %-14s %4lld %4lld %5lld %8lld %6lld %4lld %3.0f%% %-15s", text(row, "name"), text(row, "family"), number(row, "threads"), number(row, "registers"),
+                  number(row, "spill"), number(row, "shared"), number(row, "stages"), number(row, "blocks_per_sm"), 100 * row.find("occupancy")->asDouble(), text(row, "limited_by"));
+      for (const char *run : {"decode", "prefill"})
+        if (const Json *sum = row.find(run))
+          std::printf("  %s %lldx %s %.2f us %.0f%% %.0f%%", run, number(*sum, "launches"), text(*sum, "bound"), sum->find("microseconds")->asDouble(),
+                      100 * sum->find("of_bandwidth")->asDouble(), 100 * sum->find("of_peak")->asDouble());
+      std::printf("\n");
+    }
+  }
+}

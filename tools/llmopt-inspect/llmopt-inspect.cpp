@@ -27,7 +27,8 @@ namespace {
 struct Options {
   std::string artifact;
   std::string exportFolder;
-  bool weights = false, stages = false, metadata = false, verify = false, compat = false, json = false;
+  int64_t tokens = 2048;
+  bool weights = false, stages = false, kernels = false, metadata = false, verify = false, compat = false, json = false;
 };
 } // namespace
 
@@ -64,14 +65,18 @@ static Status run(const Options &options) {
     return verifyAll(inspected.artifact);
   if (options.compat)
     return checkMachine(inspected.artifact);
-  Json json = options.weights  ? weightsJson(inspected)
+  Result<Json> kernels = options.kernels ? kernelsJson(inspected, options.tokens) : Json();
+  if (!kernels)
+    return kernels.status();
+  Json json = options.kernels  ? *kernels
+              : options.weights  ? weightsJson(inspected)
               : options.stages ? stagesJson(inspected)
               : options.metadata ? inspected.artifact.model()
                                  : summaryJson(inspected);
   if (options.json || options.metadata)
     std::cout << json.str(2) << '\n';
   else
-    options.weights ? printWeights(json) : options.stages ? printStages(json) : printSummary(json);
+    options.kernels ? printKernels(json) : options.weights ? printWeights(json) : options.stages ? printStages(json) : printSummary(json);
   return {};
 }
 
@@ -82,11 +87,13 @@ int main(int argc, char **argv) {
   auto *what = app.add_option_group("What", "default: a summary");
   what->add_flag("--weights", options.weights, "Every tensor of the weight section");
   what->add_flag("--stages", options.stages, "Every stage of the plans: kernels, bindings, work units");
+  what->add_flag("--kernels", options.kernels, "Every GPU kernel: registers, shared memory, occupancy, stages, and an analytic roofline");
   what->add_flag("--metadata", options.metadata, "What the artifact says about its model, as JSON");
   what->add_option("--export-kernels", options.exportFolder, "Write each GPU kernel to this folder: cubin or PTX, and launch metadata in Triton's shape");
   what->add_flag("--verify", options.verify, "Check all checksums; exit status 5 if one differs");
   what->add_flag("--compat", options.compat, "Say whether it runs on this machine; exit status 3 if not");
   what->require_option(0, 1);
+  app.add_option("--tokens", options.tokens, "Of --kernels: tokens of the prefill")->check(CLI::Range(int64_t(1), int64_t(1) << 20))->capture_default_str();
   app.add_flag("--json", options.json, "Print JSON");
   app.footer(kExamples);
   return runProgram(app, argc, argv, [&] { return run(options); });

@@ -19,6 +19,8 @@ struct HuggingFaceOptions {
   int64_t maxPositions = 0;
   /// Draw all weights at random from this seed; the folder then needs a config.json only.
   std::optional<uint64_t> randomWeights = std::nullopt;
+  /// Random weights of more than a MiB get no bytes: RandomTensor::ofWeight describes them.
+  bool describeWeights = false;
 };
 
 /// config.json + (sharded) safetensors. One error lists everything unsupported that was found.

@@ -58,6 +58,9 @@ struct DeviceKernel {
   const std::string &entryName() const { return entry.empty() ? name : entry; }
 };
 
+/// Draws one weight that the artifact only describes (codegen/CUDA/kernels/draw_weights.cuh); the runtime launches it, no plan does.
+inline constexpr const char *kDrawWeightsKernel = "llmopt_draw_weights";
+
 /// One image of the code section.
 struct DeviceModule {
   std::string form; ///< "cubin", "ptx" (zero-terminated) or "host" (a shared object for the stand-in driver)

@@ -1,0 +1,90 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "llmopt/lib/Artifact/DrawnWeights.h"
+#include "llmopt/lib/Artifact/Roofline.h"
+
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+
+using namespace llmopt;
+
+namespace {
+
+// Against NVIDIA's occupancy calculator.
+TEST(Roofline, Occupancy) {
+  const GpuFacts &h200 = *gpuFacts(90), &l40s = *gpuFacts(89);
+  auto blocks = [](const GpuFacts &gpu, uint32_t threads, uint32_t registers, uint32_t shared) { return occupancy(gpu, threads, registers, shared).blocks; };
+  EXPECT_EQ(blocks(h200, 256, 32, 0), 8u);
+  EXPECT_EQ(blocks(h200, 256, 128, 0), 2u);
+  EXPECT_EQ(blocks(h200, 384, 168, 0), 1u);
+  EXPECT_EQ(blocks(h200, 32, 16, 0), 32u);
+  EXPECT_EQ(blocks(h200, 128, 32, 100 << 10), 2u);
+  EXPECT_EQ(blocks(h200, 128, 32, 227 << 10), 1u);
+  EXPECT_EQ(blocks(l40s, 256, 32, 0), 6u);
+  EXPECT_STREQ(occupancy(h200, 256, 128, 0).limit, "registers");
+  EXPECT_STREQ(occupancy(h200, 128, 32, 100 << 10).limit, "shared memory");
+  EXPECT_DOUBLE_EQ(occupancy(h200, 256, 128, 0).share, 0.25);
+  EXPECT_EQ(gpuFacts(70), nullptr);
+}
+
+TEST(Roofline, Bounds) {
+  const GpuFacts &gpu = *gpuFacts(90);
+  DeviceKernel kernel{.name = "k", .threads = 128, .unitsPerBlock = 1};
+  kernel.math = "bf16";
+  Roofline copy = roofline(gpu, kernel, 4.8e9, 1e6, 1 << 20);
+  EXPECT_TRUE(copy.memoryBound);
+  EXPECT_NEAR(copy.seconds, 1e-3, 1e-9);
+  EXPECT_NEAR(copy.ofBandwidth, 1, 1e-9);
+  Roofline product = roofline(gpu, kernel, 1e6, 989e9, 132 * 8);
+  EXPECT_FALSE(product.memoryBound);
+  EXPECT_NEAR(product.seconds, 1e-3, 1e-9);
+  Roofline tail = roofline(gpu, kernel, 1e6, 989e9, 132 * 8 + 1); // one block more takes one wave more
+  EXPECT_NEAR(tail.ofPeak, (132.0 * 8 + 1) / (132 * 9), 1e-6);
+  kernel.blocksPerSm = 1; // as many blocks as multiprocessors, however many units
+  EXPECT_NEAR(roofline(gpu, kernel, 1e6, 989e9, 132 * 8 + 1).ofPeak, 1, 1e-6);
+}
+
+// Element by element by the description in RandomTensor.h.
+TEST(DrawnWeights, Layouts) {
+  DrawnWeight weight{.name = "w", .dtype = DType::BF16, .shape = {37, 5}, .layout = "panel16x2"};
+  weight.random = RandomTensor::ofWeight(7, "model.layers.0.w", weight.shape, DType::F32);
+  EXPECT_EQ(weight.order().elements(), 48u * 6);
+  for (bool outputsFirst : {true, false}) {
+    weight.outputsFirst = outputsFirst;
+    DrawnWeight::Order order = weight.order();
+    weight.bytes = order.elements() * 2;
+    std::vector<uint16_t> drawn(order.elements());
+    weight.draw(std::as_writable_bytes(std::span(drawn)));
+    for (uint64_t n = 0; n < order.outputs; ++n)
+      for (uint64_t k = 0; k < order.inputs; ++k) {
+        uint64_t groups = (order.inputs + 1) / 2, place = ((n / 16 * groups + k / 2) * 16 + n % 16) * 2 + k % 2;
+        EXPECT_EQ(drawn[place], floatToBf16(weight.random.at(outputsFirst ? n * 5 + k : k * 5 + n)));
+      }
+    if (order.inputs % 2)
+      EXPECT_EQ(drawn[(order.inputs / 2 * 16) * 2 + 1], 0); // the input beyond the last
+  }
+}
+
+TEST(DrawnWeights, Distribution) {
+  RandomTensor random = RandomTensor::ofWeight(1, "norm.weight", std::vector<int64_t>{1000}, DType::F32);
+  double sum = 0, squares = 0;
+  for (uint64_t i = 0; i < 100000; ++i) {
+    double x = random.at(i) - 1;
+    sum += x;
+    squares += x * x;
+  }
+  EXPECT_NEAR(sum / 1e5, 0, 3e-4);
+  EXPECT_NEAR(std::sqrt(squares / 1e5), 0.02, 2e-4);
+  std::vector<float> all(64);
+  random.fill(std::as_writable_bytes(std::span(all)));
+  for (size_t i = 0; i < all.size(); ++i)
+    EXPECT_EQ(all[i], random.at(i));
+  EXPECT_NE(RandomTensor::ofWeight(2, "norm.weight", {}, DType::F32).state, random.state);
+}
+
+} // namespace
