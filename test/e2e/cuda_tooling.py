@@ -22,7 +22,7 @@ STAND_IN = os.path.join(BUILD, "test", "lib", "libllmopt_standin.so")
 ROWS, COLUMNS = 5, 40
 FRESH = {"LLMOPT_CACHE_DIR": "off"}
 MODEL = f"""module {{
-  func.func @main(%x: tensor<?x{COLUMNS}xf32> {{llm.name = "x", llm.dims = ["rows", {COLUMNS}]}}, %w: tensor<{COLUMNS}xf32> {{llm.name = "w"}})
+  func.func @main(%x: tensor<?x{COLUMNS}xf32> {{llm.name = "x", llm.dims = ["tokens", {COLUMNS}]}}, %w: tensor<{COLUMNS}xf32> {{llm.name = "w"}})
       -> (tensor<?x{COLUMNS}xf32> {{llm.name = "y"}}) {{
     %s = llm.silu %x : tensor<?x{COLUMNS}xf32>
     %y = llm.rms_norm %s scale %w : tensor<{COLUMNS}xf32> {{epsilon = 1.0e-5 : f32}} : tensor<?x{COLUMNS}xf32> -> tensor<?x{COLUMNS}xf32>
@@ -216,6 +216,22 @@ def by_triton(compiler):
         check(f"a cubin of {size} bytes is refused", code == 1 and "E0213" in errors, f"exit {code}: {errors[:300]}")
 
 
+def rooflines():
+    """What --report and llmopt-inspect say about GPU kernels. LLVM alone compiles them, so this runs anywhere."""
+    code, _, errors, artifact = compile_it("report", "--cuda-compiler=llvm", "--report", scratch("report.json"))
+    if not check("llvm compiles", code == 0, errors[:500]):
+        return
+    report = json.load(open(scratch("report.json")))["gpus"]
+    code, text, _ = tool("llmopt-inspect", artifact, "--kernels", "--json")
+    check("the report has what llmopt-inspect --kernels shows", code == 0 and json.loads(text) == report, text.decode()[:300])
+    rows = report[0]["kernels"] if report else []
+    check("occupancy and bounds of each kernel", rows and all(0 < row["occupancy"] <= 1 and row["blocks_per_sm"] >= 1 and
+          all(0 <= row[run]["of_bandwidth"] <= 1 and 0 <= row[run]["of_peak"] <= 1 and row[run]["microseconds"] > 0 for run in ("decode", "prefill")) for row in rows), str(rows)[:400])
+    moved = sum(row["prefill"]["bytes"] for row in rows)
+    check("bytes are those of the tensors", 4 * COLUMNS * 2048 <= moved <= 4 * COLUMNS * 2048 * 8, str(moved))
+
+
+rooflines()
 if installed("emulate") and os.path.exists(STAND_IN):
     emulated()
 compilers = [name for name in ("nvrtc", "clang") if installed(name)]
