@@ -42,7 +42,11 @@ for target in ("sm_80", "sm_89", "sm_100"):
 assemble("clang", "sm_90")
 
 # LLVM alone: PTX, which ptxas assembles where it is installed; and that is what a machine without any CUDA compiler gets, with a warning.
-assemble("llvm", "sm_90")
+output = scratch("llvm.llmopt")
+code, _, errors = tool("llmopt-compile", stories, "-o", output, "-q", "--target", "sm_90", "--cuda-compiler=llvm", env=fresh)
+if check("llvm sm_90", code == 0, f"exit {code}: {errors[:500]}"):
+    spilling = [k["name"] for k in kernels(output, "sm_90")["kernels"] if k["llmopt"]["spill"] and k["name"].startswith(("rows_", "loops_", "linear_"))]
+    check("llvm: no spills in pointwise kernels and reductions", not spilling, str(spilling))
 bare = {**fresh, "PATH": "/nonexistent", "CUDA_HOME": "/nonexistent", "LLMOPT_NVRTC": "/nonexistent", "LLMOPT_PTXAS": ""}
 output = scratch("bare.llmopt")
 code, _, errors = tool("llmopt-compile", stories, "-o", output, "--target", "sm_90", env=bare)
