@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Prefill and decoding of a Llama-shaped model against llama.cpp, in interleaved rounds: in each round every program runs every test once, one
+program after the other, with the same weights, tokens and number of threads; before that their logits are checked against each other.
+
+    decoder_peers.py FOLDER --llama SOURCE --llama-build FOLDER --scratch FOLDER [--formats bf16] [--peer-formats bf16 f16] [--threads 1 2]
+                     [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE]
+                     [--json FILE] [--markdown FILE] [--svg FILE]
+
+FOLDER has a config.json of type llama; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
+number of threads only.
+Every program is a process of its own that is stopped (SIGSTOP) while it is not its turn. With --wait, only while that file is there something is
+measured: prepare on a busy machine, measure while it is quiet. Needs numpy, torch, transformers and gguf from PyPI; llama.cpp comes with the
+source package of llama-cpp-python:
+
+    pip download --no-binary :all: --no-deps llama-cpp-python && tar xf llama_cpp_python-*.tar.gz
+    cmake -S llama_cpp_python-*/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_OPENMP=OFF
+    ninja -C llama llama-bench
+
+A share of the limit is the time that a program's bytes (16-bit weights; keys and values, f32 in llmopt, f16 in llama.cpp) take at the rate of
+reading memory, or that its arithmetic takes at the peak of f32 (of bf16 where it multiplies in bf16), over the time it took.
+"""
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+GENERATE = 8  # tokens of one measurement of decoding
+TOLERANCE = 5e-2  # of the largest logit: 16-bit activations against f32 ones
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def write_gguf(folder, path, element):
+    """Matrices in `element`, norms in f32. Rotary pairs lie side by side in llama.cpp and half a head apart in the checkpoint."""
+    import gguf
+    import torch
+    from safetensors import safe_open
+
+    config = json.load(open(os.path.join(folder, "config.json")))
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_tokenizer_model("none")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    with safe_open(os.path.join(folder, "model.safetensors"), "pt") as tensors:
+        for key in tensors.keys():
+            value = tensors.get_tensor(key).float()
+            for part, count in (("q_proj", heads), ("k_proj", kv_heads)):
+                if part in key:
+                    value = value.reshape(count, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
+            name = names.get_name(key, try_suffixes=(".weight",))
+            if value.dim() == 1:
+                writer.add_tensor(name, value.numpy())
+            elif element == "f16":
+                writer.add_tensor(name, value.to(torch.float16).numpy())
+            else:
+                bits = value.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
+                writer.add_tensor(name, bits.view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def build_llama(args):
+    program = os.path.join(args.scratch, "decoder-llama")
+    if not os.path.exists(program):
+        libraries = [os.path.join(args.llama_build, name) for name in
+                     ("src/libllama.a", "ggml/src/libggml.a", "ggml/src/libggml-cpu.a", "ggml/src/libggml-base.a")]
+        run("c++", "-std=c++20", "-O2", f"-I{args.llama}/include", f"-I{args.llama}/ggml/include", os.path.join(os.path.dirname(os.path.abspath(__file__)), "decoderLlama.cpp"),
+            "-o", program, *libraries, "-ldl", "-lpthread", "-lm")
+    return program
+
+
+def prepare(args):
+    """{name: command without the number of threads}"""
+    os.makedirs(args.scratch, exist_ok=True)
+    weights = args.folder
+    if not os.path.exists(os.path.join(weights, "model.safetensors")):
+        weights = os.path.join(args.scratch, "weights")
+        if not os.path.exists(os.path.join(weights, "model.safetensors")):
+            from random_weights import make
+
+            make(args.folder, 1, weights)
+    llama, own = build_llama(args), f"{args.build}/bin/bench-decoder"
+    commands = {}
+    for element in args.peer_formats:
+        path = os.path.join(args.scratch, f"{element}.gguf")
+        if not os.path.exists(path):
+            write_gguf(weights, path, element)
+        commands[f"llama.cpp {element}"] = [llama, path]
+    for element in args.formats:
+        variants = {f"llmopt {element}": (f"{element}.llmopt", [])}
+        if element == "bf16" and "avx512_bf16" in open("/proc/cpuinfo").read():
+            variants["llmopt bf16, products in bf16"] = ("bf16-products.llmopt", ["--products", "bf16"])
+        for name, (file, flags) in variants.items():
+            path = os.path.join(args.scratch, file)
+            if not os.path.exists(path):
+                run(f"{args.build}/bin/llmopt-compile", weights, "-O3", "-q", "--dtype", element, "-o", path, *flags)
+            commands[name] = [own, path]
+    return commands
+
+
+class Program:
+    """Runs while it is asked something, and is stopped otherwise."""
+
+    def __init__(self, name, command, threads):
+        self.name, self.threads = name, threads
+        processors = sorted(os.sched_getaffinity(0))[:threads]
+        self.process = subprocess.Popen([*command, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=lambda: os.sched_setaffinity(0, processors))
+
+    def ask(self, command):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.name}: ended at '{command}'")
+        self.process.send_signal(signal.SIGSTOP)
+        return answer
+
+    def seconds(self, test):
+        kind, count = test
+        return float(self.ask(f"time 0 {count} {count}" if kind == "prefill" else f"time {count} {GENERATE} 1"))
+
+
+def check_logits(programs):
+    """Differences to the first program's logits, of the largest; stops at one that is too far."""
+    logits = {name: np.array(program.ask("logits 48").split(), np.float64) for name, program in programs.items()}
+    want = next(iter(logits.values()))
+    differences = {name: float(np.abs(got - want).max() / np.abs(want).max()) for name, got in logits.items()}
+    for name, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise SystemExit(f"{name}: logits differ by {difference:.2e} of the largest")
+    return differences
+
+
+def limits_now(args):
+    path = os.path.join(args.scratch, "machine.json")
+    return json.loads(run(f"{args.build}/bin/llmopt-bench", "machine", "-o", "json", "-f", path))
+
+
+def best(rows, key, **wanted):
+    return max((row[key] for row in rows if all(row[name] == value for name, value in wanted.items())), default=None)
+
+
+def floor_seconds(config, limits, test, threads, own, products_in_bf16):
+    """What the test takes at the machine's limits."""
+    kind, count = test
+    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    heads, kv_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
+    matrices = layers * (2 * width * heads * size + 2 * width * kv_heads * size + 3 * width * inner)
+    head = width * config["vocab_size"]
+    if kind == "prefill":  # logits of the last token only
+        peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format="bf16" if products_in_bf16 else "f32")
+        attention = 2 * layers * heads * size * count * (count + 1)
+        f32 = best(limits["arithmetic"], "operations_per_second", threads=threads, format="f32")
+        return peak and 2 * (count * matrices + head) / peak + attention / f32
+    outside_caches = max(row["bytes"] for row in limits["reading"])
+    reading = max(row["bytes_per_second"] for row in limits["reading"] if row["threads"] == threads and 2 * row["bytes"] > outside_caches)
+    cached = 2 * layers * kv_heads * size * (4 if own else 2) * (count + (GENERATE + 1) / 2)
+    return GENERATE * (2 * (matrices + head) + cached) / reading
+
+
+def processor():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} processors"
+
+
+def summarize(args, config, samples, limits, differences):
+    rows = []
+    for threads in args.threads:
+        for test in args.tests:
+            names = [name for name, *key in samples if key == [threads, test]]
+            if not names:
+                continue
+            medians = {name: statistics.median(samples[name, threads, test]) for name in names}
+            peer = min((name for name in names if name.startswith("llama")), key=medians.get)
+            tokens = test[1] if test[0] == "prefill" else GENERATE
+            for name in names:
+                floor = floor_seconds(config, limits, test, threads, name.startswith("llmopt"), "products" in name or name == "llama.cpp bf16")
+                rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
+                                 of_best_peer=medians[peer] / medians[name], of_limit=floor and floor / medians[name], seconds=samples[name, threads, test]))
+    return dict(machine=processor(), date=time.strftime("%Y-%m-%d"), rounds=args.rounds, limits=limits, differences=differences, rows=rows)
+
+
+def title_of(row):
+    kind, count = row["test"].split(":")
+    text = f"prefill of {count} tokens" if kind == "prefill" else f"decode, {count} tokens in the cache"
+    return f"{text}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+
+
+def groups(report):
+    titles = list(dict.fromkeys(title_of(row) for row in report["rows"]))
+    return [(title, [row for row in report["rows"] if title_of(row) == title]) for title in titles]
+
+
+def markdown(report):
+    lines = []
+    for title, rows in groups(report):
+        lines += [f"| {title} | tokens/s, median | of llama.cpp's best | of the limit |", "|---|---|---|---|"]
+        for row in rows:
+            share = f"{row['of_limit']:.0%}" if row["of_limit"] else "-"
+            lines.append(f"| {row['name']} | {row['tokens_per_second']:.1f} | {row['of_best_peer']:.2f} | {share} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def svg(report):
+    """A bar for each program and test: speed, the best peer's = 1."""
+    names = list(dict.fromkeys(row["name"] for row in report["rows"]))
+    colors = {name: color for name, color in zip(names, ["#b0b7bf", "#1b6ca8", "#4f9bd1", "#8d99a6", "#d9a441", "#b5651d"])}
+    line, parts, y = 15, [], 20 + 16 * len(names)
+    scale = 420 / max(row["of_best_peer"] for row in report["rows"])
+    for i, name in enumerate(names):
+        parts.append(f'<rect x="10" y="{8 + 16 * i}" width="10" height="10" fill="{colors[name]}"/><text x="26" y="{17 + 16 * i}">{name}</text>')
+    for title, rows in groups(report):
+        y += line
+        parts.append(f'<text x="10" y="{y + 11}">{title}</text>')
+        for row in rows:
+            width = row["of_best_peer"] * scale
+            parts.append(f'<rect x="270" y="{y}" width="{width:.1f}" height="{line - 3}" fill="{colors[row["name"]]}"/>')
+            parts.append(f'<text x="{276 + width:.1f}" y="{y + 10}">{row["tokens_per_second"]:.1f} tokens/s</text>')
+            y += line
+    peer = 270 + scale
+    parts.append(f'<line x1="{peer:.1f}" y1="{30 + 16 * len(names)}" x2="{peer:.1f}" y2="{y}" stroke="#333" stroke-dasharray="3,3"/>')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="820" height="{y + 10}" font-family="sans-serif" font-size="11">'
+    return "\n".join([head, *parts, "</svg>"]) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--llama", required=True, help="source of llama.cpp")
+    parser.add_argument("--llama-build", required=True)
+    parser.add_argument("--scratch", required=True)
+    parser.add_argument("--build", default=os.environ.get("LLMOPT_BUILD", f"{ROOT}/build"))
+    for flag in ("--formats", "--peer-formats"):
+        parser.add_argument(flag, nargs="+", default=["bf16", "f16"], choices=["bf16", "f16"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--tests", nargs="+", default=["prefill:128", "prefill:512", "decode:0", "decode:128", "decode:2048"])
+    parser.add_argument("--rounds", type=int, default=7)
+    for flag in ("wait", "json", "markdown", "svg"):
+        parser.add_argument(f"--{flag}")
+    args = parser.parse_args()
+    parsed = [(kind, *(int(part) for part in count.split("@"))) for kind, count in (test.split(":") for test in args.tests)]
+    args.tests = [test[:2] for test in parsed]
+    wanted = lambda threads: [test[:2] for test in parsed if test[2:] in ((), (threads,))]
+    config = json.load(open(os.path.join(args.folder, "config.json")))
+    programs = {(name, threads): Program(name, command, threads) for name, command in prepare(args).items() for threads in args.threads}
+    samples, limits = {}, None
+
+    def wait():
+        while args.wait and not os.path.exists(args.wait):
+            time.sleep(0.1)
+
+    try:
+        wait()
+        differences = check_logits({name: program for (name, threads), program in programs.items() if threads == args.threads[-1]})
+        for program in programs.values():  # fills the caches
+            for test in wanted(program.threads):
+                wait()
+                program.seconds(test)
+        print("ready", file=sys.stderr, flush=True)
+        wait()
+        limits = limits_now(args)
+        for number in range(args.rounds):
+            for threads in args.threads:
+                for test in wanted(threads):
+                    wait()
+                    for (name, count), program in programs.items():
+                        if count == threads:
+                            samples.setdefault((name, threads, test), []).append(program.seconds(test))
+            print(f"round {number + 1} of {args.rounds}", file=sys.stderr, flush=True)
+    finally:
+        for program in programs.values():
+            program.process.kill()
+    report = summarize(args, config, samples, limits, differences)
+    print(markdown(report))
+    for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
+        if path:
+            with open(path, "w") as file:
+                file.write(text)
+
+
+if __name__ == "__main__":
+    main()
