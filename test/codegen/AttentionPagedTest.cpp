@@ -162,7 +162,9 @@ void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
 }
 
 void Model::checkAlone(uint32_t count) {
-  std::vector<int32_t> blocks = {3, 1, 2};
+  std::vector<int32_t> blocks;
+  for (int32_t i = 0; i < int32_t(count + 63) / 64; ++i)
+    blocks.push_back((i * 7 + 3) % int32_t(kBlocks)); // scattered
   std::vector<uint32_t> tokenSequence(count, 0);
   std::vector<int64_t> positionList;
   for (uint32_t i = 0; i < count; ++i)
@@ -253,6 +255,21 @@ TEST(PagedAttention, Sinks) { checkLayer({.sinks = true}); }
 TEST(PagedAttention, Rope) { checkLayer({.ropePairs = 32}); }
 TEST(PagedAttention, PartialRope) { checkLayer({.keySize = 40, .valueSize = 40, .ropePairs = 5}); }
 TEST(PagedAttention, InterleavedRope) { checkLayer({.interleaved = true, .ropePairs = 20}); }
+
+// More keys than the softmax takes at once; windows that begin before, in and behind its spans.
+TEST(PagedAttention, SeveralSpans) {
+  for (const TargetPair &pair : runnableTargets())
+    for (int64_t window : {0, 70, 300}) {
+      SCOPED_TRACE(pair.name() + ", window " + str(window));
+      Layer layer{.heads = 4, .kvHeads = 2, .keySize = 16, .valueSize = 16, .window = window};
+      Model model(layer, pair);
+      for (uint32_t tokens : {330u, 200u, 1u, 20u})
+        model.step({tokens}, 2);
+      if (testing::Test::HasFailure())
+        return;
+      Model(layer, pair).checkAlone(560);
+    }
+}
 
 // A token's result has the same bits whether it is decoded alone or in one step with others.
 TEST(PagedAttention, StepsOfAnySizeAgree) {
