@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# llmopt-test: quick
+# llmopt-test: long
 """Random weights that the artifact only describes: drawn by the runtime on a CPU, and on a GPU (the stand-in driver), they are those of an artifact that
 carries them. Damaged recipes are refused."""
 import json
