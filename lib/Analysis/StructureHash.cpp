@@ -91,12 +91,17 @@ private:
     SmallVector<uint64_t> operands;
     for (Value operand : op->getOperands())
       operands.push_back(values_.lookup(operand));
+    // Files store matrices in one order or the other; a kernel reads neither of them.
+    auto linear = dyn_cast<llm::LinearOp>(op);
+    if (linear)
+      operands[1] = combine({8, uint64_t(isWeight(linear.getWeight())), hashAttribute(TypeAttr::get(getElementTypeOrSelf(linear.getWeight().getType())))});
     if (op->hasTrait<OpTrait::IsCommutative>())
       llvm::sort(operands);
     SmallVector<uint64_t> parts{5, hashString(op->getName().getStringRef()), combine(operands)};
     // In the order of names, as dictionaries are. How many optional operands there are is among them.
     for (NamedAttribute attribute : op->getAttrDictionary())
-      parts.push_back(combine({hashString(attribute.getName().getValue()), hashAttribute(attribute.getValue())}));
+      if (!linear || attribute.getName() != linear.getTransposedAttrName())
+        parts.push_back(combine({hashString(attribute.getName().getValue()), hashAttribute(attribute.getValue())}));
     return combine(parts);
   }
 

@@ -12,6 +12,7 @@
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -38,12 +39,28 @@ static bool isNoOp(Operation *op, ShapeAnalysis &shapes) {
   return before.size() == after.size() && llvm::all_of(llvm::zip(before, after), [](auto pair) { return std::get<0>(pair) == std::get<1>(pair); });
 }
 
+/// Where an operation reads indices, of 32 or 64 bits.
+static OpOperand *indexOperand(Operation *op) {
+  if (isa<llm::RopeOp, llm::GatherOp>(op))
+    return &op->getOpOperand(1);
+  return isa<llm::EmbeddingOp>(op) ? &op->getOpOperand(0) : nullptr;
+}
+
+/// Indices need no widening.
+static void readNarrow(Operation *op) {
+  OpOperand *indices = indexOperand(op);
+  auto cast = indices ? indices->get().getDefiningOp<llm::CastOp>() : llm::CastOp();
+  if (cast && getElementTypeOrSelf(cast.getInput().getType()).isSignlessInteger(32) && getElementTypeOrSelf(cast.getType()).isSignlessInteger(64))
+    indices->set(cast.getInput());
+}
+
 void llmopt::dropNoOps(func::FuncOp function) {
   SymContext symbols;
   ShapeAnalysis shapes(symbols);
   shapes.run(function);
   SmallVector<Operation *> dropped;
   function.walk([&](Operation *op) {
+    readNarrow(op);
     if (isNoOp(op, shapes))
       dropped.push_back(op);
   });

@@ -21,6 +21,7 @@
 using namespace mlir;
 using namespace llmopt;
 using llm::isView;
+using llm::isWeightExpression;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -99,6 +100,10 @@ private:
   void sink(Operation *op) {
     if (op->hasTrait<llm::Elementwise>())
       return sinkPastElementwise(op);
+    if (auto gather = dyn_cast<llm::GatherOp>(op))
+      return gather.getAxis() == 0 && isWeightExpression(gather.getInput()) ? sinkPastTable(op, gather.getIndices()) : void();
+    if (auto embedding = dyn_cast<llm::EmbeddingOp>(op))
+      return sinkPastTable(op, embedding.getIds());
     if (!isa<llm::MatMulOp, llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp>(op))
       return;
     Value view = op->getOperand(0), source = sourceOf(view);
@@ -107,8 +112,13 @@ private:
     // One matrix for all rows; [.., M, K] x [B, K, N] is another thing.
     if (isa<llm::MatMulOp>(op) && (typeOf(op->getOperand(1)).getRank() != 2 || !typeOf(op->getOperand(1)).hasStaticShape()))
       return;
-    if (!keepsRows(source, view) && !(source = withRowsOf(view, source)))
-      return;
+    if (!keepsRows(source, view)) {
+      Value rows = withRowsOf(view, source);
+      while (!rows && (source = sourceOf(source)))
+        rows = withRowsOf(view, source);
+      if (!(source = rows))
+        return;
+    }
     Dims dims = dimsOf(source);
     dims.back() = dimsOf(op->getResult(0)).back();
     IRMapping mapping;
@@ -138,6 +148,18 @@ private:
     return rows;
   }
 
+  /// Rows of a table: what shape the numbers of the rows have is what shape the rows have.
+  void sinkPastTable(Operation *op, Value ids) {
+    Operation *view = ids.getDefiningOp();
+    if (!view || !isView(view) || typeOf(view->getOperand(0)).getRank() < 1)
+      return;
+    Dims dims = dimsOf(view->getOperand(0));
+    llvm::append_range(dims, ArrayRef<SymExpr>(dimsOf(op->getResult(0))).drop_front(size_t(typeOf(ids).getRank())));
+    IRMapping mapping;
+    mapping.map(ids, view->getOperand(0));
+    rebuild(op, mapping, dims);
+  }
+
   void sinkPastElementwise(Operation *op) {
     IRMapping mapping;
     Value source, result = op->getResult(0);
@@ -145,6 +167,9 @@ private:
       Value below = equal(dimsOf(operand), dimsOf(result)) ? sourceOf(operand) : Value();
       if (!below)
         continue;
+      // Whoever else reads heads as rows would find what this computes in another shape.
+      if (!operand.hasOneUse() && !keepsRows(below, operand))
+        return;
       if (source && (!equal(dimsOf(source), dimsOf(below)) || typeOf(source).getShape() != typeOf(below).getShape()))
         return;
       source = below;

@@ -14,8 +14,10 @@
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/dialects/LLM/LLM.h"
 
+#include "mlir/IR/Dominance.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Pass/Pass.h"
+#include "mlir/Transforms/CSE.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -342,6 +344,12 @@ private:
         return op->emitOpError("has no kernel and cannot be decomposed");
       op->replaceAllUsesWith(*values);
       op->erase();
+    }
+    // Rotations of all layers compute the same angles.
+    if (!ops.empty()) {
+      IRRewriter rewriter(&getContext());
+      DominanceInfo dominance(getOperation());
+      eliminateCommonSubExpressions(rewriter, dominance, getOperation());
     }
     return success();
   }

@@ -25,13 +25,17 @@ void StepMaker::gatherRows() {
   builder_.setInsertionPoint(terminator());
   Location loc = logits.getLoc();
   IRMapping mapping;
-  mapping.map(source, llm::GatherOp::create(builder_, loc, source.getType(), source, step_.getArgument(2), /*axis=*/1));
+  auto tokens = typeOf(source);
+  auto flat = RankedTensorType::get({ShapedType::kDynamic, tokens.getDimSize(2)}, tokens.getElementType());
+  auto first = builder_.getDenseI64ArrayAttr({0});
+  Value chosen = llm::GatherOp::create(builder_, loc, flat, llm::SqueezeOp::create(builder_, loc, flat, source, first), step_.getArgument(2), /*axis=*/0);
+  mapping.map(source, llm::ExpandDimsOp::create(builder_, loc, tokens.clone({1, ShapedType::kDynamic, tokens.getDimSize(2)}), chosen, first));
   for (Operation *op : llvm::reverse(behind))
     builder_.clone(*op, mapping);
   Value rows = mapping.lookup(logits);
   auto type = typeOf(rows);
   auto matrix = RankedTensorType::get({ShapedType::kDynamic, type.getDimSize(2)}, type.getElementType());
-  rows = llm::SqueezeOp::create(builder_, loc, matrix, rows, builder_.getDenseI64ArrayAttr({0}));
+  rows = llm::SqueezeOp::create(builder_, loc, matrix, rows, first);
   if (!type.getElementType().isF32())
     rows = llm::CastOp::create(builder_, loc, RankedTensorType::get(matrix.getShape(), builder_.getF32Type()), rows);
   terminator()->setOperands(rows);

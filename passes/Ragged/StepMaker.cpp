@@ -30,7 +30,9 @@ bool StepMaker::make() {
   if (!checkTokens())
     return false;
   limitByTables();
+  embedNumbers();
   gatherRows();
+  refineTypes();
   dropOldArguments();
   if (maxPositions_)
     step_->setAttr(kMaxPositionsAttr, builder_.getI64IntegerAttr(*maxPositions_));
@@ -74,10 +76,10 @@ void StepMaker::draft() {
 
 Value StepMaker::asRow(Value vector, Type type) {
   Type element = cast<RankedTensorType>(type).getElementType();
-  auto row = RankedTensorType::get({1, ShapedType::kDynamic}, builder_.getI32Type());
-  Value expanded = llm::ExpandDimsOp::create(builder_, main_.getLoc(), row, vector, builder_.getDenseI64ArrayAttr({0}));
-  return element == row.getElementType() ? expanded
-                                         : llm::CastOp::create(builder_, main_.getLoc(), RankedTensorType::get(row.getShape(), element), expanded);
+  if (typeOf(vector).getElementType() != element)
+    vector = llm::CastOp::create(builder_, main_.getLoc(), typeOf(vector).clone(element), vector);
+  return llm::ExpandDimsOp::create(builder_, main_.getLoc(), RankedTensorType::get({1, ShapedType::kDynamic}, element), vector,
+                                   builder_.getDenseI64ArrayAttr({0}));
 }
 
 void StepMaker::setDims() {
@@ -110,6 +112,12 @@ bool StepMaker::checkTokens() {
 std::string StepMaker::argumentName(BlockArgument argument) {
   auto name = main_.getArgAttrOfType<StringAttr>(argument.getArgNumber() - 3, "llm.name");
   return name ? name.str() : "input " + std::to_string(argument.getArgNumber() - 3);
+}
+
+void StepMaker::refineTypes() {
+  for (Operation &op : step_.getBody().front().without_terminator())
+    for (Value result : op.getResults())
+      result.setType(ShapeAnalysis::typeOf(shapes_.shapeOf(result), typeOf(result).getElementType()));
 }
 
 void StepMaker::dropOldArguments() {

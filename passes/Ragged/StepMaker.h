@@ -50,6 +50,8 @@ private:
   /// What is left without the old caches as results.
   bool checkTokens();
   std::string argumentName(mlir::BlockArgument argument);
+  /// The batch is 1 from here on, and the types say so.
+  void refineTypes();
   void dropOldArguments();
   void erase(mlir::Operation *op);
   void removeUnused();
@@ -79,6 +81,8 @@ private:
   void readSlicedTablesWhole();
   /// A table read at positions, or some way behind them, ends the sequence.
   void limitByTables();
+  /// Rows of a table by the step's tokens or positions: those are never negative, so that it is an embedding.
+  void embedNumbers();
 
   // StepLogits.cpp
   /// Logits for the rows asked for: the operations behind the last attention that work on tokens one by one see those rows only.

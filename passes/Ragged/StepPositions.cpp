@@ -91,3 +91,23 @@ void StepMaker::limitByTables() {
       limitPositions(rows - first);
   }
 }
+
+void StepMaker::embedNumbers() {
+  for (auto gather : llvm::make_early_inc_range(step_.getOps<llm::GatherOp>())) {
+    if (gather.getAxis() != 0 || typeOf(gather.getInput()).getRank() != 2 || !llm::isWeightExpression(gather.getInput()) ||
+        !isa<FloatType>(typeOf(gather).getElementType()))
+      continue;
+    Value numbers = gather.getIndices();
+    while (isa_and_nonnull<llm::CastOp, llm::ExpandDimsOp>(numbers.getDefiningOp()) && !isa<FloatType>(typeOf(numbers).getElementType()))
+      numbers = numbers.getDefiningOp()->getOperand(0);
+    if (numbers != step_.getArgument(0) && numbers != step_.getArgument(1))
+      continue;
+    builder_.setInsertionPoint(gather);
+    if (auto type = typeOf(gather.getIndices()); type.getRank() == 2)
+      numbers = asRow(numbers, type.clone(builder_.getI32Type()));
+    if (typeOf(numbers).getRank() != typeOf(gather.getIndices()).getRank())
+      continue;
+    gather.replaceAllUsesWith(llm::EmbeddingOp::create(builder_, gather.getLoc(), gather.getType(), numbers, gather.getInput()).getResult());
+    erase(gather);
+  }
+}

@@ -45,23 +45,29 @@ def run(command, folder):
     return {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in rows if len(row) > 1 and row[1] in ("PASS", "FAIL", "UNSUPPORTED")}
 
 
-def main(doc, make, check):
-    """`make(out, only)` writes cases; `check(how, results)` prints PASS, FAIL and SKIP lines and gives the number of failures."""
+def parse(doc):
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--out", help="folder for the cases; a temporary one by default")
     parser.add_argument("--only", default="", help="regular expression on case names")
     parser.add_argument("--run", help="program that runs cases; by default the interpreter and the compiler of LLMOPT_BUILD")
-    args = parser.parse_args()
-    failures = 0
+    return parser.parse_args()
+
+
+def run_all(args, out, check):
+    """The number of failures that `check(how, results)` counts, which prints PASS, FAIL and SKIP lines."""
+    commands = {"run": args.run} if args.run else programs()
+    if not commands:
+        print("SKIP no program to run cases with")
+    return sum(check(how, run(command, out)) for how, command in commands.items())
+
+
+def main(doc, make, check):
+    """`make(out, only)` writes cases."""
+    args = parse(doc)
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or temporary
         make(out, args.only)
-        commands = {"run": args.run} if args.run else programs()
-        if not commands:
-            print("SKIP no program to run cases with")
-        for how, command in commands.items():
-            failures += check(how, run(command, out))
-    return 1 if failures else 0
+        return 1 if run_all(args, out, check) else 0
 
 
 def expect_all(how, results):

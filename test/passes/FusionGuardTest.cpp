@@ -37,11 +37,11 @@ std::string textOf(Operation *op) {
   return text;
 }
 
-/// Operations that cost something: arithmetic on sizes does not.
+/// Operations that cost something: arithmetic on sizes does not, and what is done to weights is done when compiling.
 int64_t operationsOf(ModuleOp module) {
   int64_t count = 0;
   module.walk([&](Operation *op) {
-    count += op->getNumResults() == 1 && !isa<llm::ConstantOp, llm::WeightOp>(op) && isa<FloatType>(getElementTypeOrSelf(op->getResult(0).getType()));
+    count += op->getNumResults() == 1 && !llm::isWeightExpression(op->getResult(0)) && isa<FloatType>(getElementTypeOrSelf(op->getResult(0).getType()));
   });
   return count;
 }

@@ -4,14 +4,15 @@
 // CHECK-LABEL: func.func @step
 //  CHECK-SAME:   (%[[IDS:[a-z0-9]+]]: tensor<?xi32> {llm.dims = ["tokens"], llm.name = "token_ids"}, %[[POSITIONS:[a-z0-9]+]]: tensor<?xi32>
 //  CHECK-SAME:   %[[ROWS:[a-z0-9]+]]: tensor<?xi32> {llm.dims = ["rows"], llm.name = "logit_rows"}) -> (tensor<?x11xf32> {llm.name = "logits"}) attributes {llm.max_positions = 32 : i64}
-//       CHECK:   llm.gather %{{.+}}, %[[ROW:.+]] {axis = 0 : i64} : tensor<11x8xf32>
-//       CHECK:   %[[P:.+]] = llm.cast %[[POSITIONS]] : tensor<?xi32> -> tensor<?xi64>
-//       CHECK:   llm.gather %{{.+}}, %[[P]] {axis = 0 : i64} : tensor<32x8xf32>
+//       CHECK:   %[[ROW:.+]] = llm.expand_dims %[[IDS]] axes = [0] : tensor<?xi32> -> tensor<1x?xi32>
+//       CHECK:   llm.embedding %[[ROW]], %{{.+}} : tensor<1x?xi32>, tensor<11x8xf32> -> tensor<1x?x8xf32>
+//       CHECK:   llm.embedding %[[POSITIONS]], %{{.+}} : tensor<?xi32>, tensor<32x8xf32> -> tensor<?x8xf32>
 //   CHECK-NOT:   llm.concat
 //       CHECK:   llm.cache_append %{{.+}}, %{{.+}} {state = 0 : i64} : tensor<?x1x8xf32>, tensor<?x1x8xf32>
 //       CHECK:   %[[Y:.+]] = llm.paged_attention %{{.+}} {causal, kv_heads = 1 : i64, scale = 5.000000e-01 : f32, state = 0 : i64} : tensor<?x2x8xf32>
-//       CHECK:   %[[X:.+]] = llm.gather %{{.+}}, %[[ROWS]] {axis = 1 : i64}
-//       CHECK:   llm.linear %[[X]]
+//       CHECK:   %[[X:.+]] = llm.gather %{{.+}}, %[[ROWS]] {axis = 0 : i64}
+//       CHECK:   %[[X1:.+]] = llm.expand_dims %[[X]] axes = [0]
+//       CHECK:   llm.linear %[[X1]]
 // expected-remark@+1 {{sequences run in ragged steps}}
 func.func @main(%ids: tensor<?x?xi64> {llm.dims = ["b", "s"], llm.name = "ids"}, %mask: tensor<?x?xi64> {llm.dims = ["b", "p + s"], llm.name = "mask"},
                 %pk: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pk"}, %pv: tensor<?x1x?x8xf32> {llm.dims = ["b", 1, "p", 8], llm.name = "pv"})

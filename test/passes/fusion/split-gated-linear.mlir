@@ -1,0 +1,73 @@
+// RUN: llmopt-opt %s --llmopt-fuse=only=split-gated-linear | FileCheck %s
+// REQUIRES: llmopt-opt
+
+// CHECK-LABEL: func.func @gate_and_up
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<?x6xf32>
+//   CHECK-DAG:   %[[GW:.+]] = llm.slice %[[W:.+]], %{{.+}}, %{{.+}} axes = [1] steps = [1] : tensor<6x8xf32>
+//   CHECK-DAG:   %[[GB:.+]] = llm.slice %[[V:.+]], %{{.+}}, %{{.+}} axes = [0] steps = [1] : tensor<8xf32>
+//   CHECK-DAG:   %[[G:.+]] = llm.linear %[[X]], %{{.+}}, %{{.+}} {transposed} : tensor<?x6xf32>, tensor<6x4xf32>, tensor<4xf32> -> tensor<?x4xf32>
+//   CHECK-DAG:   %[[U:.+]] = llm.linear %[[X]], %{{.+}}, %{{.+}} {transposed} : tensor<?x6xf32>, tensor<6x4xf32>, tensor<4xf32> -> tensor<?x4xf32>
+//       CHECK:   llm.silu
+//   CHECK-NOT:   tensor<?x8xf32>
+func.func @gate_and_up(%x: tensor<?x6xf32> {llm.dims = ["n", 6]}) -> tensor<?x4xf32> {
+  %w = llm.weight "w" : tensor<6x8xf32>
+  %b = llm.weight "b" : tensor<8xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w, %b {transposed} : tensor<?x6xf32>, tensor<6x8xf32>, tensor<8xf32> -> tensor<?x8xf32>
+  %gate = llm.slice %p, %i0, %i4 axes = [1] steps = [1] : tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x4xf32>
+  %up = llm.slice %p, %i4, %i8 axes = [1] steps = [1] : tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x4xf32>
+  %act = llm.silu %gate : tensor<?x4xf32>
+  %y = llm.mul %up, %act : tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// Rows are outputs; the gate is the second half.
+// CHECK-LABEL: func.func @up_and_gate
+//   CHECK-DAG:   llm.slice %{{.+}}, %{{.+}}, %{{.+}} axes = [0] steps = [1] : tensor<8x6xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<4x6xf32>
+//   CHECK-NOT:   tensor<5x8xf32>
+func.func @up_and_gate(%x: tensor<5x6xf32>) -> tensor<5x4xf32> {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %up = llm.slice %p, %i0, %i4 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  %gate = llm.slice %p, %i4, %i8 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  %act = llm.gelu %gate : tensor<5x4xf32>
+  %y = llm.mul %act, %up : tensor<5x4xf32>, tensor<5x4xf32> -> tensor<5x4xf32>
+  return %y : tensor<5x4xf32>
+}
+
+// CHECK-LABEL: func.func @keeps_overlapping_parts
+//       CHECK:   llm.linear {{.*}} -> tensor<5x8xf32>
+func.func @keeps_overlapping_parts(%x: tensor<5x6xf32>) -> tensor<5x5xf32> {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i3 = llm.constant dense<3> : tensor<1xi64>
+  %i5 = llm.constant dense<5> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %gate = llm.slice %p, %i0, %i5 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x5xf32>
+  %up = llm.slice %p, %i3, %i8 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x5xf32>
+  %act = llm.silu %gate : tensor<5x5xf32>
+  %y = llm.mul %act, %up : tensor<5x5xf32>, tensor<5x5xf32> -> tensor<5x5xf32>
+  return %y : tensor<5x5xf32>
+}
+
+// CHECK-LABEL: func.func @keeps_projection_read_elsewhere
+//       CHECK:   llm.linear {{.*}} -> tensor<5x8xf32>
+//   CHECK-NOT:   llm.linear
+func.func @keeps_projection_read_elsewhere(%x: tensor<5x6xf32>) -> (tensor<5x4xf32>, tensor<5x8xf32>) {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %gate = llm.slice %p, %i0, %i4 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  %up = llm.slice %p, %i4, %i8 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  %act = llm.silu %gate : tensor<5x4xf32>
+  %y = llm.mul %act, %up : tensor<5x4xf32>, tensor<5x4xf32> -> tensor<5x4xf32>
+  return %y, %p : tensor<5x4xf32>, tensor<5x8xf32>
+}
