@@ -9,6 +9,7 @@ import argparse
 import glob
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ sys.path.insert(0, os.path.join(ROOT, "test", "integration", "bad_input"))
 import harness
 
 # How many mutants of each: about two seconds' worth without a sanitizer.
-RUNS = {"artifact": 2000, "folder": 400, "json": 20000, "onnx": 3000, "safetensors": 20000, "tensors": 5000, "tokenizer": 1500}
+RUNS = {"artifact": 2000, "folder": 400, "images": 40000, "json": 20000, "onnx": 3000, "safetensors": 20000, "tensors": 5000, "tokenizer": 1500}
 NPY = b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }" + b" " * 11 + b"\n" + bytes(16)
 
 
@@ -35,7 +36,27 @@ def toys(folder):
     return [read(path) for path in sorted(glob.glob(os.path.join(folder, "*.llmopt")))]
 
 
+def cubin():
+    """An ELF file as ptxas makes them, of one kernel with two parameters and no code."""
+    info = b"".join(struct.pack("<BBHIHHI", 4, 0x17, 12, 0, i, 8 * i, size << 18) for i, size in enumerate((8, 4)))
+    names = b"\0.text.k\0.nv.info.k\0.names\0"
+    parts, offset, headers = (b"code", info, names), 64, [bytes(64)]
+    for name, part in zip((1, 9, 20), parts):
+        headers.append(struct.pack("<IIQQQQIIQQ", name, 1, 0, 0, offset, len(part), 0, 0, 0, 0))
+        offset += len(part)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01\x41\x08", 2, 190, 1, 0, 0, offset, 0x0A005A04, 64, 0, 0, 64, 4, 3)
+    return header + b"".join(parts) + b"".join(headers)
+
+
+LAUNCH = {"compiler": "c", "architecture": "sm_90a", "modules": [{"form": "cubin", "offset": 0, "length": 64}],
+          "kernels": [{"name": "k", "num_warps": 4, "num_stages": 1, "shared": 0, "llmopt": {"module": 0, "units_per_block": 1, "blocks_per_sm": 0, "registers": 1, "spill": 0,
+                       "static_shared": 0, "family": "f", "math": "f32", "parameters": [{"kind": "buffer", "index": 0}, {"kind": "constant", "value": 1, "bytes": 4}]}}]}
+
+
 def seeds(name, folder):
+    if name == "images":
+        ptx = b".version 8.0\n.target sm_90a\n// c\n.visible .entry k(.param .u64 .ptr .global .align 1 a,\n .param .align 64 .b8 b[128]) { ret; }\n"
+        return [cubin(), ptx, harness.json.dumps(LAUNCH).encode()]
     if name == "artifact":
         return toys(folder)
     if name == "json":
