@@ -300,8 +300,7 @@ Value KernelBuilder::fmin(Value a, Value b) {
   return select(smaller, a, b);
 }
 
-/// Folds the upper half onto the lower half until one lane is left.
-static Value halve(KernelBuilder &b, Value value, function_ref<Value(Value, Value)> combine) {
+Value KernelBuilder::reduce(Value value, function_ref<Value(Value, Value)> combine) {
   int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
   for (; lanes > 1; lanes /= 2) {
     SmallVector<int64_t> low, high;
@@ -309,17 +308,17 @@ static Value halve(KernelBuilder &b, Value value, function_ref<Value(Value, Valu
       low.push_back(i);
       high.push_back(i + lanes / 2);
     }
-    Value lower = vector::ShuffleOp::create(b.ops(), b.loc(), value, value, low);
-    Value upper = vector::ShuffleOp::create(b.ops(), b.loc(), value, value, high);
+    Value lower = vector::ShuffleOp::create(ops(), loc(), value, value, low);
+    Value upper = vector::ShuffleOp::create(ops(), loc(), value, value, high);
     value = combine(lower, upper);
   }
-  return vector::ExtractOp::create(b.ops(), b.loc(), value, ArrayRef<int64_t>{0});
+  return vector::ExtractOp::create(ops(), loc(), value, ArrayRef<int64_t>{0});
 }
 Value KernelBuilder::reduceAdd(Value vector) {
-  return halve(*this, vector, [&](Value x, Value y) { return fadd(x, y); });
+  return reduce(vector, [&](Value x, Value y) { return fadd(x, y); });
 }
 Value KernelBuilder::reduceMax(Value vector) {
-  return halve(*this, vector, [&](Value x, Value y) { return fmax(x, y); });
+  return reduce(vector, [&](Value x, Value y) { return fmax(x, y); });
 }
 
 static Type withElement(Type shape, Type element) {

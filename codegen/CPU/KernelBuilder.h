@@ -109,7 +109,8 @@ public:
   Value fma(Value a, Value b, Value c); ///< a * b + c, one rounding where the target has it
   Value fmax(Value a, Value b);         ///< compare and select: b if unordered
   Value fmin(Value a, Value b);
-  /// Sum or maximum of the lanes, by halving (a fixed order).
+  /// Folds the upper half of the lanes onto the lower half until one is left (a fixed order); sum and maximum that way.
+  Value reduce(Value vector, llvm::function_ref<Value(Value, Value)> combine);
   Value reduceAdd(Value vector);
   Value reduceMax(Value vector);
   /// e^x and 2^x by a polynomial of relative error < 1e-7 (f32), clamped at the range's ends; scalars and vectors.

@@ -72,21 +72,6 @@ Value Accumulator::combine(Value sum, Value next) const {
   return other.where(keep, old).v;
 }
 
-Value Accumulator::fold(Value vector) const {
-  KernelBuilder &b = e.b;
-  for (int64_t lanes = cast<VectorType>(vector.getType()).getNumElements(); lanes > 1; lanes /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t i = 0; i < lanes / 2; ++i) {
-      low.push_back(i);
-      high.push_back(i + lanes / 2);
-    }
-    Value lower = vector::ShuffleOp::create(b.ops(), b.loc(), vector, vector, low);
-    Value upper = vector::ShuffleOp::create(b.ops(), b.loc(), vector, vector, high);
-    vector = combine(lower, upper);
-  }
-  return vector::ExtractOp::create(b.ops(), b.loc(), vector, ArrayRef<int64_t>{0});
-}
-
 Value Accumulator::overRange(Value size, function_ref<Value(Index)> term) const {
   KernelBuilder &b = e.b;
   LoopScopes &s = e.scopes;
@@ -105,7 +90,8 @@ Value Accumulator::overRange(Value size, function_ref<Value(Index)> term) const 
   many[0] = s.loop(wide, vectors, s.lanes, s.lanes, many[0], [&](Index i, ValueRange carried) {
     return KernelBuilder::Values{combine(carried[0], e.matchLanes(term(s.contiguous(i)), true))};
   })[0];
-  Value all = fold(combine(combine(many[0], many[1]), combine(many[2], many[3])));
+  Value joined = combine(combine(many[0], many[1]), combine(many[2], many[3]));
+  Value all = b.reduce(joined, [&](Value x, Value y) { return combine(x, y); });
   return s.loop(vectors, size, 1, 1, all, [&](Index i, ValueRange carried) {
     return KernelBuilder::Values{combine(carried[0], term(i))};
   })[0];

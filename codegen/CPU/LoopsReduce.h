@@ -19,8 +19,6 @@ struct Accumulator {
 
   mlir::Value initial(bool lanes) const;
   mlir::Value combine(mlir::Value sum, mlir::Value next) const;
-  /// The lanes of a vector combined, upper half onto lower half.
-  mlir::Value fold(mlir::Value vector) const;
   /// term(0) ... term(size - 1) combined; asks for vectors of terms (contiguous coordinates) and single ones.
   mlir::Value overRange(mlir::Value size, llvm::function_ref<mlir::Value(Index)> term) const;
   /// Whether `next` is better than `best` (max and min).
