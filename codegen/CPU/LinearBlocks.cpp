@@ -199,6 +199,8 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
     switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
       TileShape shape{count, block.panels, plan_.lanes};
+      if (direct)
+        epilogue.prefetchRows(firstRow, column, shape);
       KernelBuilder::Values sum = tileSums(shape, operands(segment, rows, weight, rowTile, count, block), own, block.k0);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);

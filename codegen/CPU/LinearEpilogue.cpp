@@ -166,6 +166,19 @@ void LinearEpilogue::emitRegisters(Value firstRow, Value firstColumn, const Tile
   }
 }
 
+void LinearEpilogue::prefetchRows(Value firstRow, Value firstColumn, const TileShape &shape) {
+  for (auto [i, access] : llvm::enumerate(accesses_)) {
+    auto element = dyn_cast<FloatType>(elementOf(access.value));
+    if (!element || access.splat || shapes_.shapeOf(access.value).dims.size() < 2)
+      continue;
+    for (int64_t r = 0; r < shape.rows; ++r) {
+      Value place = b_.add(startRow(b_.add(firstRow, r)).operands[i], firstColumn);
+      for (int64_t c = 0; c < shape.columns(); c += 512 / int64_t(element.getWidth()))
+        b_.prefetch(b_.buffer(access.binding), b_.add(place, c), element, /*locality=*/3);
+    }
+  }
+}
+
 bool LinearEpilogue::isLight() const {
   SmallVector<Value> pending;
   llvm::SmallPtrSet<Operation *, 8> seen;
