@@ -98,6 +98,13 @@ class Pixels(Wrapped):
         return ({0: Dim("batch")},)
 
 
+class PooledPixels(Pixels):
+    outputs = ["pooler_output"]
+
+    def forward(self, pixel_values):
+        return self.model(pixel_values=pixel_values).pooler_output
+
+
 class Spectrogram(Pixels):
     names = ["input_features"]
 
@@ -248,7 +255,7 @@ def cases():
     image = dict(hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=50, image_size=20, patch_size=5)
     yield Case("vit", Pixels, plain("ViTModel", "ViTConfig", **image))
     yield Case("deit", Pixels, plain("DeiTModel", "DeiTConfig", **image))
-    yield Case("clip-vision", Pixels, plain("CLIPVisionModel", "CLIPVisionConfig", **image))
+    yield Case("clip-vision", PooledPixels, plain("CLIPVisionModel", "CLIPVisionConfig", **image))
     yield Case("siglip-vision", Pixels, plain("SiglipVisionModel", "SiglipVisionConfig", **image, vision_use_head=False))
     whisper = dict(vocab_size=97, num_mel_bins=20, d_model=36, encoder_layers=2, decoder_layers=2, encoder_attention_heads=3,
                    decoder_attention_heads=3, encoder_ffn_dim=50, decoder_ffn_dim=50, max_source_positions=11, max_target_positions=32,
