@@ -53,6 +53,19 @@ unsigned ElementEmitter::levelOf(At at) const {
   return level;
 }
 
+bool ElementEmitter::readsOverride(Value value) const {
+  SmallVector<Value> work{value};
+  llvm::DenseSet<Value> seen;
+  while (!overrides_.empty() && !work.empty()) {
+    Value next = work.pop_back_val();
+    if (overrides_.count(next))
+      return true;
+    if (Operation *op = next.getDefiningOp(); op && seen.insert(next).second)
+      llvm::append_range(work, op->getOperands());
+  }
+  return false;
+}
+
 bool ElementEmitter::uniform(At at) const {
   return llvm::all_of(at, [](const Index &index) { return index.uniform(); });
 }
@@ -63,7 +76,10 @@ Value ElementEmitter::element(Value value, At at) {
     key.second.push_back(index.key());
   if (Value known = scopes.knownElement(key))
     return known;
+  // Coordinates of dimensions of size 1 are known before all loops; what a row gave is not.
   unsigned level = levelOf(at);
+  if (readsOverride(value))
+    level = std::max(level, std::min(overrideDepth_, scopes.depth()));
   Value result = scopes.at(level, [&] { return compute(value, at); });
   if (!result) { // something failed below; keep the code well formed
     if (status_.ok())

@@ -51,7 +51,10 @@ public:
   bool canEmitFlat(Value value);
 
   /// Takes the elements of `value` from `make` instead of its operation (results of a row computed before, for example).
-  void override(Value value, std::function<Value(At)> make) { overrides_[value] = std::move(make); }
+  void override(Value value, std::function<Value(At)> make) {
+    overrides_[value] = std::move(make);
+    overrideDepth_ = scopes.depth();
+  }
 
   /// Says that a leaf lies in memory as weights of matrix kernels do (Common/WeightPacking.h), not row by row.
   void setPacked(Value leaf, PackedMatrix matrix) { packed_[leaf] = matrix; }
@@ -113,7 +116,10 @@ private:
 
   exec::KernelOp kernel_;
   Index packedOffset(Value leaf, At at);
+  /// Whether `value` is overridden or computed from one that is.
+  bool readsOverride(Value value) const;
   llvm::DenseMap<Value, std::function<Value(At)>> overrides_;
+  unsigned overrideDepth_ = 0; ///< loops around the last override: what it gives may be computed inside of them
   llvm::DenseMap<Value, PackedMatrix> packed_;
   llvm::DenseMap<Value, Value> constants_;
   Status status_;

@@ -91,8 +91,7 @@ strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Targ
   return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits);
 }
 
-/// The facts of a region around `llm.linear`, or nothing if a shape is not known.
-static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options) {
+std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
   bool allBf16 = true;
   kernel.getBody().walk([&](llm::LinearOp linear) {
@@ -116,8 +115,7 @@ static std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis
   return facts;
 }
 
-/// What a kernel holds and how it will be computed.
-static void explainKernel(exec::KernelOp kernel, const Target &target) {
+void llmopt::explainStrategy(exec::KernelOp kernel, const Target &target, StringRef source, StringRef times) {
   if (!kernel.getContext()->getRemarkEngine())
     return;
   std::string ops, strategy;
@@ -128,7 +126,8 @@ static void explainKernel(exec::KernelOp kernel, const Target &target) {
     llvm::raw_string_ostream(strategy) << attribute;
   remark::analysis(kernel.getLoc(), remark::RemarkOpts::name("strategy").category("kernel"))
       << remark::metric("Family", kernel.getFamily().str()) << remark::metric("Ops", ops) << remark::metric("Target", target.name)
-      << remark::metric("Strategy", strategy.empty() ? "none" : strategy);
+      << remark::metric("Strategy", strategy.empty() ? "none" : strategy) << remark::metric("By", source)
+      << remark::metric("Times", times.empty() ? "not measured" : times);
 }
 
 static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
@@ -152,6 +151,5 @@ static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Targ
 Status llmopt::chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   if (!kernel.getStrategyAttr())
     setStrategy(kernel, shapes, target, options);
-  explainKernel(kernel, target);
   return {};
 }

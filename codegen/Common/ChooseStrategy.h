@@ -38,8 +38,14 @@ struct StrategyOptions {
 strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
 strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target);
 
+/// The facts of a region around `llm.linear`, or nothing if a shape is not known.
+std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options);
+
 /// Sets the `strategy` of a kernel that has none; families without choices are left alone.
 Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options = {});
+
+/// A remark with what a kernel holds, how it will be computed, and who said so.
+void explainStrategy(exec::KernelOp kernel, const Target &target, llvm::StringRef source, llvm::StringRef times);
 
 } // namespace llmopt
 

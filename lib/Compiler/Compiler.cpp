@@ -11,6 +11,7 @@
 #include "lib/Compiler/RemarkSink.h"
 #include "lib/Compiler/Report.h"
 #include "lib/Compiler/TargetCode.h"
+#include "lib/Compiler/Tuning.h"
 #include "llmopt/codegen/CPU.h"
 #include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -71,6 +72,7 @@ private:
   ImportedModel model_;
   std::optional<std::string> tokenizer_;
   SymContext symbols_;
+  Tuning tuning_;
   std::unique_ptr<WeightTable> weights_;
   cuda::KernelLibrary library_;
   std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
@@ -174,13 +176,14 @@ Status Compilation::runTargets() {
   for (const std::string &name : options_.targets) {
     LLMOPT_ASSIGN(Target target, findTarget(name));
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
-    LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, library_));
+    LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, tuning_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
     report_.warnings.insert(report_.warnings.end(), code.warnings.begin(), code.warnings.end());
     for (const plan::Entry &entry : code.plan.entries)
       report_.stages = std::max(report_.stages, entry.stages.size());
     targets_.emplace_back(std::move(target), std::move(code));
   }
+  tuning_.explain(*model_.module);
   report_.phaseSeconds.emplace_back("code", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return {};
 }
@@ -196,6 +199,8 @@ Status Compilation::writeArtifact() {
     if (!code.launchMetadata.empty())
       LLMOPT_RETURN_IF_ERROR(writer.addSection("kernels/" + target.name, code.launchMetadata));
     LLMOPT_RETURN_IF_ERROR(writer.addSection("code/" + target.name, code.image));
+    if (std::optional<Json> record = tuning_.record(target.name))
+      LLMOPT_RETURN_IF_ERROR(writer.addSection("tuning/" + target.name, record->str(), /*required=*/false));
   }
   if (tokenizer_)
     LLMOPT_RETURN_IF_ERROR(writer.addSection("tokenizer", *tokenizer_));
@@ -248,13 +253,21 @@ Result<CompileReport> Compilation::run() {
 
 Result<CompileReport> Compilation::runPhases() {
   LLMOPT_ASSIGN(library_, cuda::KernelLibrary::open(options_.kernelLibraries));
+  std::vector<Target> targets;
+  for (const std::string &name : options_.targets) {
+    LLMOPT_ASSIGN(Target target, findTarget(name));
+    targets.push_back(std::move(target));
+  }
+  LLMOPT_ASSIGN(tuning_, Tuning::open(options_.tuningFile));
   LLMOPT_RETURN_IF_ERROR(import());
   report_.warnings = model_.warnings;
   LLMOPT_RETURN_IF_ERROR(checkAndDump(Phase::Import));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Canonical, [&](PassManager &pm) { buildCanonicalPhase(pm, options_, model_.weights); }));
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_, model_.weights, model_.metadata.find("io")); }));
   describeRaggedStep(*model_.module, model_.metadata);
-  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) { buildPlannedPhase(pm, options_, library_.operations()); }));
+  LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) {
+    buildPlannedPhase(pm, options_, tuning_.chooseFusion(targets), library_.operations());
+  }));
   if (options_.stopAfter < Phase::Strategy) {
     std::string text;
     llvm::raw_string_ostream stream(text);

@@ -63,7 +63,9 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, c
   pm.addPass(createCSEPass());
 }
 
-void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options, ArrayRef<std::string> alone) {
+void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options, ChooseFusion chooseFusion, ArrayRef<std::string> alone) {
+  if (options.level != OptLevel::O0)
+    pm.nest<func::FuncOp>().addPass(createChooseAlternativesPass(std::move(chooseFusion)));
   // Before cutting: a cast on a weight is part of the operand, not of the kernel.
   pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype)}));
   pm.addPass(createCSEPass());

@@ -9,6 +9,7 @@
 
 #include "llmopt/lib/Compiler/CompileOptions.h"
 #include "llmopt/lib/Support/WeightStore.h"
+#include "llmopt/passes/Alternatives.h"
 
 #include "mlir/Pass/PassManager.h"
 
@@ -19,7 +20,7 @@ void buildCanonicalPhase(mlir::OpPassManager &pm, const CompileOptions &options,
 /// `decoderGraph`: function `main` is a padded decoder that may get a ragged step.
 void buildFusedPhase(mlir::OpPassManager &pm, const CompileOptions &options, const WeightStore &weights, bool decoderGraph);
 /// `alone`: operations that get kernels of their own.
-void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options, llvm::ArrayRef<std::string> alone);
+void buildPlannedPhase(mlir::OpPassManager &pm, const CompileOptions &options, ChooseFusion chooseFusion, llvm::ArrayRef<std::string> alone);
 
 } // namespace llmopt
 

@@ -7,7 +7,6 @@
 #include "lib/Compiler/TargetCode.h"
 
 #include "codegen/CPU/KernelFamily.h"
-#include "codegen/Common/ChooseStrategy.h"
 #include "llmopt/codegen/CPU.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -79,18 +78,8 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
 
 } // namespace
 
-Status llmopt::chooseStrategies(ModuleOp planned, const Target &target, SymContext &symbols, const StrategyOptions &options) {
-  for (auto function : planned.getOps<func::FuncOp>()) {
-    ShapeAnalysis shapes(symbols);
-    shapes.run(function);
-    for (auto kernel : function.getOps<exec::KernelOp>())
-      LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, shapes, target, options));
-  }
-  return {};
-}
-
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
-                                            SymContext &symbols, WeightTable &weights, const cuda::KernelLibrary &library) {
+                                            SymContext &symbols, WeightTable &weights, Tuning &tuning, const cuda::KernelLibrary &library) {
   TargetCode code;
   auto report = [&](Phase phase, std::string_view what, size_t done, size_t total) {
     if (options.progress)
@@ -98,7 +87,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
-  LLMOPT_RETURN_IF_ERROR(chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
+  LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);
   KernelModules modules(planned.getContext());

@@ -8,8 +8,8 @@
 #define LLMOPT_LIB_COMPILER_TARGETCODE_H
 
 #include "codegen/CUDA/KernelLibrary.h"
-#include "codegen/Common/ChooseStrategy.h"
 #include "codegen/Common/PlanBuilder.h"
+#include "lib/Compiler/Tuning.h"
 #include "llmopt/lib/Compiler/CompileOptions.h"
 #include "llmopt/lib/Target/Target.h"
 
@@ -24,12 +24,9 @@ struct TargetCode {
   std::vector<std::string> warnings;
 };
 
-/// Phase Strategy: chooses tiles for every kernel of `planned` that has none.
-Status chooseStrategies(mlir::ModuleOp planned, const Target &target, SymContext &symbols, const StrategyOptions &options = {});
-
 /// Phases Strategy, Lowered and Binary for one target. `planned` is changed (strategies are written into it).
 Result<TargetCode> compileForTarget(mlir::ModuleOp planned, const Target &target, const CompileOptions &options,
-                                    SymContext &symbols, WeightTable &weights, const cuda::KernelLibrary &library);
+                                    SymContext &symbols, WeightTable &weights, Tuning &tuning, const cuda::KernelLibrary &library);
 
 /// The same for a GPU, from phase Lowered on.
 Result<TargetCode> compileForDevice(mlir::ModuleOp planned, const Target &target, const CompileOptions &options, SymContext &symbols,

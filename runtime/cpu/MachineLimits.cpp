@@ -64,14 +64,6 @@ std::vector<MachineLimits::Cache> findCaches() {
   }
 }
 
-std::string processorName() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("model name") && line.find(": ") != line.npos)
-      return line.substr(line.find(": ") + 2);
-  return "unknown";
-}
-
 /// One footprint in the second-level cache of each thread, one in the last, and one that no cache holds.
 std::vector<uint64_t> footprints(const std::vector<MachineLimits::Cache> &caches, unsigned threads) {
   uint64_t second = 512 << 10, last = 16 << 20;
@@ -124,6 +116,14 @@ void measureBarrier(MachineLimits &limits, unsigned threads) {
 }
 
 } // namespace
+
+std::string llmopt::processorName() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("model name") && line.find(": ") != line.npos)
+      return line.substr(line.find(": ") + 2);
+  return "unknown";
+}
 
 Result<MachineLimits> llmopt::measureMachine(unsigned mostThreads, const std::function<void(const std::string &)> &progress) {
   MachineLimits limits;

@@ -84,6 +84,13 @@ TEST(Rows, SoftmaxWhoseInputIsAResultToo) {
   }
 }
 
+// Nothing of a row of one element may be computed before the row.
+TEST(Rows, SoftmaxOfOneElementWithAnEpilogue) {
+  KernelText text{.family = "rows", .operands = {{"f32", {"1", "1"}}}, .results = {"tensor<1x1xf32>"}, .body =
+    "%s = llm.softmax %0 {axis = 1} : tensor<1x1xf32>\n%r0 = llm.tanh %s : tensor<1x1xf32>"};
+  checkAgainstInterpreter(text, {floats({1, 1})}, {}, 1e-5, 1e-7);
+}
+
 TEST(Rows, SoftmaxOfMaskedAndDouble) {
   KernelText text{.family = "rows", .operands = {{"f32", {"2", "5"}}}, .results = {"tensor<2x5xf32>"}, .body = "%r0 = llm.softmax %0 {axis = 1} : tensor<2x5xf32>"};
   checkAgainstInterpreter(text, {tensorOf(DType::F32, {2, 5}, {-INFINITY, 1, 2, -INFINITY, 300, -1e30, -1e30, -1e30, 5, -INFINITY})}, {}, 1e-5, 1e-7);

@@ -10,6 +10,7 @@
 #include "llmopt/lib/Compiler/Remarks.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Target/Target.h"
+#include "llmopt/lib/Workbench/Tune.h"
 
 #include <CLI/CLI.hpp>
 
@@ -34,7 +35,8 @@ struct Arguments {
   std::string weights = "auto", dtype = "auto", products = "f32", compileTo = "binary", emit = "artifact", progress = "auto";
   std::vector<std::string> dims, plugins;
   std::string explain, remarksOutput, remarksFormat = "text";
-  CLI::Option *explainOption = nullptr;
+  std::string tuneFile;
+  CLI::Option *explainOption = nullptr, *tuneOption = nullptr;
   std::vector<CompileRemark> remarks;
   bool listTargets = false, noTokenizer = false, quiet = false;
   CompileOptions options;
@@ -52,6 +54,9 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
+  a.tuneOption = app.add_flag("--tune{}", a.tuneFile, "Measure kernels and fusions of the model on this machine first, and keep the fastest in the tuning "
+                              "database of this host; --tune=FILE: in that file")->group("Optimization");
+  app.add_option("--tuning-db", a.options.tuningFile, "Take tiles and fusions from this tuning database, without measuring")->excludes(a.tuneOption)->group("Optimization");
   app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; llvm: PTX with nothing of NVIDIA's, no tensor cores; emulate: host code for tests without a GPU")
@@ -138,6 +143,19 @@ Status finishOptions(Arguments &a) {
   return {};
 }
 
+/// --tune: fills the database that the compilation then reads.
+Status tune(Arguments &a) {
+  a.options.tuningFile = a.tuneFile.empty() ? tuningFilePath() : a.tuneFile;
+  LLMOPT_ASSIGN(TuneReport report, tuneModel(a.input, a.options, a.options.tuningFile));
+  if (a.quiet)
+    return {};
+  for (const std::string &what : report.skipped)
+    std::fprintf(stderr, "note: not measured: %s\n", what.c_str());
+  std::fprintf(stderr, "tuned %zu kernels and fusions (%zu were known, %zu want another way than the cost model's): %s\n", report.measured,
+               report.known, report.changed, a.options.tuningFile.c_str());
+  return {};
+}
+
 /// What --explain and --remarks-output ask for; also after a failure, which they may explain.
 Status explain(const Arguments &a) {
   RemarkFormat format = a.remarksFormat == "json" ? RemarkFormat::Json : a.remarksFormat == "yaml" ? RemarkFormat::Yaml : RemarkFormat::Text;
@@ -197,6 +215,11 @@ int main(int argc, char **argv) {
   arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
   if (*arguments.explainOption || !arguments.remarksOutput.empty() || arguments.options.verifyRewrites)
     arguments.options.remark = [&](CompileRemark remark) { arguments.remarks.push_back(std::move(remark)); };
+  if (*arguments.tuneOption)
+    if (Status status = tune(arguments); !status) {
+      progress.finish();
+      return report(status.error());
+    }
   Result<CompileReport> result = compileModel(arguments.input, arguments.output, arguments.options);
   progress.finish();
   if (Status status = explain(arguments); !status)

@@ -104,10 +104,21 @@ static Json weightTotals(const plan::Plan &plan) {
   return rows;
 }
 
+/// What each target's choices were measured at; nothing for artifacts without a tuning database.
+static Json tuningJson(const Artifact &artifact) {
+  Json::Array targets;
+  for (const TargetRequirement &target : artifact.targets())
+    if (auto bytes = artifact.section("tuning/" + target.name); bytes && artifact.verify("tuning/" + target.name).ok())
+      if (Result<Json> record = Json::parse({reinterpret_cast<const char *>(bytes->data()), bytes->size()}, artifact.path()); record && record->isObject())
+        targets.push_back(record->set("target", target.name));
+  return targets;
+}
+
 Json tools::summaryJson(const Inspected &inspected) {
   Json summary;
   summary.set("file", inspected.artifact.path()).set("model", inspected.artifact.model());
   summary.set("targets", targetsJson(inspected.artifact)).set("sections", sectionsJson(inspected.artifact));
+  summary.set("tuning", tuningJson(inspected.artifact));
   if (inspected.plans.empty())
     return summary;
   const auto &[target, plan] = inspected.plans.front();

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Inspect.h"
 
+#include "llmopt/lib/Target/TuningDatabase.h"
+
 #include <cstdio>
 
 using namespace llmopt;
@@ -44,6 +46,17 @@ static void printEntry(const Json &entry) {
     std::printf("  %6lld  %s\n", static_cast<long long>(count.asInt()), family.c_str());
 }
 
+/// The chosen way of each kernel and fusion, and both times.
+static void printTuning(const Json &record) {
+  Result<TuningDatabase> tuning = TuningDatabase::fromJson(record, "tuning");
+  if (!tuning) // of another version
+    return;
+  std::printf("\ntuning of %s, measured on %s with %u threads\n", text(record, "target"), tuning->processor.c_str(), tuning->threads);
+  for (const auto &[key, entry] : tuning->entries())
+    std::printf("  %s (%s) %s %s\n    %s\n    %s\n", key.kernel.c_str(), key.ops.c_str(), key.shape.c_str(), key.dtype.c_str(), entry.choice.c_str(),
+                describeTimes(entry).c_str());
+}
+
 void tools::printSummary(const Json &summary) {
   std::printf("%s\n\nmodel\n", text(summary, "file"));
   for (const auto &[key, value] : summary.find("model")->asObject())
@@ -57,6 +70,8 @@ void tools::printSummary(const Json &summary) {
   std::printf("\nsections\n");
   for (const Json &section : list(summary, "sections"))
     std::printf("  %-20s %12s\n", text(section, "name"), size(section, "bytes").c_str());
+  for (const Json &record : list(summary, "tuning"))
+    printTuning(record);
   if (!summary.find("entries"))
     return;
   std::printf("\nweights\n");

@@ -57,6 +57,9 @@ struct MachineLimits {
   static Result<MachineLimits> fromJson(const Json &json, std::string_view context);
 };
 
+/// As /proc/cpuinfo names it.
+std::string processorName();
+
 /// With 1 to `mostThreads` threads (0: the cores this process may use); takes some seconds for each on an otherwise idle
 /// machine. `progress` is told what comes next.
 Result<MachineLimits> measureMachine(unsigned mostThreads, const std::function<void(const std::string &)> &progress);

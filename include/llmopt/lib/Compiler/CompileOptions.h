@@ -51,6 +51,7 @@ struct CompileOptions {
   std::vector<std::string> kernelLibraries; ///< folders of kernels made elsewhere that implement operations
   bool dryRun = false;                  ///< everything but writing
   bool embedTokenizer = true;
+  std::string tuningFile;                    ///< a tuning database (docs/Tuning.md) whose choices win over the cost model's; empty: none
   std::vector<std::string> disabledFusions;
   std::vector<std::string> requiredFusions; ///< "name" or "name:count"; E0551 when made less often
   bool verifyRewrites = false;              ///< replay every fusion on sample inputs; E0552 at the first that differs
