@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <unistd.h>
 
 using namespace llmopt;
 namespace fs = std::filesystem;
@@ -30,6 +31,7 @@ namespace {
 struct Command {
   std::string input, output, test;
   uint64_t random = 0, seed = 1;
+  unsigned jobs = 1;
   bool noInterpreter = false, keepGoing = false;
   DifferentialOptions options;
 
@@ -49,6 +51,8 @@ private:
       Status failure = compareLevels(path, options);
       if (failure.ok())
         return usageError("E0515", "-O0, -O3 and the interpreter agree; give a --test that fails", path);
+      if (failure.error().code == "E0514")
+        return failure;
       std::fprintf(stderr, "%s\n", failure.error().str().c_str());
       // Another error of a smaller graph is another story.
       fails = [this, code = failure.error().code](const std::string &candidate) {
@@ -70,31 +74,56 @@ private:
     };
   }
 
+  struct Round {
+    uint64_t failed = 0, unsuited = 0;
+  };
+
+  /// Makes graphs, compares them, keeps and reduces those that fail.
+  Result<Round> runRound(const std::string &folder, uint64_t first, uint64_t count) {
+    std::vector<std::string> paths;
+    for (uint64_t i = first; i < first + count; ++i) {
+      paths.push_back(folder + "/graph-" + std::to_string(i) + ".mlir");
+      LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(paths.back()));
+      LLMOPT_RETURN_IF_ERROR(file.write(randomGraph(i)));
+      LLMOPT_RETURN_IF_ERROR(file.commit());
+    }
+    LLMOPT_ASSIGN(std::vector<Status> results, compareLevels(paths, options, jobs));
+    Round round;
+    for (size_t i = 0; i < paths.size(); ++i) {
+      const Status &status = results[i];
+      bool unsuitable = !status.ok() && status.error().code == "E0514", reported = !keepGoing && round.failed > 0;
+      round.unsuited += unsuitable;
+      if (status.ok() || unsuitable || reported) {
+        std::error_code ignored;
+        fs::remove(paths[i], ignored);
+        continue;
+      }
+      ++round.failed;
+      std::printf("FAIL seed %llu: %s\n", (unsigned long long)(first + i), status.error().message.c_str());
+      std::fflush(stdout);
+      if (Status reduced = reduce(paths[i], fs::path(paths[i]).replace_extension().string() + "-reduced.mlir"); !reduced)
+        std::fprintf(stderr, "%s\n", reduced.error().str().c_str());
+    }
+    return round;
+  }
+
   Status runRandom() {
     std::string folder = output.empty() ? "." : output;
     std::error_code error;
     fs::create_directories(folder, error);
-    uint64_t failed = 0, unsuited = 0;
-    for (uint64_t i = 0; i < random; ++i) {
-      std::string path = folder + "/graph-" + std::to_string(seed + i) + ".mlir";
-      LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
-      LLMOPT_RETURN_IF_ERROR(file.write(randomGraph(seed + i)));
-      LLMOPT_RETURN_IF_ERROR(file.commit());
-      Status status = compareLevels(path, options);
-      bool unsuitable = !status.ok() && status.error().code == "E0514";
-      unsuited += unsuitable;
-      if (status.ok() || unsuitable) {
-        fs::remove(path, error);
-        continue;
-      }
-      ++failed;
-      std::printf("FAIL seed %llu: %s\n", (unsigned long long)(seed + i), status.error().message.c_str());
-      if (Status reduced = reduce(path, folder + "/graph-" + std::to_string(seed + i) + "-reduced.mlir"); !reduced)
-        std::fprintf(stderr, "%s\n", reduced.error().str().c_str());
-      if (!keepGoing)
-        break;
+    constexpr uint64_t kRound = 200; // graphs that lie in the folder at a time
+    uint64_t failed = 0, unsuited = 0, done = 0;
+    while (done < random && (keepGoing || failed == 0)) {
+      uint64_t first = seed + done, count = std::min(kRound, random - done);
+      LLMOPT_ASSIGN(Round round, runRound(folder, first, count));
+      failed += round.failed;
+      unsuited += round.unsuited;
+      done += count;
+      if (isatty(STDERR_FILENO))
+        std::fprintf(stderr, "\r%llu of %llu graphs, %llu failed%s", (unsigned long long)done, (unsigned long long)random, (unsigned long long)failed,
+                     done == random ? "\n" : "");
     }
-    std::printf("%llu graphs, %llu failed, %llu overflow in the reference and were not compared\n", (unsigned long long)random,
+    std::printf("%llu graphs, %llu failed, %llu overflow or are rounding alone in the reference and were not compared\n", (unsigned long long)done,
                 (unsigned long long)failed, (unsigned long long)unsuited);
     return failed ? verificationFailed("E0511", std::to_string(failed) + " random graphs failed", folder) : Status();
   }
@@ -111,6 +140,7 @@ int main(int argc, char **argv) {
   app.add_option("--test", command.test, "Shell command that fails as long as the failure is there; {} is the candidate [-O0, -O3 and interpreter agree]");
   app.add_option("--random", command.random, "Test this many random graphs instead");
   app.add_option("--seed", command.seed, "Of the first random graph; the next have the next")->capture_default_str();
+  app.add_option("--jobs", command.jobs, "With --random: processes at the same time")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_flag("--keep-going", command.keepGoing, "With --random: go on after the first failure");
   app.add_flag("--no-interpreter", command.noInterpreter, "Compare the levels with each other alone");
   app.add_option("--tolerance", command.options.tolerance, "Of the difference's norm against the values'")->capture_default_str();

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace llmopt {
 
@@ -21,9 +22,11 @@ struct DifferentialOptions {
 };
 
 /// Compiles a graph (model.onnx, or model.mlir of the llm dialect) at -O0 and -O3, runs both on the same sample inputs, and compares.
-/// E0511: the levels differ. E0512: -O0 and the interpreter differ. E0513: crashed, or took too long. E0514: no sample suits the graph.
-/// Errors of compiling and running are given as they are.
+/// E0511: the levels differ. E0512: -O0 and the interpreter differ. E0513: crashed, or took too long. E0514: no sample suits the graph
+/// (the reference overflows, or its results are rounding alone). Errors of compiling and running are given as they are.
 Status compareLevels(const std::string &path, const DifferentialOptions &options);
+/// The same for many graphs, `jobs` processes at a time.
+Result<std::vector<Status>> compareLevels(const std::vector<std::string> &paths, const DifferentialOptions &options, unsigned jobs);
 
 /// Whether a candidate still shows the failure that is looked for.
 using StillFails = std::function<bool(const std::string &path)>;
