@@ -221,7 +221,8 @@ constexpr int64_t kPrefillTokens = 2048; // enough to fill any GPU
 Status Compilation::writeReport() {
   if (options_.reportFile.empty())
     return {};
-  Json data = reportData({input_, options_.commandLine, targets_.front().first.name, model_.metadata, targets_.front().second.plan, report_, remarks_});
+  Json data = reportData({input_, options_.commandLine, targets_.front().first.name, model_.metadata, targets_.front().second.plan, report_, remarks_,
+                          options_.machine});
   Json gpus{Json::Array{}};
   for (const auto &[target, code] : targets_)
     if (!code.launchMetadata.empty()) {

@@ -50,7 +50,15 @@ private:
   std::map<std::string, std::vector<const CompileRemark *>> byNode_;
 };
 
-Json stagesOf(const plan::Entry &entry, const std::vector<int64_t> &values, Regions &regions) {
+/// The least time that the machine needs for a stage, and what bounds it.
+void addFloor(Json &row, const plan::Stage &stage, const std::vector<int64_t> &values, const MachineRates &machine) {
+  auto rate = machine.operationsPerSecond.find(std::string(dtypeName(stage.arithmetic)));
+  double reading = machine.bytesPerSecond > 0 ? double(values[stage.bytesMoved]) / machine.bytesPerSecond : 0;
+  double arithmetic = rate != machine.operationsPerSecond.end() && rate->second > 0 ? double(values[stage.flops]) / rate->second : 0;
+  row.set("floor", std::max(reading, arithmetic)).set("bound", reading >= arithmetic ? "reading" : "arithmetic");
+}
+
+Json stagesOf(const plan::Entry &entry, const std::vector<int64_t> &values, Regions &regions, const std::optional<MachineRates> &machine) {
   Json stages{Json::Array{}};
   std::vector<int64_t> writer(entry.buffers.size(), -1);
   for (size_t i = 0; i < entry.stages.size(); ++i) {
@@ -77,8 +85,10 @@ Json stagesOf(const plan::Entry &entry, const std::vector<int64_t> &values, Regi
     row.set("name", stage.name).set("family", stage.family).set("types", joined).set("kernel", stage.variants.empty() ? "" : stage.variants.front().kernel);
     row.set("variants", uint64_t(stage.variants.size())).set("flops", values[stage.flops]).set("bytes", values[stage.bytesMoved]);
     row.set("barrier", stage.barrier).set("reads", reads).set("writes", writes);
+    if (machine)
+      addFloor(row, stage, values, *machine);
     if (const CompileRemark *region = regions.next(stage.name, stage.family))
-      for (const char *key : {"Ops", "Strategy"})
+      for (const char *key : {"Ops", "Strategy", "By", "Times"})
         if (const std::string *value = region->find(key))
           row.set(key, *value);
     stages.push(row);
@@ -94,7 +104,7 @@ Json memoryOf(const plan::Entry &entry, const std::vector<int64_t> &values) {
   return buffers;
 }
 
-Json entryOf(const plan::Entry &entry, Regions &regions) {
+Json entryOf(const plan::Entry &entry, Regions &regions, const std::optional<MachineRates> &machine) {
   std::vector<int64_t> symbols = sampleSymbols(entry, kSampleTokens), values = plan::evaluate(entry.expressions, symbols);
   Json json, sizes{Json::Object{}}, inputs{Json::Array{}}, outputs{Json::Array{}};
   for (size_t i = 0; i < symbols.size(); ++i)
@@ -103,7 +113,7 @@ Json entryOf(const plan::Entry &entry, Regions &regions) {
     for (uint32_t index : *indices)
       list->push(entry.buffers[index].name + ": " + plan::describeType(entry, entry.buffers[index]));
   json.set("name", entry.name).set("sizes", sizes).set("inputs", inputs).set("outputs", outputs);
-  return json.set("stages", stagesOf(entry, values, regions)).set("memory", memoryOf(entry, values));
+  return json.set("stages", stagesOf(entry, values, regions, machine)).set("memory", memoryOf(entry, values));
 }
 
 Json weightsOf(const plan::Plan &plan) {
@@ -129,7 +139,7 @@ Json llmopt::reportData(const ReportInput &input) {
     passes.push(Json::Array{Json(pass), Json(seconds)});
   Regions regions(input.remarks);
   for (const plan::Entry &entry : input.plan.entries)
-    entries.push(entryOf(entry, regions));
+    entries.push(entryOf(entry, regions, input.machine));
   for (const CompileRemark &remark : input.remarks) {
     if (remark.name == "strategy")
       continue;
@@ -138,6 +148,8 @@ Json llmopt::reportData(const ReportInput &input) {
       facts.set(key, value);
     fusions.push(row.set("kind", remark.kind).set("category", remark.category).set("name", remark.name).set("node", remark.node).set("facts", facts));
   }
+  if (input.machine)
+    json.set("machine", Json().set("processor", input.machine->processor).set("threads", input.machine->threads));
   files.push(hashOf(input.input)).push(hashOf(input.compile.output));
   json.set("input", input.input).set("command", input.commandLine).set("target", input.target).set("files", files);
   json.set("metadata", input.metadata).set("phases", phases).set("passes", passes).set("entries", entries).set("remarks", fusions);

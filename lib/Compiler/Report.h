@@ -19,6 +19,7 @@ struct ReportInput {
   const plan::Plan &plan;
   const CompileReport &compile;
   std::span<const CompileRemark> remarks;
+  const std::optional<MachineRates> &machine;
 };
 
 /// Everything the page shows, also for programs (`--report=out.json`). Sizes in symbols are evaluated for one sequence of 128 tokens.

@@ -91,7 +91,13 @@ for (const entry of data.entries) {
   const table = el("table", el("div", box, undefined, "scroll")), head = el("tr", el("thead", table)), body = el("tbody", table);
   const columns = [["#", s => s.i + 1, 1], ["node", s => s.name], ["family", s => s.family], ["operations", s => s.Ops || ""], ["types", s => s.types],
     ["bytes", s => s.bytes, 1], ["FLOPs", s => s.flops, 1], ["FLOP/byte", s => s.bytes ? s.flops / s.bytes : 0, 1], ["of all bytes", s => s.bytes / total, 1],
-    ["tiles", s => (s.Strategy || "").replace("#strategy.", "")]];
+    ["tiles", s => (s.Strategy || "").replace("#strategy.", "") + (s.By ? " (" + s.By + ")" : "")]];
+  if (data.machine) {
+    const least = entry.stages.reduce((a, s) => a + s.floor, 0) || 1;
+    el("p", box, "At least " + (least * 1e3).toFixed(3) + " ms on " + data.machine.processor + " with " + data.machine.threads + " threads, as llmopt-bench machine measured it: 'limit' is each kernel's part of that.", "soft");
+    columns.splice(9, 0, ["least µs", s => s.floor * 1e6, 1], ["bound by", s => s.bound], ["limit", s => s.floor / least, 1]);
+  }
+  if (entry.stages.some(s => s.Times && s.Times !== "not measured")) columns.push(["tuned", s => s.Times || ""]);
   const rows = entry.stages.map((s, i) => ({...s, i}));
   let order = 0, down = false;
   function fill() {
@@ -103,7 +109,7 @@ for (const entry of data.entries) {
       const tr = el("tr", body);
       columns.forEach(([name, get, number]) => {
         const v = get(s);
-        el("td", tr, name === "bytes" ? human(v, "B") : name === "FLOPs" ? human(v, "") : name === "FLOP/byte" ? v.toFixed(1) : name === "of all bytes" ? (100 * v).toFixed(1) + "%" : v,
+        el("td", tr, name === "bytes" ? human(v, "B") : name === "FLOPs" ? human(v, "") : name === "FLOP/byte" ? v.toFixed(1) : name === "of all bytes" || name === "limit" ? (100 * v).toFixed(1) + "%" : name === "least µs" ? v.toFixed(1) : v,
            number ? "n" : name === "node" || name === "tiles" ? "mono" : "");
       });
     }

@@ -57,6 +57,18 @@ def data(folder):
     stages = found["entries"][0]["stages"]
     linear = [s for s in stages if s["family"] == "linear"]
     check("work of a product", len(linear) == 1 and linear[0]["flops"] >= 2 * 128 * 16 * 16 and linear[0]["bytes"] >= 16 * 16 * 4, stages)
+    machine = os.path.join(folder, "machine.json")
+    with open(machine, "w") as file:
+        json.dump({"version": 1, "host": "h", "processor": "p", "caches": [], "barriers": [],
+                   "reading": [{"threads": 1, "streams": 1, "bytes": 1000000, "bytes_per_second": 1e9}],
+                   "arithmetic": [{"format": "f32", "instruction": "i", "threads": 1, "operations_per_second": 1e10}]}, file)
+    limited = os.path.join(folder, "limited.json")
+    os.environ["LLMOPT_MACHINE_FILE"] = machine
+    compile(model, folder, limited)
+    del os.environ["LLMOPT_MACHINE_FILE"]
+    rows = json.load(open(limited))["entries"][0]["stages"]
+    check("the machine's limits", all(abs(s["floor"] - max(s["bytes"] / 1e9, s["flops"] / 1e10)) < 1e-12 and
+                                      (s["bound"] == "reading") == (s["bytes"] / 1e9 >= s["flops"] / 1e10) for s in rows), rows)
     check("fusions are in it", any(r["name"] == "fuse-silu" and r["kind"] == "passed" for r in found["remarks"]), found["remarks"])
     check("times of passes", any(name == "llmopt-fuse" and seconds > 0 for name, seconds in found["passes"]), found["passes"])
     check("command and hashes", "--report" in found["command"] and all(re.fullmatch("[0-9a-f]+", f.get("hash", "")) for f in found["files"]), found["files"])

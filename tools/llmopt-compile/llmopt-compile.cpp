@@ -11,6 +11,7 @@
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Target/Target.h"
 #include "llmopt/lib/Workbench/Tune.h"
+#include "llmopt/runtime/MachineLimits.h"
 
 #include <CLI/CLI.hpp>
 
@@ -143,6 +144,20 @@ Status finishOptions(Arguments &a) {
   return {};
 }
 
+/// For the report: what llmopt-bench machine measured on this host, if anything.
+std::optional<MachineRates> machineRates() {
+  Result<MachineLimits> limits = loadMachineLimits(machineLimitsPath());
+  if (!limits)
+    return std::nullopt;
+  MachineRates rates{limits->processor, 1, 0, {}};
+  for (const MachineLimits::Reading &row : limits->reading)
+    rates.threads = std::max(rates.threads, row.threads);
+  rates.bytesPerSecond = limits->readLimit(rates.threads);
+  for (const MachineLimits::Arithmetic &row : limits->arithmetic)
+    rates.operationsPerSecond[row.format] = limits->arithmeticLimit(row.format, rates.threads);
+  return rates;
+}
+
 /// --tune: fills the database that the compilation then reads.
 Status tune(Arguments &a) {
   a.options.tuningFile = a.tuneFile.empty() ? tuningFilePath() : a.tuneFile;
@@ -211,6 +226,8 @@ int main(int argc, char **argv) {
     return report(status.error());
   for (int i = 0; i < argc; ++i)
     arguments.options.commandLine += (i ? " " : "") + std::string(argv[i]);
+  if (!arguments.options.reportFile.empty())
+    arguments.options.machine = machineRates();
   Progress progress(arguments.quiet ? "none" : arguments.progress);
   arguments.options.progress = [&](Phase phase, std::string_view what, size_t done, size_t total) { progress.update(phase, what, done, total); };
   if (*arguments.explainOption || !arguments.remarksOutput.empty() || arguments.options.verifyRewrites)

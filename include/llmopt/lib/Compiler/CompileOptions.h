@@ -34,6 +34,14 @@ enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin
 /// Number format of weight matrices.
 enum class WeightFormat { Auto, F32, BF16, F16 };
 
+/// What the machine can do at most (llmopt-bench machine), for the report. Nothing is compiled differently.
+struct MachineRates {
+  std::string processor;
+  unsigned threads = 1;
+  double bytesPerSecond = 0;
+  std::map<std::string, double> operationsPerSecond; ///< by number format: "f32", "bf16"
+};
+
 struct CompileOptions {
   OptLevel level = OptLevel::O2;
   std::vector<std::string> targets = {"native"};
@@ -64,6 +72,7 @@ struct CompileOptions {
   std::function<void(CompileRemark)> remark;
   std::string remarkFilter = ".*";
   std::string reportFile;               ///< a page (.html) or its data (.json) about the compilation; empty: none
+  std::optional<MachineRates> machine;  ///< the report then says how fast each kernel could be
   std::string commandLine;              ///< shown in the report
 };
 
