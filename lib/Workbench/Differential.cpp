@@ -95,7 +95,8 @@ std::vector<Tensor> nudged(std::vector<Tensor> tensors) {
   for (Tensor &tensor : tensors)
     if (tensor.dtype() == DType::F32)
       for (int64_t i = 0; i < tensor.elements(); ++i)
-        tensor.as<float>()[i] *= 1 + float(i % 3 - 1) * 4e-7f;
+        for (int64_t steps = 1 + i % 3; steps > 0; --steps) // odd and even ones: rounding may depend on the last bit
+          tensor.as<float>()[i] = std::nextafter(tensor.as<float>()[i], i % 2 ? INFINITY : -INFINITY);
   return tensors;
 }
 
