@@ -93,6 +93,8 @@ Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, Arra
     joinProjections();
   }
   clusterLoops();
+  if (fuse_)
+    joinLoops();
   for (Cluster &cluster : clusters_)
     llvm::sort(cluster.ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
 }

@@ -15,7 +15,6 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
-#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SmallVector.h"
 
 namespace llmopt::kernels {
@@ -31,6 +30,10 @@ struct Cluster {
   llvm::SmallVector<mlir::Operation *> ops; ///< in block order
   bool alone = false;                       ///< no other operation joins
 };
+
+/// Gives attention copies of its own of the transpositions, slices and joins (of a cache with new keys) that its operands are made of and that
+/// others read as well: each reader then computes where it reads.
+void copyMovesForAttention(mlir::func::FuncOp function);
 
 class Clusters {
 public:
@@ -61,6 +64,9 @@ private:
   struct Reader;
   Reader soleReader(mlir::Operation *op) const;
   bool mayPull(mlir::Operation *op, const Reader &reader);
+  // ClustersJoin.cpp
+  void joinLoops();
+  bool needs(int cluster, int other, bool directly = true) const;
   int add(mlir::Operation *op, llvm::StringRef family);
   void put(mlir::Operation *op, int cluster);
   void merge(int from, int into);

@@ -13,6 +13,7 @@
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/StridedLayout.h"
 
+#include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -80,4 +81,41 @@ void Clusters::absorbResultLayout(int cluster) {
   }
   for (Operation *op : ArrayRef(chain).take_front(taken))
     put(op, cluster);
+}
+
+/// The tree of moves that `value` is made of, readers before what they read; nothing if it is large.
+static SmallVector<Operation *> movesAbove(Value value) {
+  constexpr size_t kMost = 24;
+  llvm::SetVector<Operation *> moves;
+  SmallVector<Value> work{value};
+  while (!work.empty() && moves.size() <= kMost) {
+    Value next = work.pop_back_val();
+    Operation *op = next.getDefiningOp();
+    if (!op || !(movesNothing(op) || isa<llm::ConcatOp>(op)) || isWeightExpression(next) || op->getBlock() != value.getParentBlock())
+      continue;
+    moves.insert(op);
+    llvm::append_range(work, isa<llm::ConcatOp>(op) ? op->getOperands() : op->getOperands().take_front(1));
+  }
+  if (moves.size() > kMost)
+    return {};
+  return SmallVector<Operation *>(moves.getArrayRef());
+}
+
+void kernels::copyMovesForAttention(func::FuncOp function) {
+  SmallVector<llm::AttentionOp> attentions(function.getOps<llm::AttentionOp>());
+  for (llm::AttentionOp attention : attentions)
+    for (OpOperand &operand : MutableArrayRef(attention->getOpOperands()).take_front(3)) {
+      SmallVector<Operation *> moves = movesAbove(operand.get());
+      bool isShared = llvm::any_of(moves, [&](Operation *move) {
+        return llvm::any_of(move->getUsers(), [&](Operation *user) { return user != attention && !llvm::is_contained(moves, user); });
+      });
+      if (!isShared)
+        continue;
+      OpBuilder builder(attention);
+      IRMapping copies;
+      llvm::sort(moves, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+      for (Operation *move : moves)
+        builder.clone(*move, copies);
+      operand.set(copies.lookup(operand.get()));
+    }
 }

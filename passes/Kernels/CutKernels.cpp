@@ -323,6 +323,8 @@ public:
       return;
     if (failed(decompose()))
       return signalPassFailure();
+    if (fuse)
+      copyMovesForAttention(getOperation());
     SymContext symbols;
     ShapeAnalysis shapes(symbols);
     shapes.run(getOperation());

@@ -197,10 +197,10 @@ func.func @constants_of_products(%z: tensor<?x4x3xf32> {llm.dims = ["n", 4, 3]})
 }
 
 // Attention reads heads where the projection wrote them and writes rows for the product behind it. Keys that somebody else reads
-// (a cache that is returned) are written out.
+// (a cache that is returned) are written out, but not read back.
 // CHECK-LABEL: func.func @attention_steps_through_layouts
+//       CHECK: %[[A:.+]] = exec.kernel "attention"(%{{.+}}) : (tensor<?x?x192xf32>) -> tensor<?x?x4x16xf32>
 //       CHECK: %[[K:.+]] = exec.kernel "loops"(%{{.+}}) : (tensor<?x?x192xf32>) -> tensor<?x4x?x16xf32>
-//       CHECK: %[[A:.+]] = exec.kernel "attention"(%{{.+}}, %[[K]]) : (tensor<?x?x192xf32>, tensor<?x4x?x16xf32>) -> tensor<?x?x4x16xf32>
 //   CHECK-NOT: exec.kernel
 //       CHECK: return %[[A]], %[[K]]
 func.func @attention_steps_through_layouts(%x: tensor<?x?x192xf32> {llm.dims = ["b", "s", 192]}) -> (tensor<?x?x4x16xf32>, tensor<?x4x?x16xf32>) {
@@ -221,4 +221,27 @@ func.func @attention_steps_through_layouts(%x: tensor<?x?x192xf32> {llm.dims = [
   %a = llm.attention %q, %k, %v {scale = 0.25 : f32} : tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32> -> tensor<?x4x?x16xf32>
   %y = llm.transpose %a permutation = [0, 2, 1, 3] : tensor<?x4x?x16xf32> -> tensor<?x?x4x16xf32>
   return %y, %k : tensor<?x?x4x16xf32>, tensor<?x4x?x16xf32>
+}
+
+// Loop nests that do not need each other are one kernel, whatever their shapes.
+// CHECK-LABEL: func.func @independent_nests
+//       CHECK: %[[R:.+]]:2 = exec.kernel "loops"
+//   CHECK-NOT: exec.kernel
+//       CHECK: return %[[R]]
+func.func @independent_nests(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %y: tensor<3xf32>) -> (tensor<?x64xf32>, tensor<3xf32>) {
+  %a = llm.exp %x : tensor<?x64xf32>
+  %b = llm.tanh %y : tensor<3xf32>
+  return %a, %b : tensor<?x64xf32>, tensor<3xf32>
+}
+
+// The second nest needs the first by way of a product: the kernels stay three.
+// CHECK-LABEL: func.func @nests_around_a_product
+//       CHECK: exec.kernel "loops"
+//       CHECK: exec.kernel "matmul"
+//       CHECK: exec.kernel "loops"
+func.func @nests_around_a_product(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %w: tensor<64x8xf32>) -> (tensor<8x?xf32>, tensor<?x64xf32>) {
+  %a = llm.exp %x : tensor<?x64xf32>
+  %m = llm.matmul %a, %w : tensor<?x64xf32>, tensor<64x8xf32> -> tensor<?x8xf32>
+  %t = llm.transpose %m permutation = [1, 0] : tensor<?x8xf32> -> tensor<8x?xf32>
+  return %t, %a : tensor<8x?xf32>, tensor<?x64xf32>
 }

@@ -1,0 +1,89 @@
+//===- ClustersJoin.cpp - kernels that need not be two -----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Each kernel ends at a barrier, so one kernel for two pieces of work saves one:
+//
+//   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other
+//   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms the rows that it multiplies
+//
+//===----------------------------------------------------------------------===//
+#include "passes/Kernels/Clusters.h"
+
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::kernels;
+
+/// Loop kernels this far apart, in order of their last operations, are looked at together; what they may hold together.
+static constexpr size_t kWindow = 12, kMostJoinedOps = 64;
+
+static bool isBefore(Operation *a, Operation *b) { return a->isBeforeInBlock(b); }
+static Operation *firstOf(const Cluster &cluster) { return *llvm::min_element(cluster.ops, isBefore); }
+static Operation *lastOf(const Cluster &cluster) { return *llvm::max_element(cluster.ops, isBefore); }
+
+/// Cache writes that come before the reads of attention, and reads before the next write.
+static bool touchesCache(Operation *op) { return isa<llm::CacheAppendOp, llm::PagedAttentionOp>(op); }
+
+/// Whether `cluster` needs a result of `other`: directly (unless `directly` is off), or by way of other clusters.
+bool Clusters::needs(int cluster, int other, bool directly) const {
+  Operation *oldest = firstOf(clusters_[size_t(other)]);
+  llvm::DenseSet<int> seen{cluster};
+  llvm::DenseSet<Operation *> seenOutside;
+  SmallVector<int> work{cluster};
+  bool found = false;
+  while (!work.empty() && !found) {
+    int current = work.pop_back_val();
+    SmallVector<Operation *> readers(clusters_[size_t(current)].ops);
+    auto visit = [&](Operation *producer) {
+      int from = producer ? of(producer) : -1;
+      if (producer && from < 0 && seenOutside.insert(producer).second)
+        readers.push_back(producer);
+      if (from < 0 || from == current)
+        return;
+      if (from == other)
+        found |= directly || current != cluster;
+      else if (!isBefore(lastOf(clusters_[size_t(from)]), oldest) && seen.insert(from).second)
+        work.push_back(from);
+    };
+    while (!readers.empty()) {
+      Operation *reader = readers.pop_back_val();
+      for (Value operand : reader->getOperands())
+        visit(operand.getDefiningOp());
+      if (touchesCache(reader))
+        for (Operation *op : order_)
+          if (touchesCache(op) && isBefore(op, reader))
+            visit(op);
+    }
+  }
+  return found;
+}
+
+/// Walks along an axis by itself: such a kernel holds nothing else.
+static bool isNest(const Cluster &cluster) {
+  return cluster.family == "loops" && !cluster.ops.empty() && llvm::none_of(cluster.ops, [](Operation *op) {
+    return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp, llm::LinearOp, llm::ReduceOp,
+               llm::ArgReduceOp>(op);
+  });
+}
+
+void Clusters::joinLoops() {
+  SmallVector<int> nests;
+  for (size_t i = 0; i < clusters_.size(); ++i)
+    if (isNest(clusters_[i]))
+      nests.push_back(int(i));
+  llvm::sort(nests, [&](int a, int b) { return isBefore(lastOf(clusters_[size_t(a)]), lastOf(clusters_[size_t(b)])); });
+  for (size_t i = 0; i < nests.size(); ++i) {
+    Cluster &into = clusters_[size_t(nests[i])];
+    for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !into.ops.empty(); ++j) {
+      Cluster &from = clusters_[size_t(nests[j])];
+      if (from.ops.empty() || into.ops.size() + from.ops.size() > kMostJoinedOps || needs(nests[j], nests[i]) || needs(nests[i], nests[j]))
+        continue;
+      merge(nests[j], nests[i]);
+    }
+  }
+}
