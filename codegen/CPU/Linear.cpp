@@ -4,8 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/LinearStream.h"
+#include "codegen/CPU/Rows.h"
 #include "codegen/Common/ChooseStrategy.h"
 
 using namespace mlir;
@@ -14,7 +16,8 @@ using namespace llmopt::cpu;
 
 namespace {
 
-KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, strategy::GemmBucketAttr bucket) {
+/// Writes one variant; `dims`: what it reads, which must be the same for all.
+KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, strategy::GemmBucketAttr bucket, std::vector<SymExpr> &dims) {
   KernelVariant variant;
   variant.symbol = family.symbol + (bucket.getMaxM() ? "_m" + std::to_string(bucket.getMaxM()) : "_many");
   variant.limit = bucket.getMaxM();
@@ -31,6 +34,7 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
     scratch = emitLinearBlocks(b, context, bucket);
   }
   variant.scratchBytes = symbols.constant(scratch);
+  dims.assign(b.dims().begin(), b.dims().end());
   return variant;
 }
 
@@ -68,14 +72,27 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   auto strategy = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
-  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products()};
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
   LoweredKernel result;
-  for (strategy::GemmBucketAttr bucket : strategy.getBuckets())
-    result.variants.push_back(lowerBucket(context, family, bucket));
+  Status status;
+  if (problem.norm)
+    context.norm = [&](KernelBuilder &b, Value first, Value end, Value to, Value publish) {
+      if (Status emitted = emitNormRows(b, kernel, family, context.lanes, {problem.norm, first, end, to, publish}); !emitted.ok())
+        status = emitted;
+    };
+  for (strategy::GemmBucketAttr bucket : strategy.getBuckets()) {
+    std::vector<SymExpr> dims;
+    result.variants.push_back(lowerBucket(context, family, bucket, dims));
+    LLMOPT_RETURN_IF_ERROR(status);
+    if (result.variants.size() > 1 && result.dims != dims)
+      return internalError("E0942", "variants of a projection kernel read different dimensions");
+    result.dims = std::move(dims);
+  }
+  if (problem.norm)
+    expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;
   result.arithmetic = context.bf16Products ? DType::BF16 : DType::F32;
-  result.dims = problem.dims;
   declareWeights(problem, result);
   declareCost(problem, family.shapes.symbols(), result);
   return result;

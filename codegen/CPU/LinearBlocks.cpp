@@ -51,6 +51,8 @@ struct BlockPlan {
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
   int64_t roundedElements() const { return round ? (blockRows() * depth + 31) / 16 * 16 : 0; }
   int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
+  /// Before the rows that a norm in front gives.
+  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + roundedElements(); }
 };
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
@@ -91,11 +93,12 @@ private:
   Value blockDepth(Value k0);
   Value sums() { return b_.scratch(); }
   Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
-  /// The block's rows: those of the input, or, rounded to bf16, in scratch.
-  Value input(Value firstRow) {
-    if (plan_.round)
-      return widened();
-    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, plan_.depth), b_.f32());
+  /// The block's rows: those of the input, or, normed and rounded to bf16, in scratch.
+  Value input(Value firstRow) { return plan_.round ? widened() : unrounded(firstRow); }
+  Value unrounded(Value firstRow) {
+    if (context_.norm)
+      return b_.address(b_.scratch(), b_.index(plan_.otherElements(context_.problem.mostWeights())), b_.f32());
+    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.problem.depth), b_.f32());
   }
   Value widened() {
     int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
@@ -124,13 +127,15 @@ void BlockWriter::rowBlock(Value block) {
   rows.last = b_.min(b_.add(rows.first, plan_.blockTiles), rowTiles_.tiles);
   rows.firstRow = rowTiles_.firstRow(rows.first);
   rows.rows = b_.sub(rowTiles_.firstRow(rows.last), rows.firstRow);
+  Value before = b_.mul(block, b_.index(plan_.columnTiles(context_.problem)));
+  if (context_.norm) // the part that has the block's first column tile also stores the normed rows
+    context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), unrounded(rows.firstRow), b_.less(b_.unitBegin(), b_.add(before, 1)));
   if (plan_.round)
-    emitBf16Rows(b_, context_, rows.firstRow, rows.rows, input(rows.firstRow));
+    emitBf16Rows(b_, context_, unrounded(rows.firstRow), rows.rows, input(rows.firstRow));
   if (plan_.pack) {
     RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
     packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
   }
-  Value before = b_.mul(block, b_.index(plan_.columnTiles(context_.problem)));
   Value begin = b_.max(b_.sub(b_.unitBegin(), before), zero), end = b_.min(b_.sub(b_.unitEnd(), before), total);
   int64_t base = 0;
   for (const LinearSegment &part : context_.problem.segments) {
@@ -302,7 +307,7 @@ void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowT
 int64_t cpu::emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
   BlockPlan plan(context, bucket);
   BlockWriter(b, context, plan).run();
-  return (plan.sumElements(context.problem.mostWeights()) + plan.packedElements() + plan.widenedElements() + plan.roundedElements()) * 4;
+  return (plan.otherElements(context.problem.mostWeights()) + context.normElements(plan.blockRows())) * 4;
 }
 
 SymExpr cpu::linearBlockUnits(const LinearContext &context, strategy::GemmBucketAttr bucket) {

@@ -36,7 +36,8 @@ Status checkLinear(llm::LinearOp linear, Value input) {
   Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
   if (linear.getInput() != input)
     return unsupported("E0930", "the projections of one kernel have different inputs");
-  if (!isa<BlockArgument>(linear.getInput()) || !isa<BlockArgument>(linear.getWeight()))
+  bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
+  if (!isMade || !isa<BlockArgument>(linear.getWeight()))
     return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
   if (!inputElement.isF32())
     return unsupported("E0932", "projection kernels take f32 activations");
@@ -88,7 +89,8 @@ void addDims(LinearProblem &problem, ArrayRef<SymExpr> dims) {
 Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis &shapes) {
   for (Operation &op : kernel.getBody().front().without_terminator())
     for (Value operand : op.getOperands()) {
-      if (!isa<BlockArgument>(operand) || isa<llm::LinearOp>(op))
+      bool isInFront = problem.norm && (&op == problem.norm || op.isBeforeInBlock(problem.norm));
+      if (!isa<BlockArgument>(operand) || isa<llm::LinearOp>(op) || isInFront)
         continue;
       const ValueShape &shape = shapes.shapeOf(operand);
       auto type = cast<RankedTensorType>(operand.getType());
@@ -126,7 +128,9 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   Value input = (*linears.begin()).getInput();
   for (llm::LinearOp linear : linears)
     LLMOPT_RETURN_IF_ERROR(checkLinear(linear, input));
-  problem.inputBinding = bindingOf(input);
+  problem.norm = input.getDefiningOp();
+  if (!problem.norm)
+    problem.inputBinding = bindingOf(input);
   const ValueShape &inputShape = shapes.shapeOf(input);
   problem.depth = cast<RankedTensorType>(input.getType()).getShape().back();
   if (ShapedType::isDynamic(problem.depth)) {
@@ -145,6 +149,8 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   for (auto [i, value] : llvm::enumerate(block.getTerminator()->getOperands())) {
     Linears used;
     llvm::SmallPtrSet<Operation *, 8> seen;
+    if (Operation *op = value.getDefiningOp(); problem.norm && op && (op == problem.norm || op->isBeforeInBlock(problem.norm)))
+      continue;
     if (!collectLinears(value, used, seen) || used.empty())
       return unsupported("E0940", "a result of a projection kernel is not an elementwise function of a projection");
     LLMOPT_RETURN_IF_ERROR(addOutput(problem, used, {value, unsigned(block.getNumArguments() + i)}));

@@ -8,6 +8,7 @@
 //   one projection        y = act(x W^T + b) + residual      one segment
 //   joined projections    q, k, v = x Wq^T, x Wk^T, x Wv^T   three segments of one kernel: their panels are dealt as one list
 //   a gated pair          y = silu(x Wg^T) * (x Wu^T)        one segment with two weights: their products meet in the epilogue
+//   a norm in front       y = norm(x + r) W^T                each part norms the rows it multiplies; the sum and the norm may be results too
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_CPU_LINEARREGION_H
@@ -33,6 +34,7 @@ struct LinearSegment {
 
 struct LinearProblem {
   unsigned inputBinding = 0;
+  mlir::Operation *norm = nullptr;             ///< (or cast) whose result is the input, instead of a binding
   int64_t depth = 0;                           ///< K
   llvm::SmallVector<SymExpr, 4> leading;       ///< dimensions of the results before the last
   SymExpr rows;                                ///< their product, M

@@ -42,12 +42,12 @@ Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, llm::Lin
   return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
 }
 
-void cpu::emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value first, Value count, Value to) {
+void cpu::emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
   int64_t inputs = context.problem.depth, lanes = context.lanes, whole = inputs / lanes * lanes;
   VectorType type = b.vec(lanes, b.f32());
   Type half = b.ops().getIntegerType(16);
   b.forLoop(b.index(0), count, 1, [&](Value row) {
-    Value from = b.address(b.buffer(context.problem.inputBinding), b.mul(b.add(first, row), inputs), b.f32());
+    Value from = b.address(rows, b.mul(row, inputs), b.f32());
     Value target = b.address(to, b.mul(row, context.depth()), b.f32());
     b.forLoop(b.index(0), b.index(whole), lanes, [&](Value k) { b.store(b.f32ToBf16(b.load(type, from, k)), target, k); });
     b.forLoop(b.index(whole), b.index(inputs), 1,
@@ -62,9 +62,9 @@ namespace {
 
 class StreamWriter {
 public:
-  /// `rounded`: the rows as bf16 words, where products are of those.
-  StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value rounded)
-      : b_(b), context_(context), segment_(segment), rows_(rows), rounded_(rounded),
+  /// `input`: the rows, as bf16 words where products are of those.
+  StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value input)
+      : b_(b), context_(context), segment_(segment), rows_(rows), input_(input),
         epilogue_(b, context.shapes, products(segment), segment.outputs, context.problem.leading,
                   context.shapes.symbols().constant(segment.columns), context.lanes) {}
 
@@ -84,7 +84,7 @@ private:
   const LinearContext &context_;
   const LinearSegment &segment_;
   int64_t rows_;
-  Value rounded_;
+  Value input_;
   LinearEpilogue epilogue_;
 };
 
@@ -105,7 +105,7 @@ void StreamWriter::panels(Value first, int64_t count) {
   int64_t depth = context_.depth(), weights = int64_t(segment_.linears.size());
   TileShape shape{rows_, count * weights, context_.lanes};
   TileOperands in = tileOperands(b_, context_, segment_.linears.front());
-  in.a = rounded_ ? rounded_ : b_.buffer(context_.problem.inputBinding);
+  in.a = input_;
   in.aRow = depth;
   in.depth = b_.index(depth);
   in.depthMultiple = depth;
@@ -133,13 +133,21 @@ void StreamWriter::panels(Value first, int64_t count) {
 
 int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
   int64_t base = 0, sums = bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights());
-  Value rounded;
+  int64_t rows = bucket.getRows(), normed = context.normElements(rows);
+  Value input;
+  if (context.norm) {
+    input = b.address(b.scratch(), b.index(sums), b.f32());
+    context.norm(b, b.index(0), b.index(rows), input, b.equal(b.unitBegin(), b.index(0)));
+  } else {
+    input = b.buffer(context.problem.inputBinding);
+  }
   if (context.bf16Products) {
-    rounded = b.address(b.scratch(), b.index(sums), b.f32());
-    emitBf16Rows(b, context, b.index(0), b.index(bucket.getRows()), rounded);
+    Value rounded = b.address(b.scratch(), b.index(sums + normed), b.f32());
+    emitBf16Rows(b, context, input, b.index(rows), rounded);
+    input = rounded;
   }
   for (const LinearSegment &segment : context.problem.segments) {
-    StreamWriter writer(b, context, segment, bucket.getRows(), rounded);
+    StreamWriter writer(b, context, segment, rows, input);
     // This part's panels of the segment.
     Value limit = b.index(segment.panels()), zero = b.index(0);
     Value begin = b.min(b.max(b.sub(b.unitBegin(), b.index(base)), zero), limit);
@@ -152,5 +160,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return (sums + (context.bf16Products ? bucket.getRows() * context.depth() : 0)) * 4;
+  return (sums + normed + (context.bf16Products ? rows * context.depth() : 0)) * 4;
 }

@@ -11,6 +11,8 @@
 #include "codegen/CPU/MatMulTile.h"
 #include "llmopt/dialects/Strategy/Strategy.h"
 
+#include <functional>
+
 namespace llmopt::cpu {
 
 /// Facts shared by the variants of one kernel.
@@ -20,6 +22,10 @@ struct LinearContext {
   const Target &target;
   int64_t lanes;     ///< f32 in a vector
   bool bf16Products; ///< of words of two bf16
+  /// Norms rows [first, end) to the address `to`, and stores what the kernel returns of them if `publish`; null where the input lies in memory.
+  std::function<void(KernelBuilder &, mlir::Value first, mlir::Value end, mlir::Value to, mlir::Value publish)> norm;
+  /// Floats that `rows` normed rows take.
+  int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth + 31) / 16 * 16 : 0; }
   /// Steps of the tile loops: K, or its words.
   int64_t depth() const { return bf16Products ? (problem.depth + 1) / 2 : problem.depth; }
 };
@@ -32,8 +38,8 @@ mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, llm::Li
 /// What every tile of a linear has in common.
 TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear);
 
-/// Rows [first, first + count) of the input, rounded to bf16, to rows of context.depth() words at `to`.
-void emitBf16Rows(KernelBuilder &b, const LinearContext &context, mlir::Value first, mlir::Value count, mlir::Value to);
+/// `count` rows at `from`, rounded to bf16, to rows of context.depth() words at `to`.
+void emitBf16Rows(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
 
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.

@@ -26,7 +26,17 @@ namespace {
 class RowCode {
 public:
   RowCode(ElementEmitter &e, exec::KernelOp kernel, Operation *norm)
-      : e(e), s(e.scopes), b(e.b), kernel(kernel), norm(norm), input(norm->getOperand(0)), type(registerType(e.elementType(input))) {}
+      : e(e), s(e.scopes), b(e.b), kernel(kernel), norm(norm), input(norm->getOperand(0)), type(registerType(e.elementType(norm->getResult(0)))),
+        scratch(e.b.scratch()) {
+    for (OpOperand &result : kernel.getBody().front().getTerminator()->getOpOperands())
+      yielded.push_back(&result);
+  }
+
+  /// The norm's rows go to `to`, one after the other, and of the kernel's results only `results` are stored.
+  void redirect(Value to, ArrayRef<OpOperand *> results) {
+    target = to;
+    yielded.assign(results.begin(), results.end());
+  }
 
   /// Rows of scratch memory: the input, unless it lies in memory, and the powers of a softmax, which may take the input's
   /// place if nothing else reads that.
@@ -38,12 +48,16 @@ public:
   }
 
   /// One row over the last axis; `outer` are the other coordinates.
-  void row(const ElementEmitter::Coordinates &outer) {
+  void row(const ElementEmitter::Coordinates &outer, Value index = {}) {
     outer_ = outer;
+    if (target)
+      scratch = b.address(target, b.mul(index, s.scalar(s.dim(e.dims(input).back()))), type);
     width = e.dims(input).back();
     size = s.scalar(s.dim(width));
     if (isa<llm::SoftmaxOp>(norm))
       return softmaxRow();
+    if (isa<llm::CastOp>(norm))
+      return forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) { storeResults(at(i)); });
     if (auto rms = dyn_cast<llm::RMSNormOp>(norm))
       return rmsRow(rms);
     layerRow(cast<llm::LayerNormOp>(norm));
@@ -80,10 +94,13 @@ private:
   exec::KernelOp kernel;
   Operation *norm;
   Value input;
-  Type type; ///< register type of the input
+  Type type; ///< register type of the result, which but for casts is the input's
   SymExpr width;
   Value size;
   ElementEmitter::Coordinates outer_;
+  Value scratch; ///< where rows are kept
+  Value target;
+  SmallVector<OpOperand *> yielded;
 
   /// Whether the input lies in memory as it is: then it is read again instead of kept.
   bool inMemory() { return bool(e.leafBase(peelViews(input))); }
@@ -101,10 +118,10 @@ private:
 
   /// Offset in scratch memory of an element of the given row.
   Value slot(Index column, int64_t row) { return row ? b.add(s.scalar(column), size) : s.scalar(column); }
-  void keep(Index column, Value value, int64_t row = 0) { b.store(e.matchLanes(value, !column.uniform()), b.scratch(), slot(column, row)); }
+  void keep(Index column, Value value, int64_t row = 0) { b.store(e.matchLanes(value, !column.uniform()), scratch, slot(column, row)); }
   Value kept(Index column, int64_t row = 0) {
     Type wanted = column.uniform() ? type : Type(b.vec(s.lanes, type));
-    return b.load(wanted, b.scratch(), slot(column, row));
+    return b.load(wanted, scratch, slot(column, row));
   }
   int64_t powersRow() { return scratchRows() - 1; }
 
@@ -141,13 +158,14 @@ private:
 
   void storeResults(ArrayRef<Index> coordinates) {
     SmallVector<Value> values;
-    Operation *yield = kernel.getBody().front().getTerminator();
     bool lanes = !e.uniform(coordinates);
-    for (Value value : yield->getOperands())
-      values.push_back(e.matchLanes(e.element(peelViews(value), coordinates), lanes));
+    for (OpOperand *result : yielded)
+      values.push_back(e.matchLanes(e.element(peelViews(result->get()), coordinates), lanes));
+    if (target)
+      keep(coordinates.back(), e.element(norm->getResult(0), coordinates));
     Index offset = s.linearize(e.dims(input), coordinates);
-    for (auto [i, value] : llvm::enumerate(values))
-      storeElements(b, e.elementType(yield->getOperand(unsigned(i))), value, b.buffer(unsigned(kernel.getInputs().size() + i)),
+    for (auto [result, value] : llvm::zip(yielded, values))
+      storeElements(b, e.elementType(result->get()), value, b.buffer(unsigned(kernel.getInputs().size()) + result->getOperandNumber()),
                     s.scalar(offset));
   }
 
@@ -283,4 +301,30 @@ Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &conte
   lowered.dims.assign(b.dims().begin(), b.dims().end());
   addCosts(kernel, context.shapes, lowered);
   return lowered;
+}
+
+// Twice the same code, for rows that are published and for rows that are not: each part norms what it reads, one publishes.
+Status cpu::emitNormRows(KernelBuilder &b, exec::KernelOp kernel, FamilyContext &context, int64_t lanes, const NormRows &rows) {
+  SmallVector<OpOperand *> results;
+  for (OpOperand &result : kernel.getBody().front().getTerminator()->getOpOperands())
+    if (Operation *op = result.get().getDefiningOp(); op && (op == rows.norm || op->isBeforeInBlock(rows.norm)))
+      results.push_back(&result);
+  Value published = results.empty() ? rows.first : b.select(rows.publish, rows.end, rows.first);
+  auto emit = [&](Value first, Value end, ArrayRef<OpOperand *> stored) -> Status {
+    ElementEmitter e(b, kernel, context, lanes);
+    RowCode code(e, kernel, rows.norm);
+    code.redirect(rows.to, stored);
+    ElementEmitter::Dims rowDims(e.dims(rows.norm->getResult(0)).drop_back());
+    SymExpr count = e.product(rowDims);
+    e.scopes.loop(first, end, 1, 1, [&](Index row) {
+      Value index = b.sub(e.scopes.scalar(row), rows.first);
+      code.row(e.regroup(ArrayRef<SymExpr>(count), ArrayRef<Index>(row), rowDims), index);
+    });
+    if (e.status().ok() && e.scopes.sawUnknown)
+      return unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
+    return e.status();
+  };
+  if (!results.empty())
+    LLMOPT_RETURN_IF_ERROR(emit(rows.first, published, results));
+  return emit(published, rows.end, {});
 }

@@ -65,10 +65,11 @@ void collectUses(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)
   }
 }
 
+bool isConstant(const NodeProto &node) { return node.op_type() == "Constant" && node.attribute_size() == 1; }
+
 /// Some exporters repeat a constant under its name.
 bool isSameConstant(const NodeProto &a, const NodeProto &b) {
-  return a.op_type() == "Constant" && b.op_type() == "Constant" && a.attribute_size() == 1 && b.attribute_size() == 1 &&
-         a.attribute(0).SerializeAsString() == b.attribute(0).SerializeAsString();
+  return isConstant(a) && isConstant(b) && a.attribute(0).SerializeAsString() == b.attribute(0).SerializeAsString();
 }
 
 class Order {
@@ -87,12 +88,20 @@ public:
           return badInput(kGraph, "value " + quoted(name) + " is an input or initializer and is defined again by " +
                                       describeNode(nodes_[i], i), context_);
         auto [it, isNew] = producers_.try_emplace(name, i);
-        if (!isNew && !isSameConstant(nodes_[it->second], nodes_[i]))
-          return badInput(kGraph, "value " + quoted(name) + " is defined by " + describeNode(nodes_[it->second], it->second) +
-                                      " and again by " + describeNode(nodes_[i], i), context_);
+        if (isNew || isSameConstant(nodes_[it->second], nodes_[i]))
+          continue;
+        std::string again = "value " + quoted(name) + " is defined by " + describeNode(nodes_[it->second], it->second) + " and again by " +
+                            describeNode(nodes_[i], i);
+        if (!isConstant(nodes_[it->second]) || !isConstant(nodes_[i]))
+          return badInput(kGraph, again, context_);
+        it->second = i;
+        if (warning_.empty())
+          warning_ = again + ": the last constant under a name holds";
       }
     return {};
   }
+
+  std::string takeWarning() { return std::move(warning_); }
 
   Status resolveUses(const llvm::StringSet<> &given, llvm::function_ref<bool(llvm::StringRef)> outer) {
     for (int i = 0; i < nodes_.size(); ++i) {
@@ -164,6 +173,7 @@ private:
   const NodeList &nodes_;
   const std::string &context_;
   llvm::StringMap<int> producers_;
+  std::string warning_;
   std::vector<std::vector<int>> needs_;
   bool sorted_ = true;
 };
@@ -171,9 +181,10 @@ private:
 } // namespace
 
 Result<std::vector<int>> orderNodes(const NodeList &nodes, const llvm::StringSet<> &given,
-                                    llvm::function_ref<bool(llvm::StringRef)> outer, const std::string &context) {
+                                    llvm::function_ref<bool(llvm::StringRef)> outer, const std::string &context, std::string &warning) {
   Order order(nodes, context);
   LLMOPT_RETURN_IF_ERROR(order.defineNames(given));
+  warning = order.takeWarning();
   LLMOPT_RETURN_IF_ERROR(order.resolveUses(given, outer));
   return order.order();
 }

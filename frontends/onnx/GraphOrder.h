@@ -26,9 +26,10 @@ inline llvm::StringRef normalDomain(llvm::StringRef domain) { return domain == "
 
 /// An order in which every value is defined before its use; the file's own where it is one. Errors name the value and the
 /// nodes: a value defined twice, used but never defined, or defined through itself.
-/// `given` are the names of inputs and initializers, `outer` tells names of enclosing graphs.
+/// `given` are the names of inputs and initializers, `outer` tells names of enclosing graphs. Of constants under one name the last
+/// holds, as ONNX Runtime has it (old exports of GPT-2 need that); `warning` then tells of it.
 Result<std::vector<int>> orderNodes(const NodeList &nodes, const llvm::StringSet<> &given,
-                                    llvm::function_ref<bool(llvm::StringRef)> outer, const std::string &context);
+                                    llvm::function_ref<bool(llvm::StringRef)> outer, const std::string &context, std::string &warning);
 
 } // namespace llmopt::onnx
 

@@ -145,7 +145,10 @@ Status Importer::importNodes(const NodeList &nodes, const llvm::StringSet<> &giv
   importedNodes_ += nodes.size();
   if (importedNodes_ > kMaxNodes)
     return tooManyNodes();
-  LLMOPT_ASSIGN(auto order, orderNodes(nodes, given, [&](llvm::StringRef name) { return isVisible(name, scope); }, path_));
+  std::string warning;
+  LLMOPT_ASSIGN(auto order, orderNodes(nodes, given, [&](llvm::StringRef name) { return isVisible(name, scope); }, path_, warning));
+  if (!warning.empty())
+    result_.warnings.push_back(std::move(warning));
   for (int index : order)
     LLMOPT_RETURN_IF_ERROR(importNode(nodes[index], index, scope));
   return {};

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Compiler/Phases.h"
 
+#include "llmopt/lib/Target/Target.h"
 #include "llmopt/passes/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -72,5 +73,10 @@ void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options,
   CutKernelsPassOptions cut;
   cut.fuse = options.level != OptLevel::O0;
   cut.alone.assign(alone.begin(), alone.end());
+  // GPU kernels of projections read their rows from memory.
+  cut.norms = llvm::none_of(options.targets, [](const std::string &name) {
+    Result<Target> target = findTarget(name);
+    return target && target->isGpu();
+  });
   pm.nest<func::FuncOp>().addPass(createCutKernelsPass(cut));
 }

@@ -81,7 +81,7 @@ void Clusters::findOutside() {
   }
 }
 
-Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, ArrayRef<std::string> alone)
+Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, bool norms, ArrayRef<std::string> alone)
     : function_(function), shapes_(shapes), fuse_(fuse) {
   findOutside();
   for (Operation &op : function.getBody().front())
@@ -93,6 +93,8 @@ Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, Arra
     joinProjections();
   }
   clusterLoops();
+  if (fuse_ && norms)
+    joinNorms();
   if (fuse_)
     joinLoops();
   for (Cluster &cluster : clusters_)

@@ -31,15 +31,15 @@ struct Cluster {
   bool alone = false;                       ///< no other operation joins
 };
 
-/// Gives attention copies of its own of the transpositions, slices and joins (of a cache with new keys) that its operands are made of and that
-/// others read as well: each reader then computes where it reads.
-void copyMovesForAttention(mlir::func::FuncOp function);
+/// Gives attention and products copies of their own of the transpositions, slices and joins (of a cache with new keys) that their operands are
+/// made of and that others read as well: each reader then computes where it reads.
+void copySharedMoves(mlir::func::FuncOp function);
 
 class Clusters {
 public:
-  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader). `alone`: names of operations for
-  /// which that holds in any case.
-  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse, llvm::ArrayRef<std::string> alone = {});
+  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader). `norms`: products take in the
+  /// norm of their input. `alone`: names of operations that nothing joins in any case.
+  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse, bool norms, llvm::ArrayRef<std::string> alone = {});
 
   llvm::ArrayRef<Cluster> all() const { return clusters_; }
   /// The cluster of an operation; -1 for operations outside.
@@ -66,6 +66,7 @@ private:
   bool mayPull(mlir::Operation *op, const Reader &reader);
   // ClustersJoin.cpp
   void joinLoops();
+  void joinNorms();
   bool needs(int cluster, int other, bool directly = true) const;
   int add(mlir::Operation *op, llvm::StringRef family);
   void put(mlir::Operation *op, int cluster);

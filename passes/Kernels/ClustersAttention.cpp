@@ -101,21 +101,38 @@ static SmallVector<Operation *> movesAbove(Value value) {
   return SmallVector<Operation *>(moves.getArrayRef());
 }
 
-void kernels::copyMovesForAttention(func::FuncOp function) {
-  SmallVector<llm::AttentionOp> attentions(function.getOps<llm::AttentionOp>());
-  for (llm::AttentionOp attention : attentions)
-    for (OpOperand &operand : MutableArrayRef(attention->getOpOperands()).take_front(3)) {
-      SmallVector<Operation *> moves = movesAbove(operand.get());
-      bool isShared = llvm::any_of(moves, [&](Operation *move) {
-        return llvm::any_of(move->getUsers(), [&](Operation *user) { return user != attention && !llvm::is_contained(moves, user); });
-      });
-      if (!isShared)
-        continue;
-      OpBuilder builder(attention);
-      IRMapping copies;
-      llvm::sort(moves, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
-      for (Operation *move : moves)
-        builder.clone(*move, copies);
-      operand.set(copies.lookup(operand.get()));
-    }
+/// Where moves begin above an operand: past scalings that nobody else reads.
+static OpOperand *belowMoves(OpOperand *operand) {
+  while (Operation *op = operand->get().getDefiningOp()) {
+    bool isScaling = isa<llm::MulOp, llm::DivOp>(op) && op->hasOneUse() && isWeightExpression(op->getOperand(1));
+    if (!isScaling)
+      break;
+    operand = &op->getOpOperand(0);
+  }
+  return operand;
+}
+
+static void copyMoves(Operation *reader, OpOperand &operand) {
+  SmallVector<Operation *> moves = movesAbove(operand.get());
+  bool isShared = llvm::any_of(moves, [&](Operation *move) {
+    return llvm::any_of(move->getUsers(), [&](Operation *user) { return user != reader && user != operand.getOwner() && !llvm::is_contained(moves, user); });
+  });
+  if (!isShared)
+    return;
+  OpBuilder builder(operand.getOwner());
+  IRMapping copies;
+  llvm::sort(moves, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  for (Operation *move : moves)
+    builder.clone(*move, copies);
+  operand.set(copies.lookup(operand.get()));
+}
+
+void kernels::copySharedMoves(func::FuncOp function) {
+  SmallVector<Operation *> readers;
+  for (Operation &op : function.getBody().front())
+    if (isa<llm::AttentionOp, llm::MatMulOp>(op))
+      readers.push_back(&op);
+  for (Operation *reader : readers)
+    for (OpOperand &operand : reader->getOpOperands().take_front(isa<llm::MatMulOp>(reader) ? 2 : 3))
+      copyMoves(reader, *belowMoves(&operand));
 }

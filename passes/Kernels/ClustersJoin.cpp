@@ -65,7 +65,7 @@ bool Clusters::needs(int cluster, int other, bool directly) const {
 
 /// Walks along an axis by itself: such a kernel holds nothing else.
 static bool isNest(const Cluster &cluster) {
-  return cluster.family == "loops" && !cluster.ops.empty() && llvm::none_of(cluster.ops, [](Operation *op) {
+  return cluster.family == "loops" && !cluster.alone && !cluster.ops.empty() && llvm::none_of(cluster.ops, [](Operation *op) {
     return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp, llm::LinearOp, llm::ReduceOp,
                llm::ArgReduceOp>(op);
   });
@@ -85,5 +85,49 @@ void Clusters::joinLoops() {
         continue;
       merge(nests[j], nests[i]);
     }
+  }
+}
+
+/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast that only products read.
+static Operation *normOf(const Cluster &cluster) {
+  if (cluster.ops.empty() || cluster.alone)
+    return nullptr;
+  Operation *norm = lastOf(cluster);
+  bool isNorm = cluster.family == "rows" && isa<llm::LayerNormOp, llm::RMSNormOp>(norm);
+  bool isCast = cluster.family == "loops" && cluster.ops.size() == 1 && isa<llm::CastOp>(norm) &&
+                llvm::all_of(norm->getUsers(), [](Operation *user) { return isa<llm::LinearOp>(user); });
+  if (!isNorm && !isCast)
+    return nullptr;
+  auto type = cast<RankedTensorType>(norm->getResult(0).getType());
+  bool isKnown = type.getRank() > 0 && type.getElementType().isF32() && !type.isDynamicDim(type.getRank() - 1);
+  return isKnown ? norm : nullptr;
+}
+
+// One kernel of projections, whose other operations read nothing of the norm. Where two such kernels read a norm, it is computed once.
+void Clusters::joinNorms() {
+  for (size_t i = 0; i < clusters_.size(); ++i) {
+    Operation *norm = normOf(clusters_[i]);
+    if (!norm)
+      continue;
+    llvm::DenseSet<int> products;
+    bool isInput = true;
+    for (Operation *user : norm->getUsers())
+      if (isa<llm::LinearOp>(user))
+        products.insert(of(user));
+    if (products.size() != 1 || *products.begin() < 0)
+      continue;
+    int product = *products.begin();
+    for (Operation *op : clusters_[size_t(product)].ops) {
+      auto linear = dyn_cast<llm::LinearOp>(op);
+      bool readsNorm = llm::LinearOp() != linear && linear.getInput() == norm->getResult(0);
+      isInput &= !linear || readsNorm;
+      for (Value operand : op->getOperands())
+        if (Operation *producer = operand.getDefiningOp(); producer && of(producer) == int(i))
+          isInput &= readsNorm && operand == linear.getInput();
+    }
+    if (!isInput || clusters_[size_t(product)].family != "linear" || clusters_[size_t(product)].alone || norm->getBlock() != clusters_[size_t(product)].ops.front()->getBlock() ||
+        clusters_[size_t(product)].ops.size() + clusters_[i].ops.size() > kMostOps || needs(product, int(i), /*directly=*/false))
+      continue;
+    merge(int(i), product);
   }
 }

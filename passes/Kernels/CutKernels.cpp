@@ -324,11 +324,11 @@ public:
     if (failed(decompose()))
       return signalPassFailure();
     if (fuse)
-      copyMovesForAttention(getOperation());
+      copySharedMoves(getOperation());
     SymContext symbols;
     ShapeAnalysis shapes(symbols);
     shapes.run(getOperation());
-    Clusters clusters(getOperation(), shapes, fuse, alone);
+    Clusters clusters(getOperation(), shapes, fuse, norms, alone);
     Cutter(getOperation(), shapes, clusters).run();
   }
 

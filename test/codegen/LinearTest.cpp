@@ -265,6 +265,49 @@ func.func @f(%x: tensor<?x48xf32> {llm.dims = ["m", 48]}, %q: tensor<48x96xf32>,
   }
 }
 
+// A norm in front: y = norm(x + r) W^T, where the sum and the norm are results too. Each part norms the rows it multiplies, one stores them.
+TEST(Linear, NormInFront) {
+  for (const char *norm : {"layer_norm %s scale %f : tensor<K> bias %f : tensor<K> {epsilon = 1.0e-5 : f32} : ", "rms_norm %s scale %f : tensor<K> {epsilon = 1.0e-5 : f32} : "})
+    for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 5), {70, 48}, {33, 513}}) {
+      std::string x = type("?x" + str(k)), w = type(str(n) + "x" + str(k)), y = type("?x" + str(n)), f = type(str(k)), dims = " {llm.dims = [\"m\", " + str(k) + "]}";
+      std::string operation = std::regex_replace(std::string(norm), std::regex("tensor<K>"), f);
+      std::string text = "func.func @f(%x: " + x + dims + ", %r: " + x + dims + ", %g: " + f + ", %w: " + w + ") -> (" + x + ", " + x + ", " + y + ") {\n %o:3 = exec.kernel \"linear\"(%x, %r, %g, %w) : (" +
+                         x + ", " + x + ", " + f + ", " + w + ") -> (" + x + ", " + x + ", " + y + ") {\n ^bb0(%a: " + x + ", %b: " + x + ", %f: " + f + ", %v: " + w + "):\n %s = llm.add %a, %b : " + x + ", " +
+                         x + " -> " + x + "\n %n = llm." + operation + x + " -> " + x + "\n %y = llm.linear %n, %v : " + x + ", " + w + " -> " + y + "\n exec.yield %s, %n, %y : " + x + ", " + x +
+                         ", " + y + "\n }\n return %o#0, %o#1, %o#2 : " + x + ", " + x + ", " + y + "\n}";
+      bool centered = std::string_view(norm).starts_with("layer");
+      for (const TargetPair &pair : runnableTargets()) {
+        SCOPED_TRACE(pair.name() + " " + norm + " N=" + str(n) + " K=" + str(k));
+        auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+        std::mt19937 random(5);
+        Weight weight = makeWeight(random, DType::F32, n, k);
+        Buffer factor = randomFloats(random, size_t(k));
+        for (int64_t m : {1, 2, 4, 5, 24, 25, 131})
+          for (unsigned parts : {1u, 3u}) {
+            Buffer in = randomFloats(random, size_t(m * k)), skip = randomFloats(random, size_t(m * k));
+            Buffer sum = filled(size_t(m * k), NAN), normed = filled(size_t(m * k), NAN), out = filled(size_t(m * n), NAN);
+            kernel->run({in.data(), skip.data(), factor.data(), weight.packed.data(), sum.data(), normed.data(), out.data()}, {{"m", m}}, parts);
+            for (int64_t i = 0; i < m; ++i) {
+              double mean = 0, square = 0;
+              for (int64_t j = 0; j < k; ++j)
+                mean += (double(in.data()[i * k + j]) + skip.data()[i * k + j]) / double(k);
+              if (!centered)
+                mean = 0;
+              for (int64_t j = 0; j < k; ++j)
+                square += std::pow(double(in.data()[i * k + j]) + skip.data()[i * k + j] - mean, 2) / double(k);
+              for (int64_t j = 0; j < k; ++j) {
+                double value = double(in.data()[i * k + j]) + skip.data()[i * k + j], g = factor.data()[j];
+                checkNear(sum.data()[i * k + j], value, i, j);
+                checkNear(normed.data()[i * k + j], (value - mean) / std::sqrt(square + 1e-5) * g + (centered ? g : 0), i, j);
+              }
+              for (int64_t j = 0; j < n; ++j)
+                checkNear(out.data()[i * n + j], dot(normed.data() + i * k, weight, j, k), i, j);
+            }
+          }
+      }
+    }
+}
+
 // The inner loop keeps its accumulators in registers.
 TEST(Linear, InnerLoopWithoutSpills) {
   std::regex vectorOnStack("\\(%rsp\\), %[xyz]mm|%[xyz]mm[0-9]+, -?[0-9]*\\(%rsp\\)");

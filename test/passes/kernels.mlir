@@ -1,4 +1,4 @@
-// RUN: llmopt-opt %s --llmopt-cut-kernels | FileCheck %s
+// RUN: llmopt-opt %s --llmopt-cut-kernels=norms=false | FileCheck %s
 // REQUIRES: llmopt-opt
 
 // The three products of a gated MLP are two kernels: both halves of the gate share one, the residual sum joins the last.

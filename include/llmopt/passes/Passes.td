@@ -54,6 +54,7 @@ def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {
     With `fuse` off, every operation is a kernel of its own.
   }];
   let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">,
+                 Option<"norms", "norms", "bool", "true", "Let projections take in the norm of their input">,
                  ListOption<"alone", "alone", "std::string", "Operations (llm.NAME) that get kernels of their own">];
 }
 
