@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -146,6 +147,14 @@ std::optional<std::string> binary(Operation *op, const std::string &a, const std
   auto asSigned = [&](const char *symbol) {
     return wrap(signedName(type) + "(" + a + ") " + symbol + " " + signedName(type) + "(" + b + ")");
   };
+  // 64 bits go through division.cuh, unless the compiler can multiply instead.
+  bool divides64 = type.isInteger(64) && !matchPattern(op->getOperand(1), m_Constant());
+  auto divide = [&](bool isSigned, const char *symbol, const char *function) {
+    if (!divides64)
+      return isSigned ? asSigned(symbol) : wrap(infix(symbol));
+    std::string wide = isSigned ? signedName(type) : cuda::typeName(type);
+    return wrap(std::string(function) + "(" + wide + "(" + a + "), " + wide + "(" + b + "))");
+  };
   auto choose = [&](arith::CmpIPredicate better) { return "(" + compareIntegers(better, a, b, type) + ") ? " + a + " : " + b; };
   return llvm::TypeSwitch<Operation *, std::optional<std::string>>(op)
       .Case<arith::AddFOp>([&](auto) { return infix("+"); })
@@ -155,10 +164,10 @@ std::optional<std::string> binary(Operation *op, const std::string &a, const std
       .Case<arith::AddIOp>([&](auto) { return wrap(infix("+")); })
       .Case<arith::SubIOp>([&](auto) { return wrap(infix("-")); })
       .Case<arith::MulIOp>([&](auto) { return wrap("u64(" + a + ") * " + b); })
-      .Case<arith::DivUIOp>([&](auto) { return wrap(infix("/")); })
-      .Case<arith::RemUIOp>([&](auto) { return wrap(infix("%")); })
-      .Case<arith::DivSIOp>([&](auto) { return asSigned("/"); })
-      .Case<arith::RemSIOp>([&](auto) { return asSigned("%"); })
+      .Case<arith::DivUIOp>([&](auto) { return divide(false, "/", "quotient"); })
+      .Case<arith::RemUIOp>([&](auto) { return divide(false, "%", "remainderOf"); })
+      .Case<arith::DivSIOp>([&](auto) { return divide(true, "/", "quotient"); })
+      .Case<arith::RemSIOp>([&](auto) { return divide(true, "%", "remainderOf"); })
       .Case<arith::AndIOp>([&](auto) { return wrap(infix("&")); })
       .Case<arith::OrIOp>([&](auto) { return wrap(infix("|")); })
       .Case<arith::XOrIOp>([&](auto) { return wrap(infix("^")); })

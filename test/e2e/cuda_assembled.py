@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # llmopt-test: quick
-"""Kernels of a whole model assembled for each GPU target by each CUDA compiler that is installed, hardly one spilling; the same bytes with one job
+"""Kernels of a whole model assembled for each GPU target by each CUDA compiler that is installed, none spilling; the same bytes with one job
 and two. A compiler that is not there is skipped with the reason."""
 import json
 
@@ -28,8 +28,8 @@ def assemble(compiler, target, *flags):
     if not check(f"{compiler} {target} {' '.join(flags)}", code == 0, f"exit {code}: {errors[:500]}"):
         return None
     metadata = kernels(output, target)
-    spilling = [(k["name"], k["llmopt"]["spill"]) for k in metadata["kernels"] if k["llmopt"]["spill"] > 16]
-    check(f"{compiler} {target}: no spills but a register or two", not spilling, str(spilling))
+    spilling = [(k["name"], k["llmopt"]["spill"]) for k in metadata["kernels"] if k["llmopt"]["spill"]]
+    check(f"{compiler} {target}: no spills", not spilling, str(spilling))
     return output
 
 

@@ -19,7 +19,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "primitives.cuh"
+#include "division.cuh"
 
 /// A tile in shared memory has rows of 128 bytes. The 16-byte chunks of a row change places with the row number, so that one chunk of eight
 /// rows, which is what ldmatrix and TMA move, lies in eight different groups of banks.
@@ -159,7 +159,7 @@ DEVICE Tile tileOfUnit(i64 unit, i64 rows) {
   typedef ColumnTiles<Epilogue, kTileN> Columns;
   i64 tilesM = (rows + kTileM - 1) / kTileM, strip = unit / (kStrip * Columns::kCount), first = strip * kStrip;
   i64 height = tilesM - first < kStrip ? tilesM - first : kStrip, inStrip = unit - first * Columns::kCount;
-  i64 column = inStrip / height;
+  i64 column = quotient(inStrip, height), below = inStrip - column * height;
   int segment = 0;
   UNROLL
   for (int i = 1; i < Epilogue::kSegments; ++i)
@@ -168,7 +168,7 @@ DEVICE Tile tileOfUnit(i64 unit, i64 rows) {
   for (int i = 1; i < Epilogue::kSegments; ++i)
     if (segment == i)
       column -= Columns::before(i);
-  return {(first + inStrip % height) * kTileM, column * kTileN, segment};
+  return {(first + below) * kTileM, column * kTileN, segment};
 }
 
 /// Number of columns of a segment, a constant where there is one.

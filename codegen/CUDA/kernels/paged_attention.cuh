@@ -20,6 +20,7 @@
 // A unit is a split of a chunk of kRows rows of a tile of a key-value head. Scratch, for more than one split: kPartFloats floats a unit.
 //
 //===----------------------------------------------------------------------===//
+#include "division.cuh"
 #include "trigonometry.cuh"
 #include "vectors.cuh"
 
@@ -137,20 +138,24 @@ struct PagedAttention {
       }
   }
 
-  static DEVICE_MEMBER float adjust(float score, int r, i64 key, const Run &run, const Operands &operands) {
-    if (!run.has(r) || key < run.low(r) || key >= run.high(r))
-      return floatOf(0xff800000u); // minus infinity, also where the cache was never written
+  /// Softcap and what depends on the distance between query and key.
+  static DEVICE_MEMBER float shape(float score, int head, i64 distance, const Operands &operands) {
     if (Problem::softcap() > 0)
       score = tanhExact(score) * (Problem::softcap() * kLog2E);
-    i64 distance = key - run.position(r);
     if (operands.slopes)
-      score += operands.slopes[run.queryHead(r)] * kLog2E * float(distance);
+      score += operands.slopes[head] * kLog2E * float(distance);
     if constexpr (Problem::kBiasWidth > 0) {
       i64 place = distance + (Problem::kBiasWidth - 1) / 2;
       place = place < 0 ? 0 : place < Problem::kBiasWidth ? place : Problem::kBiasWidth - 1;
-      score += operands.bias[run.queryHead(r) * i64(Problem::kBiasWidth) + place] * kLog2E;
+      score += operands.bias[head * i64(Problem::kBiasWidth) + place] * kLog2E;
     }
     return score;
+  }
+
+  static DEVICE_MEMBER float adjust(float score, int r, i64 key, const Run &run, const Operands &operands) {
+    bool visible = run.has(r) && key >= run.low(r) && key < run.high(r);
+    score = shape(score, run.queryHead(r), key - run.position(r), operands);
+    return visible ? score : floatOf(0xff800000u); // minus infinity, also where the cache was never written
   }
 
   /// Takes 16 keys into account.
@@ -285,7 +290,7 @@ struct PagedAttention {
         for (float &value : part)
           value = 0;
     }
-    i64 begin = low + panels * split / splits, end = low + panels * (split + 1) / splits;
+    i64 begin = low + quotient(panels * split, splits), end = low + quotient(panels * (split + 1), splits);
     for (i64 p = begin + threadIdx.x / 32; p < end; p += kWarps)
       panel(state, queries(smem), weights(smem), p * 16, high, run, operands);
     storePart(state, part(smem, threadIdx.x / 32));

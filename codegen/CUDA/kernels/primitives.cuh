@@ -85,6 +85,12 @@ DEVICE float reciprocalApprox(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
+/// 20 bits or so.
+DEVICE double reciprocalApprox(double x) {
+  double result;
+  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(result) : "d"(x));
+  return result;
+}
 DEVICE float tanhApprox(float x) {
   float result;
   asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(x));

@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #pragma once
-#include "prelude.cuh"
+#include "division.cuh"
 
 template <typename T, int N>
 struct Vec {
