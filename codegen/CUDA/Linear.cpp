@@ -10,6 +10,7 @@
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/Unpack.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -29,6 +30,8 @@ struct Instance {
   int64_t tileRows = 0, tileColumns = 0; ///< of a unit; 0 rows: all of them
   std::string math = "f32";              ///< for reports, as DeviceKernel has them
   uint32_t stages = 1;
+  bool maps = false;                     ///< operands come through tensor maps; blocks stay
+  int64_t splits = 1, sums = 0;          ///< blocks that share K; numbers that a thread then leaves in scratch memory
 };
 
 class LinearUnit {
@@ -45,6 +48,11 @@ private:
   std::vector<Instance> instances() const;
   Instance gemv(int64_t rows, int64_t limit) const;
   Instance matrix() const;
+  void addSplit(std::vector<Instance> &list) const;
+  Instance hopper(int64_t tileColumns, int64_t limit) const;
+  void addHopper(std::vector<Instance> &list) const;
+  int64_t tiles(int64_t tileColumns) const;
+  std::string mapsOf(const Instance &instance, DeviceKernel &kernel, DeviceParameter &input, std::string &arguments) const;
   void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
   std::string layer(const Instance &instance) const;
   void addCosts(LoweredKernel &plan) const;
@@ -181,8 +189,73 @@ Instance LinearUnit::matrix() const {
   return instance;
 }
 
+constexpr int64_t kMultiprocessors = 132; // of an H100 or H200
+
+/// One row of tiles is not enough for all multiprocessors: several blocks share each, each with its part of K.
+void LinearUnit::addSplit(std::vector<Instance> &list) const {
+  constexpr int64_t kSliceBytes = 128, kFewestSlices = 4;
+  Instance split = list.back();
+  if (split.suffix != "_mma")
+    return;
+  int64_t slices = (problem_.depth * weightBytes() + kSliceBytes - 1) / kSliceBytes;
+  split.splits = std::min(kMultiprocessors / tiles(split.tileColumns), slices / kFewestSlices);
+  if (split.splits < 2)
+    return;
+  split.suffix = "_split";
+  split.family = "GemmSplit";
+  split.constants += ", kSplits = " + std::to_string(split.splits);
+  split.limit = split.tileRows;
+  split.sums = products_ * split.tileRows * split.tileColumns / split.threads;
+  list.insert(list.end() - 1, split);
+}
+
+/// Tiles of `tileColumns` columns over all segments.
+int64_t LinearUnit::tiles(int64_t tileColumns) const {
+  int64_t count = 0;
+  for (const LinearSegment &segment : problem_.segments)
+    count += (segment.columns + tileColumns - 1) / tileColumns;
+  return count;
+}
+
+Instance LinearUnit::hopper(int64_t tileColumns, int64_t limit) const {
+  constexpr int64_t kTileRows = 128, kThreads = 384, kMostStages = 6, kBarriers = 16;
+  int64_t stage = kTileRows * 128 * int64_t(sizeof(float)) / weightBytes() + products_ * tileColumns * 128 + kBarriers;
+  int64_t stages = std::min(kMostStages, target_.sharedMemoryBytes / stage);
+  Instance instance{"_tma" + std::to_string(tileColumns), "GemmWgmma", "kTileN = " + std::to_string(tileColumns) + ", kStages = " + std::to_string(stages), limit};
+  instance.threads = kThreads;
+  instance.sharedBytes = uint32_t(stages * stage);
+  instance.tileRows = kTileRows;
+  instance.tileColumns = tileColumns;
+  instance.maps = true;
+  instance.math = dtypeName(weight_);
+  instance.stages = uint32_t(stages);
+  return instance;
+}
+
+/// On Hopper wgmma takes over from 64 rows on. The widest tile moves the fewest bytes for a product, but has to have work for all multiprocessors:
+/// up to where it has not, there is one of half the width.
+void LinearUnit::addHopper(std::vector<Instance> &list) const {
+  constexpr int64_t kFewRows = 63, kNarrowest = 32, kWidest = 256;
+  int64_t most = 0, width = kWidest;
+  for (const LinearSegment &segment : problem_.segments)
+    most = std::max(most, segment.columns);
+  while (width > kNarrowest && (products_ * width > kWidest || width / 2 >= most))
+    width /= 2;
+  if (!list.back().family.ends_with("Mma") || target_.computeCapability != 90 || products_ * width > kWidest)
+    return;
+  if (list[list.size() - 2].splits > 1) // takes all of those rows
+    list.pop_back();
+  list.back().limit = kFewRows;
+  Instance wide = hopper(width, 0);
+  if (int64_t fill = kMultiprocessors / tiles(width) * wide.tileRows; fill > 0 && width > kNarrowest * 2)
+    list.push_back(hopper(width / 2, fill));
+  list.push_back(wide);
+}
+
 std::vector<Instance> LinearUnit::instances() const {
   std::vector<Instance> list = {gemv(1, 1), gemv(4, 4), gemv(8, 16), matrix()};
+  addSplit(list);
+  addHopper(list);
   std::optional<int64_t> rows = problem_.rows.constant();
   if (!rows)
     return list;
@@ -199,13 +272,38 @@ std::string LinearUnit::layer(const Instance &instance) const {
          "  static constexpr int kDepth = " + std::to_string(problem_.depth) + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
 }
 
+/// The epilogue with the maps of its weights, which become parameters of the kernel; `input` becomes that of x.
+std::string LinearUnit::mapsOf(const Instance &instance, DeviceKernel &kernel, DeviceParameter &input, std::string &arguments) const {
+  uint64_t rows = problem_.rows.constant() ? uint64_t(*problem_.rows.constant()) : 0, depth = uint64_t(problem_.depth);
+  input.kind = DeviceParameter::Kind::TensorMap;
+  input.bytes = DeviceMatrix::kMapBytes;
+  input.matrix = {DType::F32, rows ? 0u : rows_.index, rows, depth, uint32_t(instance.tileRows), ""};
+  std::string fields, choice;
+  for (auto [i, part] : llvm::enumerate(problem_.segments)) {
+    std::string own;
+    for (auto [p, linear] : llvm::enumerate(part.linears)) {
+      DeviceParameter map{DeviceParameter::Kind::TensorMap, cpu::bindingOf(linear.getWeight()), DeviceMatrix::kMapBytes};
+      map.matrix = {weight_, 0, uint64_t(part.columns), depth, uint32_t(instance.tileColumns), unpackName(panelLayout(weight_))};
+      std::string name = parameterName(map);
+      if (!llvm::is_contained(kernel.parameters, map)) {
+        kernel.parameters.push_back(map);
+        fields += (fields.empty() ? "*" : ", *") + name;
+        arguments += ", &" + name;
+      }
+      own += (p + 1 < part.linears.size() ? "product == " + std::to_string(p) + " ? " : "") + name + (p + 1 < part.linears.size() ? " : " : "");
+    }
+    choice += i + 1 < problem_.segments.size() ? "segment == " + std::to_string(i) + " ? (" + own + ") : " : "(" + own + ")";
+  }
+  return "struct MapEpilogue" + instance.suffix + " : Epilogue {\n  const TensorMap " + fields +
+         ";\n  DEVICE_MEMBER const TensorMap *map(int segment, int product) const { return " + choice + "; }\n};\n";
+}
+
 void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowered) {
   SymContext &symbols = shapes_.symbols();
-  int64_t tiles = 0;
-  for (const LinearSegment &segment : problem_.segments)
-    tiles += (segment.columns + instance.tileColumns - 1) / instance.tileColumns;
-  SymExpr units = symbols.constant(tiles);
-  if (instance.tileRows)
+  SymExpr units = symbols.constant(tiles(instance.tileColumns));
+  if (instance.splits > 1)
+    units = symbols.mul(units, symbols.constant(instance.splits));
+  else if (instance.tileRows)
     units = symbols.mul(units, symbols.ceilDiv(problem_.rows, symbols.constant(instance.tileRows)));
   DeviceKernel kernel;
   kernel.name = symbol_ + instance.suffix;
@@ -217,20 +315,37 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   kernel.unitsPerBlock = 1;
   kernel.parameters = fields_;
   DeviceParameter count{DeviceParameter::Kind::Dim, 0}, input{DeviceParameter::Kind::Buffer, problem_.inputBinding};
+  std::string epilogue = "Epilogue", mapArguments;
+  if (instance.maps) {
+    kernel.blocksPerSm = 1;
+    lowered.unit.source += mapsOf(instance, kernel, input, mapArguments);
+    epilogue = "MapEpilogue" + instance.suffix;
+  }
   for (const DeviceParameter &parameter : {count, input, rows_})
     if (!llvm::is_contained(kernel.parameters, parameter))
       kernel.parameters.push_back(parameter);
+  SymExpr scratch;
+  std::string parts;
+  if (instance.splits > 1) {
+    DeviceParameter memory{DeviceParameter::Kind::Scratch};
+    kernel.parameters.push_back(memory);
+    lowered.unit.source += "DEVICE_DATA(u32, " + kernel.name + "_counters, " + std::to_string(tiles(instance.tileColumns)) + ");\n";
+    parts = ", reinterpret_cast<float *>(" + parameterName(memory) + "), " + kernel.name + "_counters";
+    // A block is a unit, so its threads' shares together hold the unit's sums.
+    scratch = symbols.constant(instance.sums * int64_t(sizeof(float)));
+  }
   std::string fields;
   for (const DeviceParameter &field : fields_)
     fields += (fields.empty() ? "" : ", ") + parameterName(field);
   std::string rows = problem_.rows.constant() ? std::to_string(*problem_.rows.constant()) : parameterName(rows_);
-  std::string family = instance.family + "<Layer" + instance.suffix + ", Epilogue>";
-  lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ") " + kernel.name + "(" +
+  std::string family = instance.family + "<Layer" + instance.suffix + ", " + epilogue + ">";
+  std::string x = instance.maps ? "&" + parameterName(input) : "reinterpret_cast<const float *>(" + parameterName(input) + ")";
+  lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ", 1) " + kernel.name + "(" +
                          declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(instance.threads) + " && " +
                          family + "::kSharedBytes == " + std::to_string(instance.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
-                         "().run(smem, reinterpret_cast<const float *>(" + parameterName(input) + "), i64(" + rows + "), i64(d0), Epilogue{" + fields +
-                         "});\n}\nLLMOPT_EXPORT(" + kernel.name + ")\n";
-  lowered.plan.variants.push_back({kernel.name, instance.limit, units, SymExpr()});
+                         "().run(smem, " + x + ", i64(" + rows + "), i64(d0), " + (instance.maps ? epilogue + "{{" + fields + "}" + mapArguments : "Epilogue{" + fields) +
+                         "}" + parts + ");\n}\nLLMOPT_EXPORT(" + kernel.name + ")\n";
+  lowered.plan.variants.push_back({kernel.name, instance.limit, units, scratch});
   lowered.unit.kernels.push_back(std::move(kernel));
 }
 
@@ -250,7 +365,7 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
   LoweredDeviceKernel lowered;
   LLMOPT_ASSIGN(std::string epilogueText, epilogue(lowered));
   std::vector<Instance> list = instances();
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_simt.cuh\"\n" + epilogueText;
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_split.cuh\"\n#include \"gemm_simt.cuh\"\n" + std::string(target_.computeCapability == 90 ? "#include \"gemm_wgmma.cuh\"\n" : "") + epilogueText;
   for (const Instance &instance : list)
     addKernel(instance, lowered);
   if (list.size() > 1)

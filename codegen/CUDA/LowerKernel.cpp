@@ -7,6 +7,7 @@
 #include "codegen/CUDA/LowerKernel.h"
 
 #include "codegen/CPU/KernelFamily.h"
+#include "codegen/CUDA/CacheAppend.h"
 #include "codegen/CUDA/Linear.h"
 #include "codegen/CUDA/Norm.h"
 #include "codegen/CUDA/NvptxEmitter.h"
@@ -38,6 +39,8 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
     return cuda::lowerLinear(kernel, shapes, target, symbol);
   if (family == "rows")
     return cuda::lowerNorm(kernel, shapes, symbol);
+  if (family == "cache_append")
+    return cuda::lowerCacheAppend(kernel, shapes, symbol);
   if (family == "paged_attention")
     return cuda::lowerPagedAttention(kernel, shapes, symbol);
   return std::optional<cuda::LoweredDeviceKernel>();

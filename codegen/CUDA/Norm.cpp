@@ -127,7 +127,7 @@ std::optional<LoweredDeviceKernel> NormUnit::lower() {
   lowered.unit.source = "#include \"primitives.cuh\"\n#include \"norm.cuh\"\nstruct Rows {\n  typedef float Input;\n  typedef float Residual;\n  typedef " + weight +
                         " Weight;\n  typedef float Output;\n  static constexpr int kDepth = " + std::to_string(*depth) + ", kThreads = " + std::to_string(threads) +
                         ";\n  static constexpr bool kCenter = " + (region_.center ? "true" : "false") + ";\n  DEVICE_MEMBER static constexpr float epsilon() { return " +
-                        epsilon + "; }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ") " + symbol_ + "(" +
+                        epsilon + "; }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" +
                         declareParameters(kernel.parameters, ", ") + ") {\n  Norm<Rows>::run(" + pointer("const float", argument(region_.x)) + ", " +
                         pointer("const float", argument(region_.residual)) + ", " + pointer("float", output(region_.sum)) + ", " +
                         pointer("const " + weight, argument(region_.scale)) + ", " + pointer("const " + weight, argument(region_.bias)) + ", " +

@@ -7,9 +7,10 @@
 #include "codegen/CUDA/PagedAttention.h"
 
 #include "codegen/CPU/PagedAttentionWriter.h"
+#include "codegen/CUDA/Rope.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
 
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/bit.h"
+#include <set>
 
 using namespace mlir;
 using namespace llmopt;
@@ -19,12 +20,14 @@ using cpu::PagedProblem;
 namespace {
 
 constexpr int64_t kFewTokens = 16; ///< steps of at most this many tokens share the keys of a sequence between blocks
-constexpr int64_t kWarps = 8, kMostSplits = 16;
+constexpr int64_t kMostSplits = 16;
+constexpr int64_t kPrefillTokens = 64; ///< steps of at least this many take the tensor cores
 
 /// How a variant divides the work; numbers as the family's constants have them.
 struct Division {
   std::string suffix;
-  int64_t limit, tileTokens, rows, splits;
+  int64_t limit, tileTokens, rows, splits, warps = 8;
+  bool prefill = false; ///< by prefill_attention.cuh
 };
 
 bool isFloatArgument(Value operand) {
@@ -48,9 +51,18 @@ llm::PagedAttentionOp findAttention(exec::KernelOp kernel) {
   return simple ? op : llm::PagedAttentionOp();
 }
 
+/// What the model's linear layers round their operands to, if that is one 16-bit type: attention may round to it as well.
+std::optional<DType> productType(exec::KernelOp kernel) {
+  std::set<DType> types;
+  kernel->getParentOfType<ModuleOp>().walk([&](llm::LinearOp linear) { types.insert(*llm::dtypeOf(getElementTypeOrSelf(linear.getWeight().getType()))); });
+  bool narrow = types.size() == 1 && (types.contains(DType::BF16) || types.contains(DType::F16));
+  return narrow ? std::optional(*types.begin()) : std::nullopt;
+}
+
 class PagedUnit {
 public:
-  PagedUnit(const PagedProblem &problem, const std::string &symbol) : problem_(problem), op_(problem.op), symbol_(symbol) {
+  PagedUnit(const PagedProblem &problem, const std::string &symbol, std::optional<DType> product)
+      : problem_(problem), op_(problem.op), symbol_(symbol), product_(product) {
     values_ = (problem.layout.valueSize + 15) / 16 * 4; // registers of a lane for one row
   }
   LoweredDeviceKernel lower(SymContext &symbols, SymExpr tokens);
@@ -59,6 +71,8 @@ private:
   int64_t rowsAtOnce(int64_t wanted) const;
   Division few() const;
   Division many() const;
+  std::optional<Division> prefill() const;
+  uint32_t sharedBytes(const Division &division) const;
   std::string problemText(const Division &division);
   void addKernel(const Division &division, SymContext &symbols, SymExpr tokens, LoweredDeviceKernel &lowered);
   int64_t chunks(const Division &division) const { return (division.tileTokens * problem_.group() + division.rows - 1) / division.rows; }
@@ -67,6 +81,7 @@ private:
   const PagedProblem &problem_;
   llm::PagedAttentionOp op_;
   const std::string &symbol_;
+  std::optional<DType> product_;
   int64_t values_;
 };
 
@@ -93,48 +108,44 @@ Division PagedUnit::many() const {
   return {"_many", 0, std::max<int64_t>(1, rows / problem_.group()), rows, 1};
 }
 
-std::string floatText(const llvm::APFloat &value) {
-  return "floatOf(0x" + llvm::utohexstr(llvm::bit_cast<uint32_t>(value.convertToFloat())) + "u)";
+/// Registers hold queries and sums of heads up to 128.
+std::optional<Division> PagedUnit::prefill() const {
+  constexpr int64_t kRows = 64, kWarps = 4, kMostSize = 128;
+  if (!product_ || problem_.layout.keySize > kMostSize || problem_.layout.valueSize > kMostSize)
+    return std::nullopt;
+  return Division{"_prefill", 0, std::max<int64_t>(1, kRows / problem_.group()), kRows, 1, kWarps, true};
+}
+
+/// As the families' own constants have it.
+uint32_t PagedUnit::sharedBytes(const Division &division) const {
+  auto padded = [](int64_t size) { return (size + 15) / 16 * 16; };
+  int64_t keySize = problem_.layout.keySize;
+  int64_t floats = division.prefill ? 64 * (padded(keySize) + padded(problem_.layout.valueSize))
+                                    : division.rows * keySize + division.warps * division.rows * 16 + division.warps * partFloats(division) + 4;
+  return uint32_t(floats * int64_t(sizeof(float)));
 }
 
 std::string PagedUnit::problemText(const Division &division) {
-  llm::RopeOp rope = problem_.queries.rope;
-  int64_t pairs = rope ? cast<RankedTensorType>(rope.getFrequencies().getType()).getDimSize(0) : 0;
   int64_t biasWidth = op_.getBias() ? cast<RankedTensorType>(op_.getBias().getType()).getDimSize(1) : 0;
-  bool narrow = rope && getElementTypeOrSelf(rope.getPositions().getType()).isInteger(32);
-  std::string text = "struct Problem" + division.suffix + " {\n  typedef float Cache;\n  typedef " + (narrow ? "i32" : "i64") + " Position;\n";
-  auto number = [&](const char *name, int64_t value) { text += std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n"; };
-  number("kHeads", problem_.heads);
-  number("kKvHeads", problem_.kvHeads);
-  number("kKeySize", problem_.layout.keySize);
-  number("kValueSize", problem_.layout.valueSize);
-  number("kTileTokens", division.tileTokens);
-  number("kRows", division.rows);
-  number("kWarps", kWarps);
-  number("kSplits", division.splits);
-  number("kTable", int64_t(op_.getGroup()));
-  number("kWindow", int64_t(op_.getWindow()));
-  number("kPairs", pairs);
-  number("kBiasWidth", biasWidth);
-  auto flag = [&](const char *name, bool value) { text += std::string("  static constexpr bool ") + name + " = " + (value ? "true" : "false") + ";\n"; };
-  flag("kCausal", op_.getCausal());
-  flag("kInterleaved", rope && rope.getInterleaved());
-  auto function = [&](const char *name, const llvm::APFloat &value) {
-    text += std::string("  DEVICE_MEMBER static float ") + name + "() { return " + floatText(value) + "; }\n";
-  };
-  function("scale", op_.getScale());
-  function("softcap", op_.getSoftcap());
-  function("ropeScale", rope ? rope.getScale() : llvm::APFloat(1.0f));
-  return text + "};\n";
+  std::string text = "struct Problem" + division.suffix + " {\n  typedef float Cache;\n";
+  if (division.prefill)
+    text += std::string("  typedef ") + (*product_ == DType::BF16 ? "bf16" : "f16") + " Product;\n";
+  return text + constantText("kHeads", problem_.heads) + constantText("kKvHeads", problem_.kvHeads) + constantText("kKeySize", problem_.layout.keySize) +
+         constantText("kValueSize", problem_.layout.valueSize) + constantText("kTileTokens", division.tileTokens) + constantText("kRows", division.rows) +
+         constantText("kWarps", division.warps) + constantText("kSplits", division.splits) + constantText("kTable", int64_t(op_.getGroup())) +
+         constantText("kWindow", int64_t(op_.getWindow())) + constantText("kBiasWidth", biasWidth) + flagText("kCausal", op_.getCausal()) +
+         functionText("scale", op_.getScale()) + functionText("softcap", op_.getSoftcap()) + ropeText(problem_.queries.rope) + "};\n";
 }
 
 void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr tokens, LoweredDeviceKernel &lowered) {
   using Kind = DeviceParameter::Kind;
   DeviceKernel kernel;
   kernel.name = symbol_ + division.suffix;
-  kernel.threads = 32 * kWarps;
-  kernel.family = "PagedAttention";
-  kernel.sharedBytes = uint32_t((division.rows * problem_.layout.keySize + kWarps * division.rows * 16 + kWarps * partFloats(division)) * 4 + 16);
+  kernel.family = division.prefill ? "PrefillAttention" : "PagedAttention";
+  kernel.threads = uint32_t(32 * division.warps);
+  kernel.sharedBytes = sharedBytes(division);
+  if (division.prefill)
+    kernel.math = dtypeName(*product_);
   kernel.unitsPerBlock = 1;
   auto pass = [&](Kind kind, uint32_t index = 0) {
     DeviceParameter parameter{kind, index};
@@ -147,7 +158,7 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
       return std::string("nullptr");
     return "reinterpret_cast<const " + type + " *>(" + pass(Kind::Buffer, cast<BlockArgument>(operand).getArgNumber()) + ")";
   };
-  std::string problem = "Problem" + division.suffix, family = "PagedAttention<" + problem + ">", counters = "nullptr", parts = counters, data;
+  std::string problem = "Problem" + division.suffix, family = (division.prefill ? "PrefillAttention<" : "PagedAttention<") + problem + ">", counters = "nullptr", parts = counters, data;
   llm::RopeOp rope = problem_.queries.rope;
   std::string operands = buffer(problem_.queries.argument, "float");
   operands += ", " + buffer(rope ? cpu::throughViews(rope.getPositions()) : Value(), problem + "::Position");
@@ -165,7 +176,7 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
     scratch = symbols.constant((partFloats(division) * 4 / kernel.threads / 16 + 1) * 16);
   }
   std::string table = pass(Kind::Table), units = pass(Kind::Dim, 0);
-  lowered.unit.source += problemText(division) + data + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kernel.threads) + ") " + kernel.name + "(" +
+  lowered.unit.source += problemText(division) + data + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kernel.threads) + ", 1) " + kernel.name + "(" +
                          declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(kernel.threads) +
                          " && " + family + "::kSharedBytes == " + std::to_string(kernel.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
                          "::run(smem, reinterpret_cast<const StepTable *>(" + table + "), i64(" + units + "), {" + operands + ", " + parts + ", " + counters +
@@ -179,9 +190,15 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
 LoweredDeviceKernel PagedUnit::lower(SymContext &symbols, SymExpr tokens) {
   LoweredDeviceKernel lowered;
   lowered.unit.source = "#include \"primitives.cuh\"\n#include \"paged_attention.cuh\"\n";
+  std::vector<Division> divisions = {few(), many()};
+  if (std::optional<Division> matrix = prefill()) {
+    lowered.unit.source += "#include \"prefill_attention.cuh\"\n";
+    divisions.back().limit = kPrefillTokens - 1;
+    divisions.push_back(*matrix);
+  }
   lowered.plan.selector = tokens;
   lowered.plan.states.push_back(int64_t(op_.getState()));
-  for (const Division &division : {few(), many()})
+  for (const Division &division : divisions)
     addKernel(division, symbols, tokens, lowered);
   // What the cache adds depends on the lengths of the sequences, which are no symbols.
   int64_t floats = problem_.heads * (problem_.layout.keySize + problem_.layout.valueSize);
@@ -199,5 +216,5 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerPagedAttention(exec::Kerne
   if (!queries.argument || !tokens.known())
     return std::optional<LoweredDeviceKernel>();
   PagedProblem problem(op, queries, kernel.getNumOperands());
-  return std::optional<LoweredDeviceKernel>(PagedUnit(problem, symbol).lower(shapes.symbols(), tokens));
+  return std::optional<LoweredDeviceKernel>(PagedUnit(problem, symbol, productType(kernel)).lower(shapes.symbols(), tokens));
 }

@@ -482,7 +482,7 @@ Result<DeviceKernel> printKernel(func::FuncOp function, std::string &out) {
   if (!llvm::is_contained(kernel.parameters, units))
     kernel.parameters.push_back(units);
   bool scratch = llvm::is_contained(kernel.parameters, DeviceParameter{DeviceParameter::Kind::Scratch});
-  out += "\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ") " + kernel.name + "(" +
+  out += "\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ", 1) " + kernel.name + "(" +
          cuda::declareParameters(kernel.parameters, ", ") + ") {\n" +
          (scratch ? "  u8 *const own = scratch + gridThread() * scratchBytes;\n" : "") +
          "  for (u64 unit = gridThread(); unit < d0; unit += gridThreads()) {\n" + body.text + "  }\n}\nLLMOPT_PRINTED_EXPORT(" + kernel.name + ")\n";
@@ -509,6 +509,8 @@ std::string cuda::parameterName(const DeviceParameter &parameter) {
     return "table";
   case DeviceParameter::Kind::Scratch:
     return "scratch";
+  case DeviceParameter::Kind::TensorMap:
+    return "m" + std::to_string(parameter.index);
   case DeviceParameter::Kind::ScratchBytes:
     return "scratchBytes";
   case DeviceParameter::Kind::Constant: // our own kernels have them in their text
@@ -521,7 +523,8 @@ std::string cuda::declareParameters(const std::vector<DeviceParameter> &paramete
   std::string text;
   for (const DeviceParameter &parameter : parameters) {
     bool isNumber = parameter.kind == DeviceParameter::Kind::Dim || parameter.kind == DeviceParameter::Kind::ScratchBytes;
-    text += (text.empty() ? "" : separator) + std::string(isNumber ? "u64 " : "u8 *") + parameterName(parameter);
+    const char *type = parameter.kind == DeviceParameter::Kind::TensorMap ? "GRID_CONSTANT const TensorMap " : isNumber ? "u64 " : "u8 *";
+    text += (text.empty() ? "" : separator) + std::string(type) + parameterName(parameter);
   }
   return text;
 }

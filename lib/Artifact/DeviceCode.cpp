@@ -9,23 +9,33 @@
 #include "llmopt/lib/Artifact/Artifact.h"
 
 #include <array>
+#include <optional>
 
 using namespace llmopt;
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kKinds = {"buffer", "dim", "table", "scratch", "scratch_bytes", "constant"};
+constexpr std::array<std::string_view, 7> kKinds = {"buffer", "dim", "table", "scratch", "scratch_bytes", "constant", "tensor_map"};
+bool hasIndex(DeviceParameter::Kind kind) {
+  return kind == DeviceParameter::Kind::Buffer || kind == DeviceParameter::Kind::Dim || kind == DeviceParameter::Kind::TensorMap;
+}
+
 constexpr uint32_t kWarp = 32, kMostThreads = 1024;
 
 Json parameterJson(const DeviceParameter &parameter) {
   Json json;
   json.set("kind", kKinds[size_t(parameter.kind)]);
-  if (parameter.kind == DeviceParameter::Kind::Buffer || parameter.kind == DeviceParameter::Kind::Dim)
+  if (hasIndex(parameter.kind))
     json.set("index", parameter.index);
   if (parameter.kind == DeviceParameter::Kind::Constant)
     json.set("value", parameter.value);
   if (parameter.bytes != 8)
     json.set("bytes", parameter.bytes);
+  if (parameter.kind == DeviceParameter::Kind::TensorMap) {
+    const DeviceMatrix &matrix = parameter.matrix;
+    json.set("element", dtypeName(matrix.element)).set("rows_dim", matrix.rowsDim).set("rows", matrix.rows).set("columns", matrix.columns);
+    json.set("box_rows", matrix.boxRows).set("unpack", matrix.unpack);
+  }
   return json;
 }
 
@@ -95,20 +105,40 @@ private:
   const std::string &context_;
 };
 
+DeviceMatrix readMatrix(const Json &json, Reader &reader) {
+  constexpr uint64_t kMost = uint64_t(1) << 32; // of a tensor map
+  constexpr uint32_t kMostBox = 256;
+  DeviceMatrix matrix;
+  std::optional<DType> element = parseDType(reader.text(json, "element"));
+  if (!element)
+    reader.fail("a tensor map has no known element type");
+  matrix.element = element.value_or(DType::F32);
+  matrix.rowsDim = reader.small(json, "rows_dim", 1u << 16);
+  matrix.rows = reader.number(json, "rows", kMost);
+  matrix.columns = reader.number(json, "columns", kMost);
+  matrix.boxRows = reader.small(json, "box_rows", kMostBox);
+  matrix.unpack = reader.text(json, "unpack");
+  if (matrix.columns == 0 || matrix.boxRows == 0 || (matrix.rows == 0) == (matrix.rowsDim == 0))
+    reader.fail("a tensor map has no rows or columns");
+  return matrix;
+}
+
 DeviceParameter readParameter(const Json &json, Reader &reader) {
   std::string kind = reader.text(json, "kind");
   DeviceParameter parameter;
   for (size_t i = 0; i < kKinds.size(); ++i)
     if (kKinds[i] == kind) {
       parameter.kind = DeviceParameter::Kind(i);
-      if (parameter.kind == DeviceParameter::Kind::Buffer || parameter.kind == DeviceParameter::Kind::Dim)
+      if (hasIndex(parameter.kind))
         parameter.index = reader.small(json, "index", 1u << 16);
       if (parameter.kind == DeviceParameter::Kind::Constant)
         parameter.value = reader.number(json, "value", INT64_MAX);
       if (json.find("bytes"))
-        parameter.bytes = reader.small(json, "bytes", 8);
-      if (parameter.bytes != 8 && parameter.bytes != 4)
-        reader.fail("kernel parameters have 4 or 8 bytes");
+        parameter.bytes = reader.small(json, "bytes", DeviceMatrix::kMapBytes);
+      if (parameter.kind == DeviceParameter::Kind::TensorMap ? parameter.bytes != DeviceMatrix::kMapBytes : parameter.bytes != 8 && parameter.bytes != 4)
+        reader.fail("kernel parameters have 4 or 8 bytes, tensor maps 128");
+      if (parameter.kind == DeviceParameter::Kind::TensorMap)
+        parameter.matrix = readMatrix(json, reader);
       return parameter;
     }
   reader.fail("no kernel parameter is of kind '" + kind + "'");

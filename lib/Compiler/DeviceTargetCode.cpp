@@ -9,6 +9,7 @@
 #include "codegen/CUDA/DeviceCompiler.h"
 #include "codegen/CUDA/DrawWeights.h"
 #include "codegen/CUDA/LowerKernel.h"
+#include "codegen/CUDA/Unpack.h"
 #include "llmopt/lib/Support/CheckedMath.h"
 
 using namespace mlir;
@@ -86,6 +87,7 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   if (!weights.drawn().empty())
     addUnit(cuda::drawWeightsUnit(), units);
+  cuda::addUnpackKernels(units);
   if (options.emit == EmitKind::Cuda) {
     for (cuda::KernelUnit &unit : units)
       if (unit.form == "cuda")

@@ -76,6 +76,30 @@ Status CudaProgram::makeMemory() {
   return {};
 }
 
+uint64_t CudaProgram::rowStride(const DeviceMatrix &matrix) {
+  uint64_t each = 16 / dtypeSize(matrix.element);
+  return (matrix.columns + each - 1) / each * each;
+}
+
+Result<DevicePointer> CudaProgram::rowsOf(DevicePointer panels, const DeviceMatrix &matrix) {
+  std::unique_ptr<DeviceMemory> &copy = rows_[{panels, matrix.unpack}];
+  if (copy)
+    return copy->address();
+  const Kernel *kernel = find(matrix.unpack);
+  if (!kernel)
+    return badInput("E0208", "the plan is invalid: the code has no kernel '" + matrix.unpack + "'", path).error();
+  uint64_t stride = rowStride(matrix), bytes = matrix.rows * stride * dtypeSize(matrix.element);
+  LLMOPT_ASSIGN(copy, DeviceMemory::allocate(device, bytes, "weights as rows"));
+  uint64_t values[] = {panels, copy->address(), matrix.rows, matrix.columns, stride};
+  void *parameters[std::size(values)];
+  for (size_t i = 0; i < std::size(values); ++i)
+    parameters[i] = &values[i];
+  unsigned blocks = unsigned(device->multiprocessors()) * 16; // its threads take what there is in turns
+  LLMOPT_CUDA_TRY(device->driver(), "kernel '" + matrix.unpack + "' of " + path, cuLaunchKernel, kernel->function, blocks, 1u, 1u, kernel->metadata->threads,
+                  1u, 1u, 0u, device->stream(), parameters, nullptr);
+  return copy->address();
+}
+
 CudaProgram::~CudaProgram() {
   if (!device || !device->makeCurrent())
     return;

@@ -28,6 +28,10 @@ struct CudaProgram {
                                                    std::span<const DrawnWeight> drawn);
   ~CudaProgram();
   const Kernel *find(const std::string &name) const;
+  /// The copy of a weight that `matrix` asks for; made when first asked for. E0208 where its kernel is missing.
+  Result<DevicePointer> rowsOf(DevicePointer panels, const DeviceMatrix &matrix);
+  /// Elements from one row of a matrix to the next.
+  static uint64_t rowStride(const DeviceMatrix &matrix);
 
   std::shared_ptr<Device> device;
   std::string path; ///< of the artifact, for errors
@@ -43,6 +47,7 @@ private:
   /// Weights that the artifact only describes.
   Status drawWeights(std::span<const DrawnWeight> rows);
   std::vector<Module> modules_;
+  std::map<std::pair<DevicePointer, std::string>, std::unique_ptr<DeviceMemory>> rows_; ///< copies of weights, by panels and kernel
   std::map<std::string, Kernel, std::less<>> kernels_;
 };
 

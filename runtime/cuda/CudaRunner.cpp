@@ -23,7 +23,8 @@ struct CudaRunner::Launch {
   Function function;
   uint32_t stage, variant, blocks, threads, sharedBytes;
   std::vector<uint64_t> values; ///< of the parameters
-  std::vector<void *> parameters; ///< their addresses
+  std::vector<TensorMap> maps;
+  std::vector<void *> parameters; ///< addresses of values and maps
 };
 
 struct CudaRunner::CudaShape : Shape {
@@ -70,6 +71,7 @@ Status CudaRunner::bindFixed(const plan::Plan &plan, std::span<std::byte *const>
     }
     fixed_.push_back(address);
   }
+  rows_.resize(entry_.buffers.size());
   for (const plan::Stage &stage : entry_.stages) {
     std::vector<CudaProgram::Kernel> &kernels = kernels_.emplace_back();
     for (const plan::Variant &variant : stage.variants) {
@@ -77,12 +79,26 @@ Status CudaRunner::bindFixed(const plan::Plan &plan, std::span<std::byte *const>
       if (!kernel)
         return invalid("the code has no kernel '" + variant.kernel + "'");
       for (const DeviceParameter &parameter : kernel->metadata->parameters) {
-        size_t most = parameter.kind == DeviceParameter::Kind::Buffer ? stage.bindings.size() : stage.dims.size() + 1;
-        if (parameter.index >= most)
+        bool isBinding = parameter.kind == DeviceParameter::Kind::Buffer || parameter.kind == DeviceParameter::Kind::TensorMap;
+        size_t most = isBinding ? stage.bindings.size() : stage.dims.size() + 1;
+        if (parameter.index >= most || parameter.matrix.rowsDim > stage.dims.size())
           return invalid("kernel '" + variant.kernel + "' takes more than stage '" + stage.name + "' binds");
       }
+      LLMOPT_RETURN_IF_ERROR(bindRows(stage, *kernel));
       kernels.push_back(*kernel);
     }
+  }
+  return {};
+}
+
+Status CudaRunner::bindRows(const plan::Stage &stage, const CudaProgram::Kernel &kernel) {
+  for (const DeviceParameter &parameter : kernel.metadata->parameters) {
+    if (parameter.matrix.unpack.empty())
+      continue;
+    uint32_t buffer = stage.bindings[parameter.index];
+    if (entry_.buffers[buffer].kind != BufferKind::Weight || parameter.matrix.rows == 0)
+      return badInput("E0208", "the plan is invalid: kernel '" + kernel.metadata->name + "' wants the rows of what is no weight", program_.path);
+    LLMOPT_ASSIGN(rows_[buffer], program_.rowsOf(fixed_[buffer], parameter.matrix));
   }
   return {};
 }
@@ -113,6 +129,22 @@ Status CudaRunner::writeLaunches(Shape &base) {
   return {};
 }
 
+Result<TensorMap> CudaRunner::makeMap(const CudaShape &shape, const plan::Stage &stage, const DeviceParameter &parameter,
+                                      const std::string &context) const {
+  constexpr uint32_t kBoxBytes = 128;
+  constexpr int kNoInterleave = 0, kSwizzle128 = 3, kPromote128 = 2, kZerosOutside = 0; // as cuda.h numbers them
+  const DeviceMatrix &matrix = parameter.matrix;
+  uint32_t buffer = stage.bindings[parameter.index], bytes = uint32_t(dtypeSize(matrix.element));
+  TensorMapType type = matrix.element == DType::F32 ? TensorMapType::F32 : matrix.element == DType::BF16 ? TensorMapType::BF16 : TensorMapType::F16;
+  uint64_t rows = matrix.rowsDim ? uint64_t(std::max<int64_t>(1, shape.values[stage.dims[matrix.rowsDim - 1]])) : matrix.rows;
+  uint64_t sizes[] = {matrix.columns, rows}, strides[] = {CudaProgram::rowStride(matrix) * bytes};
+  uint32_t box[] = {kBoxBytes / bytes, matrix.boxRows}, steps[] = {1, 1};
+  TensorMap map;
+  LLMOPT_CUDA_TRY(driver_, context, cuTensorMapEncodeTiled, &map, type, 2u, matrix.unpack.empty() ? shape.addresses[buffer] : rows_[buffer], sizes, strides,
+                  box, steps, kNoInterleave, kSwizzle128, kPromote128, kZerosOutside);
+  return map;
+}
+
 Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
   constexpr int64_t kMostBlocks = int64_t(1) << 30;
   constexpr uint64_t kScratch = uint64_t(256) << 20; // threads with scratch memory take several work units beyond this
@@ -132,7 +164,7 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
     blocks = std::clamp<int64_t>(int64_t(kScratch / (scratch * metadata.threads)), 1, blocks);
     shape.scratchBytes = std::max(shape.scratchBytes, scratch * metadata.threads * uint64_t(blocks));
   }
-  Launch launch{kernel.function, s, uint32_t(v), uint32_t(blocks), metadata.threads, metadata.sharedBytes, {}, {}};
+  Launch launch{kernel.function, s, uint32_t(v), uint32_t(blocks), metadata.threads, metadata.sharedBytes, {}, {}, {}};
   for (const DeviceParameter &parameter : metadata.parameters)
     switch (parameter.kind) {
     case DeviceParameter::Kind::Buffer:
@@ -155,9 +187,16 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
     case DeviceParameter::Kind::Constant:
       launch.values.push_back(parameter.value);
       break;
+    case DeviceParameter::Kind::TensorMap:
+      LLMOPT_ASSIGN(launch.maps.emplace_back(), makeMap(shape, stage, parameter, context(launch)));
+      break;
     }
-  for (uint64_t &value : launch.values)
-    launch.parameters.push_back(&value);
+  size_t values = 0, maps = 0;
+  for (const DeviceParameter &parameter : metadata.parameters)
+    if (parameter.kind == DeviceParameter::Kind::TensorMap)
+      launch.parameters.push_back(&launch.maps[maps++]);
+    else
+      launch.parameters.push_back(&launch.values[values++]);
   shape.launches.push_back(std::move(launch));
   return {};
 }

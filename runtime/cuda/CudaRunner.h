@@ -32,6 +32,8 @@ private:
   std::unique_ptr<Shape> newShape() const override;
   Status writeLaunches(Shape &shape) override;
   Status writeLaunch(CudaShape &shape, uint32_t stage);
+  Result<TensorMap> makeMap(const CudaShape &shape, const plan::Stage &stage, const DeviceParameter &parameter, const std::string &context) const;
+  Status bindRows(const plan::Stage &stage, const CudaProgram::Kernel &kernel);
   uint64_t arenaLimit() const override { return program_.arena.limit(); }
   Status sendInputs(const CudaShape &shape, std::span<const BoundTensor> inputs, const StepTable &table);
   Status launch(const Launch &launch);
@@ -45,6 +47,7 @@ private:
   const Driver &driver_;
   bool synchronous_ = false;
   std::vector<DevicePointer> fixed_; ///< address of each weight and state buffer
+  std::vector<DevicePointer> rows_;  ///< of each weight buffer that kernels want as rows: the copy
   std::vector<std::vector<CudaProgram::Kernel>> kernels_; ///< of each stage's variants
 };
 

@@ -135,13 +135,24 @@ Status PinnedMemory::ensure(uint64_t size) {
   return {};
 }
 
+Result<std::unique_ptr<DeviceMemory>> DeviceMemory::allocate(std::shared_ptr<Device> device, uint64_t size, const std::string &what) {
+  std::unique_ptr<DeviceMemory> memory(new DeviceMemory(device));
+  LLMOPT_CUDA_TRY(device->driver(), what, cuMemAlloc_v2, &memory->address_, size);
+  return memory;
+}
+
+DeviceMemory::~DeviceMemory() {
+  if (address_)
+    device_->driver().cuMemFree_v2(address_);
+}
+
 Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Device> device, std::span<const std::byte> section,
                                                              uint64_t bytes) {
-  std::unique_ptr<DeviceWeights> weights(new DeviceWeights(device));
+  auto weights = std::make_unique<DeviceWeights>();
   if (bytes == 0)
     return weights;
   const Driver &driver = device->driver();
-  LLMOPT_CUDA_TRY(driver, "the weights", cuMemAlloc_v2, &weights->address_, bytes);
+  LLMOPT_ASSIGN(weights->memory_, DeviceMemory::allocate(device, bytes, "the weights"));
   weights->size_ = bytes;
   // Through pinned memory in pieces: the file's pages are read once, in order.
   constexpr uint64_t kChunk = uint64_t(16) << 20;
@@ -150,15 +161,10 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Dev
   for (uint64_t offset = 0; offset < section.size(); offset += kChunk) {
     uint64_t piece = std::min(kChunk, section.size() - offset);
     std::memcpy(staging.data(), section.data() + offset, piece);
-    LLMOPT_CUDA_TRY(driver, "the weights", cuMemcpyHtoDAsync_v2, weights->address_ + offset, staging.data(), piece, device->stream());
+    LLMOPT_CUDA_TRY(driver, "the weights", cuMemcpyHtoDAsync_v2, weights->address() + offset, staging.data(), piece, device->stream());
     LLMOPT_RETURN_IF_ERROR(device->synchronize("the weights"));
   }
   return weights;
-}
-
-DeviceWeights::~DeviceWeights() {
-  if (address_)
-    device_->driver().cuMemFree_v2(address_);
 }
 
 namespace {

@@ -89,18 +89,29 @@ private:
   uint64_t size_ = 0;
 };
 
+/// One allocation.
+class DeviceMemory {
+public:
+  /// E1502 where the device has no room; `what` is for that.
+  static Result<std::unique_ptr<DeviceMemory>> allocate(std::shared_ptr<Device> device, uint64_t size, const std::string &what);
+  ~DeviceMemory();
+  DevicePointer address() const { return address_; }
+
+private:
+  explicit DeviceMemory(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  std::shared_ptr<Device> device_;
+  DevicePointer address_ = 0;
+};
+
 /// The weight section on the device, and room behind it.
 class DeviceWeights {
 public:
   static Result<std::unique_ptr<DeviceWeights>> upload(std::shared_ptr<Device> device, std::span<const std::byte> section, uint64_t bytes);
-  ~DeviceWeights();
-  DevicePointer address() const { return address_; }
+  DevicePointer address() const { return memory_ ? memory_->address() : 0; }
   uint64_t size() const { return size_; }
 
 private:
-  explicit DeviceWeights(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-  std::shared_ptr<Device> device_;
-  DevicePointer address_ = 0;
+  std::unique_ptr<DeviceMemory> memory_;
   uint64_t size_ = 0;
 };
 

@@ -45,6 +45,12 @@ struct MemoryAccess {
   int flags = 3; ///< read and write
 };
 
+/// CUtensorMap and CUtensorMapDataType.
+struct alignas(64) TensorMap {
+  uint64_t words[16];
+};
+enum class TensorMapType : int { F16 = 6, F32 = 7, BF16 = 9 };
+
 enum class DeviceAttribute : int { MultiprocessorCount = 16, CapabilityMajor = 75, CapabilityMinor = 76 };
 enum class FunctionAttribute : int { MaxDynamicSharedBytes = 8 };
 
@@ -74,6 +80,8 @@ enum class FunctionAttribute : int { MaxDynamicSharedBytes = 8 };
   CALL(cuModuleGetFunction, Function *, Module, const char *)                                                          \
   CALL(cuFuncSetAttribute, Function, FunctionAttribute, int)                                                           \
   CALL(cuLaunchKernel, Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **) \
+  CALL(cuTensorMapEncodeTiled, TensorMap *, TensorMapType, unsigned, DevicePointer, const uint64_t *, const uint64_t *, const uint32_t *,   \
+       const uint32_t *, int, int, int, int)                                                                           \
   CALL(cuMemAlloc_v2, DevicePointer *, size_t)                                                                         \
   CALL(cuMemFree_v2, DevicePointer)                                                                                    \
   CALL(cuMemHostAlloc, void **, size_t, unsigned)                                                                      \

@@ -38,6 +38,16 @@ for level in ("-O0", "-O3"):
         greedy(artifact, f"sm_90 {level}", steps=200)
         greedy(artifact, "sm_90 without graphs", env={**stand_in, "LLMOPT_CUDA_SYNC": "1"})
 
+# Prompts in bf16 take wgmma and attention by mma.sync; the CPU multiplies the same weights with numbers that are not rounded.
+prompt = known.decode()[:300]
+texts = []
+for name, flags, env in (("sm_90", emulate, stand_in), ("CPU", ("--target", "x86-64"), {})):
+    artifact = compile_model(stories, f"stories-bf16-{name}", "--dtype", "bf16", *flags)
+    code, text, errors = tool("llmopt-run", artifact, "-p", prompt, "--no-echo", "-n", 16, "--temperature", 0, "--ignore-eos", env=env) if artifact else (1, b"", "")
+    texts.append(text)
+    check(f"stories260k bf16, a prompt of {len(prompt)} letters, {name}", code == 0 and len(text.strip()) > 8, f"exit {code} {errors[:300]!r}")
+check("stories260k bf16: the same text as on the CPU", texts[0] == texts[1], str(texts))
+
 # One file for both devices over one copy of the weights.
 fat = compile_model(stories, "stories-both", "-O3", "--target", "x86-64", *emulate)
 if fat:

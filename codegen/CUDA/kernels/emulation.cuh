@@ -389,7 +389,8 @@ static double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
 template <class T, class Sum, int kColumns, bool kTransposedB>
 static void runWgmma(const WgmmaJob &job) {
   constexpr u32 kDepth = 32 / sizeof(T), kEach = 4 / sizeof(T);
-  static thread_local double matrixA[64][kDepth], matrixB[kColumns][kDepth];
+  engine->operands.resize((64 + kColumns) * kDepth); // not thread_local: loaded images have little room for that
+  auto matrixA = (double(*)[kDepth])engine->operands.data(), matrixB = matrixA + 64;
   for (u32 row = 0; row < 64; ++row)
     for (u32 k = 0; k < kDepth; ++k) {
       // Registers of A lie as those of mma: warp row / 16, lane row % 8 * 4 + ..., upper eight rows and second half of K in other registers.

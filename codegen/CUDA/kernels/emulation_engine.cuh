@@ -178,6 +178,7 @@ struct Engine {
   std::vector<std::unique_ptr<Mbarrier>> mbarriers;
   std::vector<BulkCopy> loads; // TMA loads not yet landed
   std::vector<SharedArray> shared;
+  std::vector<double> operands; // of the wgmma that runs
   bool lateCopies = false, lateMath = false, reverse = false;
   bool failed = false;
   char message[1024] = "";

@@ -115,29 +115,39 @@ struct GemmMma {
         }
   }
 
-  DEVICE_MEMBER void run(const unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
-    u32 ring = sharedAddress(smem), warp = threadIdx.x / 32;
+  DEVICE_MEMBER void findWarp() {
+    u32 warp = threadIdx.x / 32;
     warpRow = warp % Layer::kWarpsM * kWarpM;
     warpColumn = warp / Layer::kWarpsM * kWarpN;
+  }
+
+  /// The products of a tile over slices [first, end) of K.
+  DEVICE_MEMBER void multiplyTile(u32 ring, Tile tile, u32 first, u32 end, const Input *x, i64 rows, const Epilogue &epilogue) {
+    auto loadNext = [&](u32 slice) INLINE_LAMBDA {
+      if (slice < end)
+        load(ring + slice % kStages * kStageBytes, slice, x, tile, rows, epilogue);
+      copyAsyncCommit(); // empty groups at the end keep the count
+    };
+    clear();
+    for (u32 slice = first; slice < first + kStages - 1; ++slice)
+      loadNext(slice);
+    for (u32 slice = first; slice < end; ++slice) {
+      copyAsyncWait<kStages - 2>();
+      blockSync(); // the slice is there for all, and nobody reads the stage that is filled next
+      loadNext(slice + kStages - 1);
+      multiplySlice(ring + slice % kStages * kStageBytes);
+    }
+    copyAsyncWait<0>();
+    blockSync();
+  }
+
+  DEVICE_MEMBER void run(const unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
+    u32 ring = sharedAddress(smem);
+    findWarp();
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       Tile tile = tileOfUnit<Epilogue, kTileM, kTileN>(unit, rows);
-      auto loadNext = [&](u32 slice) INLINE_LAMBDA {
-        if (slice < kSlices)
-          load(ring + slice % kStages * kStageBytes, slice, x, tile, rows, epilogue);
-        copyAsyncCommit(); // empty groups at the end keep the count
-      };
-      clear();
-      for (u32 slice = 0; slice < kStages - 1; ++slice)
-        loadNext(slice);
-      for (u32 slice = 0; slice < kSlices; ++slice) {
-        copyAsyncWait<kStages - 2>();
-        blockSync(); // the slice is there for all, and nobody reads the stage that is filled next
-        loadNext(slice + kStages - 1);
-        multiplySlice(ring + slice % kStages * kStageBytes);
-      }
-      copyAsyncWait<0>();
-      blockSync();
+      multiplyTile(ring, tile, 0, kSlices, x, rows, epilogue);
       storeTile(tile, rows, epilogue);
     }
   }

@@ -14,14 +14,14 @@
 //   kTable              0: the sequence's own states, 1: the encoder's
 //   kCausal, kWindow    window 0: none
 //   scale(), softcap()  softcap 0: none
-//   Position, kPairs, kInterleaved, ropeScale()    type of positions; rotated pairs of a head, 0: no rope
+//   and what rope.cuh asks for
 //   kBiasWidth          columns of `bias`, 0: none
 //
 // A unit is a split of a chunk of kRows rows of a tile of a key-value head. Scratch, for more than one split: kPartFloats floats a unit.
 //
 //===----------------------------------------------------------------------===//
 #include "division.cuh"
-#include "trigonometry.cuh"
+#include "rope.cuh"
 #include "vectors.cuh"
 
 /// Operands of the kernel; those that a problem does not have are null.
@@ -90,16 +90,7 @@ struct PagedAttention {
         continue;
       }
       const float *query = operands.query + (run.token(r) * Problem::kHeads + run.queryHead(r)) * kD;
-      float value = query[d];
-      if constexpr (Problem::kPairs > 0)
-        if (d < 2 * Problem::kPairs) {
-          int pair = Problem::kInterleaved ? d / 2 : d % Problem::kPairs;
-          bool second = Problem::kInterleaved ? d % 2 : d >= Problem::kPairs;
-          int other = Problem::kInterleaved ? d ^ 1 : second ? d - Problem::kPairs : d + Problem::kPairs;
-          SineCosine angle = sineCosine(float(operands.positions[run.token(r)]) * operands.frequencies[pair]);
-          value = (value * angle.cosine + (second ? query[other] : -query[other]) * angle.sine) * Problem::ropeScale();
-        }
-      to[i] = value * factor;
+      to[i] = rotatedElement<Problem>(query, d, operands.positions + run.token(r), operands.frequencies) * factor;
     }
   }
 
@@ -328,6 +319,12 @@ struct PagedAttention {
   }
 
   static DEVICE_MEMBER void run(unsigned char *smem, const StepTable *table, i64 units, const Operands &operands) {
+    runFamily<PagedAttention>(smem, table, units, operands);
+  }
+
+  /// Deals the units; `Family::chunk` does one.
+  template <class Family>
+  static DEVICE_MEMBER void runFamily(unsigned char *smem, const StepTable *table, i64 units, const Operands &operands) {
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       int split = unit % kSplits, chunkOfTile = unit / kSplits % kChunks;
@@ -346,7 +343,7 @@ struct PagedAttention {
           ++next;
         run.rows = int(next - first) * kGroup;
         if (run.firstRow < run.rows)
-          chunk(smem, run, split, unit, operands);
+          Family::chunk(smem, run, split, unit, operands);
         first = next;
       }
     }

@@ -4,9 +4,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "EmulatedKernel.h"
-
 #include "codegen/CUDA/kernels/division.cuh"
+
+#include <gtest/gtest.h>
+#include <random>
+#include <vector>
 
 namespace {
 

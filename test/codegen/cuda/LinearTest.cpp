@@ -9,6 +9,8 @@
 #include "codegen/CUDA/kernels/fragments.cuh"
 #include "codegen/CUDA/kernels/vectors.cuh"
 
+#include <gtest/gtest-spi.h>
+
 using namespace llmopt::test;
 
 namespace {
@@ -18,7 +20,7 @@ struct Layer {
   static constexpr bool kPanels = kInPanels;
   typedef InputType Input;
   typedef WeightType Weight;
-  static constexpr int kDepth = kSize, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2;
+  static constexpr int kDepth = kSize, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2, kSplits = 3;
 };
 template <class InputType, class WeightType, int kSize>
 struct FewRows {
@@ -48,6 +50,7 @@ double worstError(Data &data, unsigned blocks, bool rounded = false) {
 }
 
 #include "codegen/CUDA/kernels/gemm_mma.cuh"
+#include "codegen/CUDA/kernels/gemm_split.cuh"
 #include "codegen/CUDA/kernels/gemm_simt.cuh"
 #include "codegen/CUDA/kernels/gemv.cuh"
 
@@ -85,6 +88,59 @@ TEST(GemmMma, F16Gated) { checkMma<f16, f16, 136, 2, 1>(1e-5); }
 TEST(GemmMma, F32RoundedToF16InSegments) { checkMma<float, f16, 72, 1, 2>(1e-5); }
 TEST(GemmMma, I8) { checkMma<i8, i8, 176, 1, 1>(1e-6); }
 TEST(GemmMma, E4m3) { checkMma<e4m3, e4m3, 176, 1, 1>(1e-5); }
+
+namespace split_no_counter { // injected: nobody knows that others have arrived
+#define addCounter(counter, value) (u32(kSplits - 1) + u32(0) * *(counter))
+#include "codegen/CUDA/kernels/gemm_split.cuh"
+#undef addCounter
+} // namespace split_no_counter
+
+template <class Family, class Input, class Epilogue>
+void splitEntry(const Input *x, i64 rows, i64 units, const Epilogue epilogue, typename Family::Sum *parts, u32 *counters) {
+  SHARED_MEMORY(smem);
+  Family().run(smem, x, rows, units, epilogue, parts, counters);
+}
+
+/// Twice in a row: the counters have to be zero again.
+template <class Family, class Data>
+double splitError(Data &data, unsigned blocks) {
+  i64 units = Family::units(data.rows);
+  Buffer<typename Family::Sum> parts(units * Family::kSums * Family::kThreads, NAN);
+  Buffer<u32> counters(units / Family::kSplits);
+  double worst = 0;
+  for (const char *mode : kModes) {
+    data.clear();
+    std::string complaint = launch(mode, splitEntry<Family, std::remove_pointer_t<decltype(data.x.data())>, typename Data::Epilogue>, blocks, Family::kThreads,
+                                   Family::kSharedBytes, data.x.data(), data.rows, units, data.epilogue, parts.data(), counters.data());
+    EXPECT_EQ(complaint, "");
+    double error = data.error(true);
+    worst = error > worst || error != error ? error : worst;
+  }
+  return worst;
+}
+
+template <class Input, class Weight, int kDepth, int kProducts, int kSegments>
+void checkSplit(double tolerance) {
+  typedef Data<Input, Weight, kDepth, kProducts, 101, kSegments> TestData;
+  for (i64 rows : {1, 33, 70}) {
+    TestData data(rows);
+    data.usePanels();
+    EXPECT_LT((splitError<GemmSplit<Layer<Input, Weight, kDepth, true>, typename TestData::Epilogue>>(data, 5)), tolerance) << "rows " << rows;
+  }
+}
+TEST(GemmSplit, F32TimesPanelsOfBf16InSegments) { checkSplit<float, bf16, 460, 1, 2>(1e-5); }
+TEST(GemmSplit, F32TimesPanelsOfF16Gated) { checkSplit<float, f16, 196, 2, 1>(1e-5); }
+TEST(GemmSplit, InjectedErrorsAreCaught) {
+  typedef Data<float, bf16, 460, 1, 101> TestData;
+  typedef Layer<float, bf16, 460, true> TestLayer;
+  TestData data(33);
+  data.usePanels();
+  EXPECT_LT((splitError<GemmSplit<TestLayer, TestData::Epilogue>>(data, 2)), 1e-5);
+  testing::TestPartResultArray complaints; // an output written twice is one
+  testing::ScopedFakeTestPartResultReporter reporter(testing::ScopedFakeTestPartResultReporter::INTERCEPT_ALL_THREADS, &complaints);
+  double error = splitError<split_no_counter::GemmSplit<TestLayer, TestData::Epilogue>>(data, 2);
+  EXPECT_TRUE(complaints.size() > 0 || !(error < 0.1));
+}
 
 TEST(GemmMma, InjectedErrorsAreCaught) {
   typedef Data<bf16, bf16, 264, 1, 167> TestData;

@@ -37,6 +37,18 @@ void waitForOneLess() {
 #undef wgmmaWait
 } // namespace early_release
 
+namespace no_barrier { // injected: barriers are used before they are made
+#define blockSync()
+#include "codegen/CUDA/kernels/gemm_wgmma.cuh"
+#undef blockSync
+} // namespace no_barrier
+
+namespace beyond { // injected: copies end beyond shared memory
+#define tmaLoad2(shared, map, barrier, x, y) tmaLoad2((shared) + kStages * kStageBytes, map, barrier, x, y)
+#include "codegen/CUDA/kernels/gemm_wgmma.cuh"
+#undef tmaLoad2
+} // namespace beyond
+
 template <class Family, class Epilogue>
 void entry(const TensorMap x, i64 rows, i64 units, const Epilogue epilogue) {
   SHARED_MEMORY(smem);
@@ -84,6 +96,8 @@ TEST(GemmWgmma, InjectedErrorsAreCaught) {
   EXPECT_FALSE(caught(GemmWgmma<TestLayer, TestData::Epilogue>()));
   EXPECT_TRUE(caught(wrong_parity::GemmWgmma<TestLayer, TestData::Epilogue>()));
   EXPECT_TRUE(caught(early_release::GemmWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(no_barrier::GemmWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(beyond::GemmWgmma<TestLayer, TestData::Epilogue>()));
 }
 
 } // namespace

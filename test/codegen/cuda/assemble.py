@@ -58,7 +58,7 @@ def linear(family, file, constants, input="float", weight="bf16", products=1, se
     text += LAYER.format(input=input, weight=weight, panels=panels, more=", " + constants if constants else "")
     x = "GRID_CONSTANT const TensorMap x" if maps else "const Layer::Input *x"
     return text + f"""typedef {family}<Layer, Epilogue> Family;
-extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads) kernel(i64 units, i64 rows, {x}, {parameters}, float *output, const float *bias) {{
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(i64 units, i64 rows, {x}, {parameters}, float *output, const float *bias) {{
   SHARED_MEMORY(smem);
   Family().run(smem, {"&x" if maps else "x"}, rows, units, Epilogue{{{{{rows}}}, output, bias}});
 }}
@@ -75,7 +75,7 @@ struct Rows {{
   DEVICE_MEMBER static constexpr float epsilon() {{ return 1e-5f; }}
 }};
 typedef Norm<Rows> Family;
-extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads) kernel(const {kind} *x, const {kind} *r, {kind} *s, const {kind} *w, const {kind} *b, {kind} *o, i64 units) {{
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const {kind} *x, const {kind} *r, {kind} *s, const {kind} *w, const {kind} *b, {kind} *o, i64 units) {{
   Family::run(x, r, s, w, b, o, units);
 }}
 """
@@ -95,7 +95,7 @@ struct Problem {{
   DEVICE_MEMBER static float ropeScale() {{ return 1; }}
 }};
 typedef PagedAttention<Problem> Family;
-extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads) kernel(const StepTable *table, i64 units, const float *q, const i64 *positions, const float *f,
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(const StepTable *table, i64 units, const float *q, const i64 *positions, const float *f,
                                                               const {cache} *c, float *o, float *parts, u32 *counters) {{
   SHARED_MEMORY(smem);
   Family::run(smem, table, units, {{q, positions, f, nullptr, nullptr, nullptr, c, o, parts, counters}});
@@ -103,6 +103,18 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads) kernel(const StepTable *t
 """
 
 
+def prefill(product, size):
+    text = paged("float", size, 64, 16, 1).replace("kWarps = 8", "kWarps = 4").replace("typedef i64 Position;", f"typedef i64 Position;\n  typedef {product} Product;")
+    return text.replace('#include "paged_attention.cuh"', '#include "paged_attention.cuh"\n#include "prefill_attention.cuh"').replace("typedef PagedAttention<", "typedef PrefillAttention<")
+
+
+def split(name, products):
+    text = linear("GemmSplit", "gemm_split.cuh", SPLIT, weight=name, products=products)
+    text = text.replace('#include "gemm_split.cuh"', '#include "gemm_mma.cuh"\n#include "gemm_split.cuh"').replace("const float *bias) {", "const float *bias, float *parts, u32 *counters) {")
+    return text.replace("output, bias});", "output, bias}, parts, counters);")
+
+
+SPLIT = "kTileM = 64, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4, kSplits = 4"
 MMA = "kTileM = 128, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4"
 GATED = MMA.replace("kTileM = 128", "kTileM = 64")
 TMA = ["wgmma.mma_async", "cp.async.bulk.tensor.2d", "setmaxnreg", "mbarrier.try_wait"]
@@ -114,6 +126,8 @@ UNITS = {
     "gemm_simt": (linear("GemmSimt", "gemm_simt.cuh", "", weight="float"), ["fma.rn.f32"], False),
     "gemm_mma_bf16": (linear("GemmMma", "gemm_mma.cuh", MMA), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
     "gemm_mma_f16_gated": (linear("GemmMma", "gemm_mma.cuh", GATED, weight="f16", products=2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
+    "gemm_split_bf16": (split("bf16", 1), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "atom.acq_rel.gpu"], False),
+    "gemm_split_f16_gated": (split("f16", 2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "atom.acq_rel.gpu"], False),
     "gemm_mma_i8": (linear("GemmMma", "gemm_mma.cuh", MMA, "i8", "i8", panels="false"), ["mma.sync.aligned.m16n8k32.row.col.s32.s8", "ldmatrix"], False),
     "gemm_wgmma_bf16": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "bf16", maps=True), TMA + ["m64n256k16.f32.bf16"], True),
     "gemm_wgmma_f32_qkv": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 3", segments=3, maps=True), TMA + ["cvt.rn.bf16x2.f32"], True),
@@ -124,6 +138,8 @@ UNITS = {
     "layer_norm_f32": (norm("float", "true"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
     "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),
+    "prefill_bf16": (prefill("bf16", 128), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
+    "prefill_f16": (prefill("f16", 64), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "cp.async.cg.shared.global"], False),
     "paged_decode_bf16": (paged("bf16", 128, 2, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
 }
 

@@ -8,6 +8,7 @@
 // LLMOPT_STANDIN_CAPABILITY (90) is the compute capability it claims.
 //
 //===----------------------------------------------------------------------===//
+#include "codegen/CUDA/kernels/tensor_map.cuh"
 #include "runtime/cuda/Driver.h"
 
 #include <cstdio>
@@ -44,10 +45,13 @@ struct HostFunction {
 };
 
 /// A launch kept in a graph, with its own parameters.
+struct alignas(TensorMap) Parameter {
+  char bytes[sizeof(TensorMap)];
+};
 struct Recorded {
   HostFunction *function;
   LaunchShape shape;
-  std::vector<std::vector<char>> parameters;
+  std::vector<Parameter> parameters;
 };
 
 std::string lastError;
@@ -188,9 +192,39 @@ DRIVER_CALL cuLaunchKernel(Function function, unsigned gridX, unsigned gridY, un
   if (!kernel->sizes)
     return kNotSupported;
   Recorded recorded{kernel, shape, {}};
-  for (const unsigned *size = kernel->sizes(); *size; ++size, ++parameters)
-    recorded.parameters.emplace_back(static_cast<char *>(*parameters), static_cast<char *>(*parameters) + *size);
+  for (const unsigned *size = kernel->sizes(); *size; ++size, ++parameters) {
+    if (*size > sizeof(Parameter))
+      return kNotSupported;
+    std::memcpy(recorded.parameters.emplace_back().bytes, *parameters, *size);
+  }
   capturing->push_back(std::move(recorded));
+  return kSuccess;
+}
+
+DRIVER_CALL cuTensorMapEncodeTiled(TensorMap *map, TensorMapType type, unsigned rank, DevicePointer address, const uint64_t *sizes, const uint64_t *strides,
+                                   const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int, int fill) {
+  emulation::TensorMapWords words{};
+  if (rank < 1 || rank > 5 || interleave != 0 || fill != 0 || swizzle < 0 || swizzle > 3)
+    return kInvalidValue;
+  words.magic = emulation::TensorMapWords::kMagic;
+  words.address = address;
+  words.elementBytes = type == TensorMapType::F32 ? 4 : 2;
+  words.rank = static_cast<unsigned char>(rank);
+  words.swizzleBytes = static_cast<unsigned char>(swizzle ? 16 << swizzle : 0);
+  for (unsigned i = 0; i < rank; ++i) {
+    if (steps[i] != 1)
+      return kInvalidValue;
+    words.sizes[i] = sizes[i];
+    words.box[i] = static_cast<unsigned short>(box[i]);
+    if (i)
+      words.strides[i - 1] = strides[i - 1];
+  }
+  if (const char *broken = emulation::checkTensorMap(words)) {
+    std::fprintf(stderr, "stand-in driver: tensor map: %s\n", broken);
+    return kInvalidValue;
+  }
+  static_assert(sizeof(words) == sizeof(*map));
+  std::memcpy(map, &words, sizeof(words));
   return kSuccess;
 }
 
@@ -218,8 +252,8 @@ DRIVER_CALL cuGraphInstantiateWithFlags(GraphExec *exec, Graph graph, unsigned l
 DRIVER_CALL cuGraphLaunch(GraphExec exec, Stream) {
   for (Recorded &recorded : *reinterpret_cast<std::vector<Recorded> *>(exec)) {
     std::vector<void *> parameters;
-    for (std::vector<char> &parameter : recorded.parameters)
-      parameters.push_back(parameter.data());
+    for (Parameter &parameter : recorded.parameters)
+      parameters.push_back(parameter.bytes);
     if (int code = run(*recorded.function, recorded.shape, parameters.data()))
       return code;
   }

@@ -11,6 +11,7 @@
 #ifndef LLMOPT_LIB_ARTIFACT_DEVICECODE_H
 #define LLMOPT_LIB_ARTIFACT_DEVICECODE_H
 
+#include "llmopt/lib/Support/DType.h"
 #include "llmopt/lib/Support/Json.h"
 #include "llmopt/lib/Support/Status.h"
 
@@ -22,6 +23,19 @@ namespace llmopt {
 
 class Artifact;
 
+/// A matrix that a kernel reads in boxes of 128 bytes by rows, through a tensor map (128-byte swizzle; outside of the matrix are zeros).
+struct DeviceMatrix {
+  static constexpr uint32_t kMapBytes = 128;
+  DType element = DType::F32;
+  uint32_t rowsDim = 0;  ///< the number of rows is the stage's dim of this number, from 1 on; 0: `rows`
+  uint64_t rows = 0, columns = 0;
+  uint32_t boxRows = 0;
+  /// Unless empty: the binding is a weight in panels, and the matrix a copy with rows padded to 16 bytes, which the kernel of this name makes when
+  /// the artifact is loaded. That kernel takes panels, copy, rows, columns and elements of a padded row.
+  std::string unpack;
+  bool operator==(const DeviceMatrix &) const = default;
+};
+
 /// What one kernel parameter gets.
 struct DeviceParameter {
   enum class Kind : uint8_t {
@@ -31,11 +45,13 @@ struct DeviceParameter {
     Scratch,      ///< device memory, as many bytes as the plan's variant says for every thread of the grid
     ScratchBytes, ///< of one thread
     Constant,     ///< `value`: what is known when compiling
+    TensorMap,    ///< the map of binding `index` as `matrix`
   };
   Kind kind = Kind::Buffer;
   uint32_t index = 0;
-  uint32_t bytes = 8; ///< 4: a number that the kernel takes in 32 bits
+  uint32_t bytes = 8; ///< 4: a number that the kernel takes in 32 bits; kMapBytes of a TensorMap
   uint64_t value = 0; ///< of a Constant: its bits
+  DeviceMatrix matrix = {};
   bool operator==(const DeviceParameter &) const = default;
 };
 
