@@ -3,7 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The numbers were fitted to `llmopt-bench fusions` on Zen 4 with AVX-512 and one thread; docs/rationale/tuning.md has the table.
+// The numbers were set by hand after one sweep of `llmopt-bench fusions` (Zen 4, AVX-512, one thread, other work beside it); a tuning database
+// overrules them. docs/rationale/tuning.md has the table.
 //
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Analysis/CostModel.h"
