@@ -119,14 +119,15 @@ void Clusters::joinNorms() {
     int product = *products.begin();
     for (Operation *op : clusters_[size_t(product)].ops) {
       auto linear = dyn_cast<llm::LinearOp>(op);
-      bool readsNorm = llm::LinearOp() != linear && linear.getInput() == norm->getResult(0);
+      bool readsNorm = linear && linear.getInput() == norm->getResult(0);
       isInput &= !linear || readsNorm;
       for (Value operand : op->getOperands())
         if (Operation *producer = operand.getDefiningOp(); producer && of(producer) == int(i))
           isInput &= readsNorm && operand == linear.getInput();
     }
-    if (!isInput || clusters_[size_t(product)].family != "linear" || clusters_[size_t(product)].alone || norm->getBlock() != clusters_[size_t(product)].ops.front()->getBlock() ||
-        clusters_[size_t(product)].ops.size() + clusters_[i].ops.size() > kMostOps || needs(product, int(i), /*directly=*/false))
+    const Cluster &reader = clusters_[size_t(product)];
+    if (!isInput || reader.family != "linear" || reader.alone || norm->getBlock() != reader.ops.front()->getBlock() ||
+        reader.ops.size() + clusters_[i].ops.size() > kMostOps || needs(product, int(i), /*directly=*/false))
       continue;
     merge(int(i), product);
   }

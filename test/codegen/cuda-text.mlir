@@ -9,7 +9,7 @@
 
 // CHECK: #include "norm.cuh"
 // CHECK: kDepth = 64
-// CHECK: LAUNCH_BOUNDS({{[0-9]+}}) rows_
+// CHECK: LAUNCH_BOUNDS({{[0-9]+}}, 1) rows_
 // CHECK: Norm<Rows>::run(
 
 // Both halves of the gate are one kernel for each number of rows; the epilogue computes silu(g) * u.
@@ -22,7 +22,7 @@
 // CHECK: GemmSimt<Layer
 
 // Pointwise, printed: a thread takes elements in turns.
-// CHECK: LAUNCH_BOUNDS({{[0-9]+}}) loops_
+// CHECK: LAUNCH_BOUNDS({{[0-9]+}}, 1) loops_
 // CHECK: for (u64 unit = gridThread(); unit < d0; unit += gridThreads())
 // CHECK: LLMOPT_PRINTED_EXPORT(loops_
 func.func @main(%x: tensor<?x64xf32> {llm.name = "x", llm.dims = ["tokens", 64]}) -> (tensor<?x128xf32> {llm.name = "y"}, tensor<?x64xf32> {llm.name = "e"}) {

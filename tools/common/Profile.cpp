@@ -56,7 +56,7 @@ static std::vector<Row> sumRows(const Engine &engine, bool byStage, const Machin
     sum.secondsAtLimit += limits ? secondsAtLimit(row, *limits, engine.threads()) : 0;
   }
   if (!byStage)
-    std::stable_sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) { return a.seconds > b.seconds; });
+    std::sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) { return a.seconds > b.seconds; });
   return rows;
 }
 

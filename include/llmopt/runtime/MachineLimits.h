@@ -44,7 +44,7 @@ struct MachineLimits {
   };
   std::string host, processor;
   std::vector<Cache> caches = {};
-  std::vector<Reading> reading;
+  std::vector<Reading> reading = {};
   std::vector<Arithmetic> arithmetic;
   std::vector<Barrier> barriers;
 

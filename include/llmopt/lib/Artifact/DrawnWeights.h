@@ -28,7 +28,7 @@ struct DrawnWeight {
   std::string layout;               ///< as plan::Weight::layout
   bool outputsFirst = true;         ///< its shape is [outputs, inputs]
   uint64_t offset = 0, bytes = 0;
-  RandomTensor random;
+  RandomTensor random = {};
 
   /// Inputs of one output lie in groups, 16 outputs in a panel; group 0: row major, all elements counted as inputs.
   struct Order {
