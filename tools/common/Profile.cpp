@@ -103,7 +103,8 @@ static void printTable(const Engine &engine, bool byStage) {
   for (const Row &row : rows)
     print(row.name.c_str(), row);
   if (limits)
-    std::fprintf(stderr, "all stages: %.1f%% of the limit of %u thread%s\n", 100 * totalAtLimit / total, engine.threads(), engine.threads() == 1 ? "" : "s");
+    std::fprintf(stderr, "all stages: %.1f%% of the limit of %u thread%s (memory and arithmetic; over 100%% is read from caches)\n", 100 * totalAtLimit / total,
+                 engine.threads(), engine.threads() == 1 ? "" : "s");
   else if (engine.device() == "cpu")
     std::fprintf(stderr, "for shares of the limit, measure this machine once: llmopt-bench machine\n");
   printBarriers(engine.profile());
