@@ -6,12 +6,14 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/codegen/CPU.h"
 
+#include "codegen/Common/OptimizeModule.h"
+
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Passes/OptimizationLevel.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -59,20 +61,6 @@ void setFunctionAttributes(llvm::Module &module, const Target &target) {
   }
 }
 
-void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
-}
-
 struct Translated {
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::Module> module;
@@ -93,7 +81,7 @@ Result<Translated> translate(mlir::ModuleOp source, const Target &target, const 
   result.module->setDataLayout(result.machine->createDataLayout());
   setFunctionAttributes(*result.module, target);
   if (options.optimizeLoops)
-    optimize(*result.module, *result.machine);
+    optimizeModule(*result.module, *result.machine, llvm::OptimizationLevel::O2);
   return result;
 }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CUDA/NvptxEmitter.h"
 
+#include "codegen/Common/OptimizeModule.h"
 #include "codegen/CUDA/UnitBounds.h"
 #include "llmopt/codegen/CPU.h"
 
@@ -17,7 +18,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Passes/OptimizationLevel.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -200,20 +201,6 @@ Status checkFunctions(const llvm::Module &module) {
   return {};
 }
 
-void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
-}
-
 Result<std::string> toPtx(ModuleOp source, const Target &target) {
   LLMOPT_ASSIGN(std::unique_ptr<llvm::TargetMachine> machine, makeMachine(target));
   llvm::LLVMContext context;
@@ -225,7 +212,7 @@ Result<std::string> toPtx(ModuleOp source, const Target &target) {
   for (llvm::Function &function : *module)
     if (!function.isDeclaration())
       function.addFnAttr("no-builtins");
-  optimize(*module, *machine);
+  optimizeModule(*module, *machine, llvm::OptimizationLevel::O3);
   LLMOPT_RETURN_IF_ERROR(checkFunctions(*module));
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);
