@@ -134,10 +134,11 @@ Status EngineState::runRagged(RaggedEntry &ragged, cpu::ThreadTeam::Turn &turn, 
       result = {output->memory_.data(), bytes};
     }
   }
+  auto blocksOf = [&](int group) { return arrays.blocks[group].empty() ? nullptr : arrays.blocks[group].data(); };
   StepTable table{uint32_t(arrays.tokenIds.size()),
                   uint32_t(arrays.rows[0].size()),
                   {arrays.rows[0].data(), arrays.rows[1].data()},
-                  {arrays.blocks[0].data(), arrays.blocks[1].data()},
+                  {blocksOf(0), blocksOf(1)},
                   arrays.tokenSequence.data()};
   std::span<const BoundTensor> outputs(&result, result.data ? 1 : 0);
   LLMOPT_RETURN_IF_ERROR(runner.run(cpu::ThreadTeam::process(), turn, *shape, {inputs, ragged.inputs.size()}, outputs, table));

@@ -232,7 +232,7 @@ static StepTable packTable(const StepTable &table, Packer &packer) {
   StepTable packed = table;
   for (int group : {0, 1}) {
     size_t blocks = 0;
-    for (uint32_t i = 0; i < table.sequences; ++i)
+    for (uint32_t i = 0; table.blocks[group] && i < table.sequences; ++i)
       blocks = std::max<size_t>(blocks, table.rows[group][i].table + size_t(ceilDiv(table.rows[group][i].length, kCacheBlockTokens)));
     packed.rows[group] = packer.add(table.rows[group], table.sequences);
     packed.blocks[group] = packer.add(table.blocks[group], blocks);

@@ -6,6 +6,8 @@ CAPP-GPT's recorded data sets and greedy answers. Without a C++ compiler for the
 import json
 import re
 
+import numpy as np
+
 from harness import BUILD, check, compile_model, data, finish, os, say, scratch, sys, tool
 
 stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
@@ -47,6 +49,19 @@ for name, flags, env in (("sm_90", emulate, stand_in), ("CPU", ("--target", "x86
     texts.append(text)
     check(f"stories260k bf16, a prompt of {len(prompt)} letters, {name}", code == 0 and len(text.strip()) > 8, f"exit {code} {errors[:300]!r}")
 check("stories260k bf16: the same text as on the CPU", texts[0] == texts[1], str(texts))
+
+# An encoder keeps states of one group alone, its decoder of both.
+np.save(scratch("ids.npy"), np.array([[5, 9, 700, 1], [12, 3, 44, 1]]))
+np.save(scratch("targets.npy"), np.array([[0, 628, 17, 300, 5], [0, 2, 9, 77, 41]]))
+logits = []
+for name, flags, env in (("sm_90", emulate, stand_in), ("CPU", ("--target", "x86-64"), {})):
+    artifact = compile_model(data("tiny-t5"), f"t5-{name}", *flags)
+    code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", scratch("ids.npy"), "--decoder-ids", scratch("targets.npy"), "-o", scratch("logits.npy"),
+                           env=env) if artifact else (1, b"", "not compiled")
+    if check(f"tiny-t5, {name}", code == 0, f"exit {code} {errors[:300]!r}"):
+        logits.append(np.load(scratch("logits.npy")))
+worst = float(np.abs(logits[0] - logits[1]).max()) if len(logits) == 2 else float("nan")
+check("tiny-t5: the same logits as on the CPU", worst < 1e-4, f"off by {worst}")
 
 # One file for both devices over one copy of the weights.
 fat = compile_model(stories, "stories-both", "-O3", "--target", "x86-64", *emulate)

@@ -45,7 +45,7 @@ struct StepTable {
   uint32_t tokens;                  ///< tokens of the step, of all sequences
   uint32_t sequences;
   const SequenceRow *rows[2];       ///< [SequenceGroup]: self, encoder
-  const int32_t *blocks[2];         ///< [SequenceGroup]: block numbers; token p of a sequence is in blocks[table + p / 64]
+  const int32_t *blocks[2];         ///< [SequenceGroup]: block numbers, token p of a sequence is in blocks[table + p / 64]; null: nothing is kept
   const uint32_t *tokenSequence;    ///< [tokens]: which sequence a token belongs to
 };
 
