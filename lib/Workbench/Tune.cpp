@@ -14,6 +14,7 @@
 #include "llmopt/lib/Analysis/KernelSignature.h"
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 #include "llmopt/passes/Alternatives.h"
 #include "llmopt/runtime/MachineLimits.h"
 
@@ -24,7 +25,6 @@
 #include <filesystem>
 #include <sched.h>
 #include <set>
-#include <unistd.h>
 
 using namespace llmopt;
 namespace fs = std::filesystem;
@@ -35,7 +35,7 @@ constexpr int64_t kMostWeightBytes = 128 << 20; ///< of all copies of a kernel's
 
 class Tuner {
 public:
-  Tuner(const std::string &input, const CompileOptions &compile, const TuneOptions &options, std::string scratch)
+  Tuner(const std::string &input, const CompileOptions &compile, const TuneOptions &options, ScratchFolder scratch)
       : input_(input), compile_(compile), options_(options), scratch_(std::move(scratch)) {
     context_.disableMultithreading();
     context_.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, mlir::func::FuncDialect>();
@@ -59,11 +59,11 @@ private:
   /// Compiles to a phase with what the database knows, collects what there is to measure, and measures it.
   template <typename Take>
   Status forEach(Phase phase, Take take) {
-    LLMOPT_RETURN_IF_ERROR(database_->store(scratch_ + "/known.json"));
+    LLMOPT_RETURN_IF_ERROR(database_->store(scratch_ / "known.json"));
     CompileOptions compile = quiet(compile_);
     compile.stopAfter = phase;
-    compile.tuningFile = scratch_ + "/known.json";
-    std::string path = scratch_ + "/model.mlir";
+    compile.tuningFile = scratch_ / "known.json";
+    std::string path = scratch_ / "model.mlir";
     LLMOPT_RETURN_IF_ERROR(compileModel(input_, path, compile).status());
     auto module = mlir::parseSourceFile<mlir::ModuleOp>(path, &context_);
     if (!module)
@@ -123,7 +123,7 @@ private:
   }
 
   Result<Engine> build(const std::string &name, const std::string &text, const std::string &tuningFile) const {
-    std::string source = scratch_ + "/" + name + ".mlir", artifact = scratch_ + "/" + name + ".llmopt";
+    std::string source = scratch_ / (name + ".mlir"), artifact = scratch_ / (name + ".llmopt");
     LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(source));
     LLMOPT_RETURN_IF_ERROR(file.write(text));
     LLMOPT_RETURN_IF_ERROR(file.commit());
@@ -154,7 +154,7 @@ private:
     for (const char *choice : {"fused", "apart"}) {
       TuningDatabase forced;
       forced.set({job.key, choice});
-      std::string file = scratch_ + "/" + choice + ".json";
+      std::string file = scratch_ / (std::string(choice) + ".json");
       LLMOPT_RETURN_IF_ERROR(forced.store(file));
       LLMOPT_ASSIGN(Engine engine, build(choice, graph.text({}, 1), file));
       engines.push_back(std::move(engine));
@@ -270,7 +270,7 @@ private:
   const std::string &input_;
   const CompileOptions &compile_;
   const TuneOptions &options_;
-  std::string scratch_;
+  ScratchFolder scratch_;
   mlir::MLIRContext context_;
   const Target *target_ = nullptr;
   TuningDatabase *database_ = nullptr;
@@ -316,15 +316,11 @@ Result<TuneReport> llmopt::tuneModel(const std::string &input, const CompileOpti
     targets.push_back(std::move(target));
   }
   LLMOPT_ASSIGN(TuningDatabase database, openDatabase(file, measuring.threads));
-  std::string scratch = (fs::temp_directory_path() / "llmopt-tune-XXXXXX").string();
-  if (!::mkdtemp(scratch.data()))
-    return badInput("E0105", "cannot make a folder for measurements", scratch);
-  Tuner tuner(input, compile, measuring, scratch);
+  LLMOPT_ASSIGN(ScratchFolder scratch, ScratchFolder::make("tune"));
+  Tuner tuner(input, compile, measuring, std::move(scratch));
   Status status;
   for (size_t i = 0; i < targets.size() && status; ++i)
     status = tuner.run(targets[i], database);
-  std::error_code ignored;
-  fs::remove_all(scratch, ignored);
   LLMOPT_RETURN_IF_ERROR(status);
   LLMOPT_RETURN_IF_ERROR(database.store(file));
   return std::move(tuner.report);

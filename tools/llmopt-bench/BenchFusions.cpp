@@ -9,9 +9,9 @@
 #include "Bench.h"
 
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -23,29 +23,6 @@ using namespace llmopt::tools;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A folder that goes when this does.
-class ScratchFolder {
-public:
-  static Result<ScratchFolder> make() {
-    std::string path = (fs::temp_directory_path() / "llmopt-fusions-XXXXXX").string();
-    if (!::mkdtemp(path.data()))
-      return badInput("E0105", "cannot make a folder for artifacts", path);
-    return ScratchFolder(path);
-  }
-  ScratchFolder(ScratchFolder &&other) noexcept : path_(std::exchange(other.path_, {})) {}
-  ScratchFolder &operator=(ScratchFolder &&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty())
-      fs::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string &name) const { return path_ + "/" + name; }
-
-private:
-  explicit ScratchFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 /// llmopt-compile beside this program; its errors go to stderr, and its exit status becomes ours.
 Status compile(std::vector<std::string> arguments) {
@@ -108,7 +85,7 @@ Result<std::vector<std::pair<Sample, Sample>>> measureInTurns(const Engine &with
 } // namespace
 
 Status tools::benchFusions(const FusionOptions &options) {
-  LLMOPT_ASSIGN(ScratchFolder folder, ScratchFolder::make());
+  LLMOPT_ASSIGN(ScratchFolder folder, ScratchFolder::make("fusions"));
   std::vector<std::string> flags = options.compileFlags;
   flags.insert(flags.begin(), {options.model, "-q"});
   auto compileTo = [&](const std::string &artifact, std::vector<std::string> more) {
