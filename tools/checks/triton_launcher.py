@@ -35,7 +35,7 @@ def parameters(path, kernel):
 
 class Driver:
     def __init__(self):
-        self.library = ctypes.CDLL(os.environ.get("LLMOPT_LIBCUDA", "libcuda.so.1"))
+        self.driver = ctypes.CDLL(os.environ.get("LLMOPT_LIBCUDA", "libcuda.so.1"))
         self.modules = {}
         self.call("cuInit", ctypes.c_uint(0))
         device, context = ctypes.c_int(), ctypes.c_void_p()
@@ -46,10 +46,10 @@ class Driver:
         self.call("cuStreamCreate", ctypes.byref(self.stream), ctypes.c_uint(0))
 
     def call(self, name, *arguments):
-        code = getattr(self.library, name)(*arguments)
+        code = getattr(self.driver, name)(*arguments)
         if code:
             text = ctypes.c_char_p()
-            self.library.cuGetErrorString(code, ctypes.byref(text))
+            self.driver.cuGetErrorString(code, ctypes.byref(text))
             raise RuntimeError(f"{name}: {code} {(text.value or b'').decode()}")
 
     def module(self, image):
