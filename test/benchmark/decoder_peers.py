@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Prefill and decoding of a Llama-shaped model against llama.cpp, in interleaved rounds: in each round every program runs every test once, one
+"""Prefill and decoding of a model against llama.cpp, in interleaved rounds: in each round every program runs every test once, one
 program after the other, with the same weights, tokens and number of threads; before that their logits are checked against each other.
 
     decoder_peers.py FOLDER --llama SOURCE --llama-build FOLDER --scratch FOLDER [--formats bf16] [--peer-formats bf16 f16] [--threads 1 2]
                      [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE]
                      [--json FILE] [--markdown FILE] [--svg FILE]
 
-FOLDER has a config.json of type llama; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
+FOLDER has a config.json of type llama, qwen3 or gpt2; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
 number of threads only.
 Every program is a process of its own that is stopped (SIGSTOP) while it is not its turn. With --wait, only while that file is there something is
 measured: prepare on a busy machine, measure while it is quiet. Needs numpy, torch, transformers and gguf from PyPI; llama.cpp comes with the
@@ -31,6 +31,7 @@ import sys
 import time
 
 import numpy as np
+from transformers import AutoConfig
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 GENERATE = 8  # tokens of one measurement of decoding
@@ -39,47 +40,6 @@ TOLERANCE = 5e-2  # of the largest logit: 16-bit activations against f32 ones
 
 def run(*command):
     return subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True, text=True).stdout
-
-
-def write_gguf(folder, path, element):
-    """Matrices in `element`, norms in f32. Rotary pairs lie side by side in llama.cpp and half a head apart in the checkpoint."""
-    import gguf
-    import torch
-    from safetensors import safe_open
-
-    config = json.load(open(os.path.join(folder, "config.json")))
-    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["head_dim"])
-    writer.add_rope_freq_base(config["rope_theta"])
-    writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("none")
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    with safe_open(os.path.join(folder, "model.safetensors"), "pt") as tensors:
-        for key in tensors.keys():
-            value = tensors.get_tensor(key).float()
-            for part, count in (("q_proj", heads), ("k_proj", kv_heads)):
-                if part in key:
-                    value = value.reshape(count, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
-            name = names.get_name(key, try_suffixes=(".weight",))
-            if value.dim() == 1:
-                writer.add_tensor(name, value.numpy())
-            elif element == "f16":
-                writer.add_tensor(name, value.to(torch.float16).numpy())
-            else:
-                bits = value.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
-                writer.add_tensor(name, bits.view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def build_llama(args):
@@ -107,6 +67,8 @@ def prepare(args):
     for element in args.peer_formats:
         path = os.path.join(args.scratch, f"{element}.gguf")
         if not os.path.exists(path):
+            from llama_cpp_weights import write_gguf
+
             write_gguf(weights, path, element)
         commands[f"llama.cpp {element}"] = [llama, path]
     for element in args.formats:
@@ -168,10 +130,12 @@ def best(rows, key, **wanted):
 def floor_seconds(config, limits, test, threads, own, products_in_bf16):
     """What the test takes at the machine's limits."""
     kind, count = test
-    width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    heads, kv_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    matrices = layers * (2 * width * heads * size + 2 * width * kv_heads * size + 3 * width * inner)
-    head = width * config["vocab_size"]
+    gpt2 = config.model_type == "gpt2"
+    width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+    kv_heads, size = (heads, width // heads) if gpt2 else (config.num_key_value_heads, config.head_dim)
+    feed_forward = 2 * width * (config.n_inner or 4 * width) if gpt2 else 3 * width * config.intermediate_size
+    matrices = layers * (2 * width * heads * size + 2 * width * kv_heads * size + feed_forward)
+    head = width * config.vocab_size
     if kind == "prefill":  # logits of the last token only
         peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format="bf16" if products_in_bf16 else "f32")
         attention = 2 * layers * heads * size * count * (count + 1)
@@ -267,7 +231,7 @@ def main():
     parsed = [(kind, *(int(part) for part in count.split("@"))) for kind, count in (test.split(":") for test in args.tests)]
     args.tests = [test[:2] for test in parsed]
     wanted = lambda threads: [test[:2] for test in parsed if test[2:] in ((), (threads,))]
-    config = json.load(open(os.path.join(args.folder, "config.json")))
+    config = AutoConfig.from_pretrained(args.folder)
     programs = {(name, threads): Program(name, command, threads) for name, command in prepare(args).items() for threads in args.threads}
     samples, limits = {}, None
 
