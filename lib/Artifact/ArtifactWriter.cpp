@@ -9,7 +9,9 @@
 #include "llmopt/lib/Artifact/Artifact.h"
 #include "llmopt/lib/Artifact/KernelABI.h"
 #include "llmopt/lib/Support/Hash.h"
+#include "llmopt/lib/Support/HugePages.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -17,6 +19,35 @@
 #include <xxhash.h>
 
 using namespace llmopt;
+
+namespace {
+/// Writes pieces that begin and end at multiples of a huge page in the file, whatever it is given: file systems with large folios keep
+/// such a piece in the page cache as one, and it is mapped as one.
+class PieceWriter {
+public:
+  explicit PieceWriter(AtomicFile &file) : file_(file) {}
+  Status write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      uint64_t room = kHugePageBytes - (file_.position() + pending_.size()) % kHugePageBytes;
+      std::span<const std::byte> part = bytes.first(size_t(std::min<uint64_t>(room, bytes.size())));
+      pending_.insert(pending_.end(), part.begin(), part.end());
+      bytes = bytes.subspan(part.size());
+      if (part.size() == room)
+        LLMOPT_RETURN_IF_ERROR(flush());
+    }
+    return {};
+  }
+  Status flush() {
+    LLMOPT_RETURN_IF_ERROR(file_.write(pending_));
+    pending_.clear();
+    return {};
+  }
+
+private:
+  AtomicFile &file_;
+  std::vector<std::byte> pending_;
+};
+} // namespace
 
 Result<ArtifactWriter> ArtifactWriter::create(const std::string &path) {
   LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
@@ -34,10 +65,12 @@ Status ArtifactWriter::addSection(const std::string &name, const std::function<S
   // Streaming, so that a section may be larger than memory.
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
+  PieceWriter pieces(file_);
   LLMOPT_RETURN_IF_ERROR(fill([&](std::span<const std::byte> bytes) {
     XXH3_64bits_update(&state, bytes.data(), bytes.size());
-    return file_.write(bytes);
+    return pieces.write(bytes);
   }));
+  LLMOPT_RETURN_IF_ERROR(pieces.flush());
   section.hash = XXH3_64bits_digest(&state);
   section.length = file_.position() - section.offset;
   sections_.push_back(std::move(section));

@@ -8,6 +8,7 @@
 #include "WatchedMapping.h"
 
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/HugePages.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -107,12 +108,28 @@ Status MappedFile::intact() const { return watch_ ? lossOf(*watch_) : Status(); 
 uint64_t MappedFile::losses() { return lostMappings(); }
 Status MappedFile::lastLoss() { return lastLostMapping() ? lossOf(*lastLostMapping()) : Status(); }
 
+/// Large files at an address and with the advice that let the page cache's huge pages, where it has such, be mapped as they are.
+static void *mapForReading(int descriptor, uint64_t size) {
+  void *place = reserveAddresses(size);
+  if (!place)
+    return MAP_FAILED;
+  void *address = ::mmap(place, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, descriptor, 0);
+  if (address == MAP_FAILED) {
+    int number = errno;
+    ::munmap(place, size);
+    errno = number;
+  } else if (size >= kHugePageBytes) {
+    allowHugePages(address, size);
+  }
+  return address;
+}
+
 Result<MappedFile> MappedFile::mapDescriptor(int descriptor, const std::string &path) {
   LLMOPT_ASSIGN(uint64_t size, regularFileSize(descriptor, path));
   MappedFile file;
   if (size == 0)
     return file;
-  void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  void *address = mapForReading(descriptor, size);
   if (address == MAP_FAILED)
     return badInput("E0101", std::string("cannot be mapped: ") + std::strerror(errno), path);
   file.data_ = static_cast<const std::byte *>(address);

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/Mapping.h"
 
+#include "llmopt/lib/Support/HugePages.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -31,8 +33,8 @@ Mapping::~Mapping() {
 }
 
 Result<Mapping> Mapping::reserve(uint64_t size, const std::string &context) {
-  void *address = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED)
+  void *address = reserveAddresses(size);
+  if (!address)
     return limitExceeded("E1502", "no address space of " + std::to_string(size) + " bytes: " + std::strerror(errno), context);
   Mapping mapping;
   mapping.address_ = static_cast<std::byte *>(address);
@@ -53,11 +55,12 @@ Status GrowingMemory::grow(uint64_t size) {
     return limitExceeded("E1502", what_ + " needs " + std::to_string(size) + " bytes; the limit is " + std::to_string(limit() - kPage));
   // In steps of an eighth, so that growing token by token makes few system calls.
   uint64_t wanted = std::max(size + kPage, usable_ + usable_ / 8);
-  wanted = std::min((wanted + kPage - 1) / kPage * kPage, limit());
+  // Large pages, where the system has some, save a stream of reads its stops at each small one; small memories get none.
+  uint64_t step = wanted < kHugePageBytes ? kPage : kHugePageBytes;
+  wanted = std::min((wanted + step - 1) / step * step, limit());
   if (::mprotect(mapping_.data(), wanted, PROT_READ | PROT_WRITE) != 0)
     return limitExceeded("E1502", what_ + " needs " + std::to_string(size) + " bytes and the system has none: " + std::strerror(errno));
-  // Large pages, where the system has some, save a stream of reads its stops at each small one; small memories get none.
-  (void)::madvise(mapping_.data(), wanted, MADV_HUGEPAGE);
+  allowHugePages(mapping_.data(), wanted);
   usable_ = wanted - kPage;
   return {};
 }

@@ -78,6 +78,31 @@ TEST_F(ArtifactFile, RoundTrip) {
 }
 
 // Row E01: no flipped bit of header or table goes unnoticed.
+// Sections are written in pieces of huge pages, whatever the sizes they come in.
+TEST_F(ArtifactFile, LargeSectionsInAnyPieces) {
+  std::string path = folder_ / "large.llmopt", large(5'000'001, ' ');
+  for (size_t i = 0; i < large.size(); ++i)
+    large[i] = char(i * 2654435761u >> 24);
+  for (size_t piece : {size_t(700'001), size_t(2) << 20, large.size()}) {
+    Result<ArtifactWriter> writer = ArtifactWriter::create(path);
+    ASSERT_TRUE(writer.ok());
+    auto fill = [&](const ArtifactWriter::Sink &sink) -> Status {
+      for (size_t i = 0; i < large.size(); i += piece)
+        LLMOPT_RETURN_IF_ERROR(sink(std::as_bytes(std::span(large).subspan(i, std::min(piece, large.size() - i)))));
+      return {};
+    };
+    ASSERT_TRUE(writer->addSection("weights", fill, true).ok());
+    ASSERT_TRUE(writer->addSection("after", "a", false).ok());
+    ASSERT_TRUE(writer->commit().ok());
+    Result<Artifact> artifact = Artifact::open(path);
+    ASSERT_TRUE(artifact.ok()) << artifact.error().str();
+    std::span<const std::byte> read = *artifact->section("weights");
+    ASSERT_EQ(read.size(), large.size());
+    EXPECT_EQ(std::memcmp(read.data(), large.data(), large.size()), 0) << piece;
+    EXPECT_EQ(artifact->section("after")->size(), 1u);
+  }
+}
+
 TEST_F(ArtifactFile, EveryFlipInHeaderAndTableIsSeen) {
   for (size_t i = 0; i < 64 + tableLength(); ++i) {
     std::string changed = bytes_;

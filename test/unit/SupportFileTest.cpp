@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "../../lib/Support/OpenBeneath.h"
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/HugePages.h"
 
 #include <cstdlib>
 #include <fcntl.h>
@@ -112,6 +113,16 @@ TEST_F(SupportFile, NeverReplacesADevice) {
   EXPECT_EQ(codeOf(AtomicFile::create("/dev/null")), "E0104");
   EXPECT_EQ(codeOf(AtomicFile::create(path("in"))), "E0104");
   EXPECT_EQ(codeOf(AtomicFile::create(path("none/out"))), "E0104");
+}
+
+TEST_F(SupportFile, LargeFilesLieWhereHugePagesFit) {
+  std::string text(2 * kHugePageBytes + 5000, 'x');
+  text.back() = 'y';
+  put("large", text);
+  Result<MappedFile> file = MappedFile::open(path("large"));
+  ASSERT_TRUE(file.ok()) << file.error().str();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(file->bytes().data()) % kHugePageBytes, 0u);
+  EXPECT_EQ(file->text(), text);
 }
 
 // Row B19. The touch of a page that the file lost would be SIGBUS.
