@@ -30,9 +30,6 @@ namespace {
 
 std::string quoted(llvm::StringRef name) { return "'" + replaceInvalidUtf8(name.take_front(200).str()) + "'"; }
 
-/// Names a node reads, those its subgraphs take from outside included.
-void collectUses(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)> use);
-
 void collectFreeNames(const GraphProto &graph, llvm::function_ref<void(llvm::StringRef)> use) {
   llvm::StringSet<> own;
   for (const auto &input : graph.input())
@@ -48,12 +45,14 @@ void collectFreeNames(const GraphProto &graph, llvm::function_ref<void(llvm::Str
       use(name);
   };
   for (const auto &node : graph.node())
-    collectUses(node, free);
+    forEachUse(node, free);
   for (const auto &output : graph.output())
     free(output.name());
 }
 
-void collectUses(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)> use) {
+} // namespace
+
+void forEachUse(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)> use) {
   for (const auto &name : node.input())
     if (!name.empty())
       use(name);
@@ -64,6 +63,8 @@ void collectUses(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)
       collectFreeNames(graph, use);
   }
 }
+
+namespace {
 
 bool isConstant(const NodeProto &node) { return node.op_type() == "Constant" && node.attribute_size() == 1; }
 
@@ -106,7 +107,7 @@ public:
   Status resolveUses(const llvm::StringSet<> &given, llvm::function_ref<bool(llvm::StringRef)> outer) {
     for (int i = 0; i < nodes_.size(); ++i) {
       Status status;
-      collectUses(nodes_[i], [&](llvm::StringRef name) {
+      forEachUse(nodes_[i], [&](llvm::StringRef name) {
         auto producer = producers_.find(name);
         if (producer != producers_.end()) {
           needs_[i].push_back(producer->second);

@@ -24,6 +24,9 @@ std::string operatorName(const NodeProto &node);
 /// "ai.onnx" is another spelling of the default domain.
 inline llvm::StringRef normalDomain(llvm::StringRef domain) { return domain == "ai.onnx" ? llvm::StringRef() : domain; }
 
+/// Names a node reads, those its subgraphs take from outside included.
+void forEachUse(const NodeProto &node, llvm::function_ref<void(llvm::StringRef)> use);
+
 /// An order in which every value is defined before its use; the file's own where it is one. Errors name the value and the
 /// nodes: a value defined twice, used but never defined, or defined through itself.
 /// `given` are the names of inputs and initializers, `outer` tells names of enclosing graphs. Of constants under one name the last

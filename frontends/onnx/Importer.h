@@ -30,6 +30,8 @@ public:
   Importer(mlir::MLIRContext &context, std::shared_ptr<const ModelProto> model, const std::string &path, const OnnxOptions &options);
 
   Result<ImportedModel> run();
+  /// After run(), even one that failed, and while its result lives: the values of the graph that were made.
+  void visitValues(llvm::function_ref<void(llvm::StringRef name, Value value, const ValueShape &shape)> visit);
 
   // For operators that hold graphs, and for those that look at declarations.
 
@@ -106,6 +108,7 @@ private:
   OpsetMap modelOpsets_;
   llvm::StringSet<> dimNames_;     ///< dimension names that stand alone somewhere among the inputs
   llvm::StringSet<> fixedDimsSeen_;
+  Scope root_;             ///< of the graph itself
   Scope *scope_ = nullptr; ///< of the node at hand
   int64_t importedNodes_ = 0;
   bool warnedMissingImport_ = false;

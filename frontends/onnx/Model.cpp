@@ -42,11 +42,10 @@ Result<ImportedModel> Importer::run() {
   emit_.builder.setInsertionPointToStart(result_.module->getBody());
   auto function = func::FuncOp::create(emit_.builder, result_.module->getLoc(), "main", FunctionType::get(&context_, {}, {}));
   emit_.builder.setInsertionPointToStart(function.addEntryBlock());
-  Scope scope;
-  scope.opsets = &modelOpsets_;
-  LLMOPT_RETURN_IF_ERROR(importInputs(function, scope));
-  LLMOPT_RETURN_IF_ERROR(enterGraph(model_->graph(), scope));
-  importOutputs(function, scope);
+  root_.opsets = &modelOpsets_;
+  LLMOPT_RETURN_IF_ERROR(importInputs(function, root_));
+  LLMOPT_RETURN_IF_ERROR(enterGraph(model_->graph(), root_));
+  importOutputs(function, root_);
   if (!problems_.empty())
     return problems_.summary(path_);
 
@@ -61,6 +60,12 @@ Result<ImportedModel> Importer::run() {
   for (std::string &warning : external_.takeWarnings())
     result_.warnings.push_back(std::move(warning));
   return std::move(result_);
+}
+
+void Importer::visitValues(llvm::function_ref<void(llvm::StringRef, Value, const ValueShape &)> visit) {
+  for (const auto &named : root_.values)
+    if (Value value = named.second.value)
+      visit(named.first(), value, analysis_.shapeOf(value));
 }
 
 Status Importer::readOpsets(const google::protobuf::RepeatedPtrField<OperatorSetIdProto> &imports, OpsetMap &opsets,

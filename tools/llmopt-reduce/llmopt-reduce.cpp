@@ -20,8 +20,10 @@ namespace fs = std::filesystem;
 
 static constexpr const char *kExamples = R"(
 EXAMPLES:
-  llmopt-reduce model.onnx -o small.mlir                     -O0 and -O3 differ, or the compiler crashes
-  llmopt-reduce model.mlir -o small.mlir --test './check.sh {}'
+  llmopt-reduce model.onnx -o small.onnx                     -O0 and -O3 differ, or the compiler crashes or refuses
+  llmopt-reduce model.onnx -o small.onnx --message "'Foo'"   it refuses, and says this
+  llmopt-reduce model.onnx -o small.onnx --test './check.sh {}'
+  llmopt-reduce model.onnx -o small.mlir                     as a module of the llm dialect
   llmopt-reduce --random 10000 --seed 1 -o failures          random graphs; what fails is made small
 
 Exit status: 0 reduced, or no random graph failed; 5 a random graph failed; 2 nothing fails.)";
@@ -29,7 +31,7 @@ Exit status: 0 reduced, or no random graph failed; 5 a random graph failed; 2 no
 namespace {
 
 struct Command {
-  std::string input, output, test;
+  std::string input, output, test, message;
   uint64_t random = 0, seed = 1;
   unsigned jobs = 1;
   bool noInterpreter = false, keepGoing = false;
@@ -41,7 +43,7 @@ struct Command {
       return runRandom();
     if (input.empty())
       return usageError("E0310", "no model and no --random; try llmopt-reduce --help");
-    return reduce(input, output.empty() ? "reduced.mlir" : output);
+    return reduce(input, output.empty() ? "reduced" + fs::path(input).extension().string() : output);
   }
 
 private:
@@ -54,10 +56,12 @@ private:
       if (failure.error().code == "E0514")
         return failure;
       std::fprintf(stderr, "%s\n", failure.error().str().c_str());
+      if (failure.error().str().find(message) == std::string::npos)
+        return usageError("E0515", "the failure does not say '" + message + "'", path);
       // Another error of a smaller graph is another story.
       fails = [this, code = failure.error().code](const std::string &candidate) {
         Status status = compareLevels(candidate, options);
-        return !status.ok() && status.error().code == code;
+        return !status.ok() && status.error().code == code && status.error().str().find(message) != std::string::npos;
       };
     }
     LLMOPT_RETURN_IF_ERROR(reduceModel(path, target, fails, [](size_t operations) { std::fprintf(stderr, "%zu operations\n", operations); }));
@@ -67,9 +71,11 @@ private:
 
   StillFails testCommand() const {
     return [this](const std::string &candidate) {
-      std::string command = test;
-      size_t at = command.find("{}");
-      command = at == command.npos ? command + " '" + candidate + "'" : command.replace(at, 2, "'" + candidate + "'");
+      std::string command = test, quoted = "'" + candidate + "'";
+      if (command.find("{}") == command.npos)
+        command += " {}";
+      for (size_t at = 0; (at = command.find("{}", at)) != command.npos; at += quoted.size())
+        command.replace(at, 2, quoted);
       return std::system((command + " > /dev/null 2>&1").c_str()) != 0;
     };
   }
@@ -136,8 +142,9 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   Command command;
   app.add_option("model", command.input, "model.onnx, or model.mlir of the llm dialect");
-  app.add_option("-o,--output", command.output, "The small model [reduced.mlir]; with --random: a folder [.]");
+  app.add_option("-o,--output", command.output, "The small model [reduced.onnx, or reduced.mlir for a .mlir]; with --random: a folder [.]");
   app.add_option("--test", command.test, "Shell command that fails as long as the failure is there; {} is the candidate [-O0, -O3 and interpreter agree]");
+  app.add_option("--message", command.message, "Without --test: text that the failure's message must keep")->excludes("--test");
   app.add_option("--random", command.random, "Test this many random graphs instead");
   app.add_option("--seed", command.seed, "Of the first random graph; the next have the next")->capture_default_str();
   app.add_option("--jobs", command.jobs, "With --random: processes at the same time")->check(CLI::Range(1, 256))->capture_default_str();

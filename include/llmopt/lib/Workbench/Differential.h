@@ -31,8 +31,9 @@ Result<std::vector<Status>> compareLevels(const std::vector<std::string> &paths,
 /// Whether a candidate still shows the failure that is looked for.
 using StillFails = std::function<bool(const std::string &path)>;
 
-/// Makes the graph of `path` smaller while `fails` holds: fewer results, operations replaced by inputs, operations left out. The
-/// smallest goes to `output` as a module of the llm dialect. E0515 where even the whole does not fail.
+/// Makes the graph of `path` smaller while `fails` holds: fewer results, operations replaced by inputs, operations left out, smaller
+/// sizes. The smallest goes to `output`: an ONNX file where `path` is one, unless `output` ends in ".mlir"; then, or where `path` is such, a
+/// module of the llm dialect. The smallest so far is always there. E0515 where even the whole does not fail.
 Status reduceModel(const std::string &path, const std::string &output, const StillFails &fails,
                    const std::function<void(size_t operations)> &progress);
 
