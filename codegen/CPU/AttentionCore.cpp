@@ -161,35 +161,43 @@ void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
   b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) {
     Value share; // of what is to be prefetched
     if (next)
-      share = b_.address(next, b_.mul(i, shape_.span()), b_.f32());
+      share = b_.address(next, b_.mul(i, shape_.span()), cachedElement());
     softmaxRow(b_.add(tile.first, i), part(scores_, i, shape_.span()), keys, share);
   });
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
 }
 
-/// Prefetches, while a tile runs over as many floats of its own, those at `from` from element `begin` on. Every other line: the one
+TileOperands AttentionCore::cachedOperands() const {
+  TileOperands in;
+  in.element = b_.f32();
+  in.format = shape_.cached;
+  in.hasF16Conversion = shape_.hasF16Conversion;
+  return in;
+}
+
+/// Prefetches, while a tile runs over as many elements of its own, those at `from` from element `begin` on. Every other line: the one
 /// beside it comes by itself, and a core waits for few lines at once.
 std::function<void(Value)> AttentionCore::readAhead(Value from, Value begin, const TileShape &shape, int64_t unroll) {
   if (!from)
     return nullptr;
   KernelBuilder *b = &b_;
-  int64_t width = shape.columns();
+  Type element = cachedElement();
+  int64_t width = shape.columns(), twoLines = 128 * 8 / element.getIntOrFloatBitWidth();
   return [=](Value k) {
-    for (int64_t line = 0; line < unroll * width; line += 32)
-      b->prefetch(from, b->add(b->add(begin, b->mul(k, width)), line), b->f32(), /*locality=*/2);
+    for (int64_t line = 0; line < unroll * width; line += twoLines)
+      b->prefetch(from, b->add(b->add(begin, b->mul(k, width)), line), element, /*locality=*/2);
   };
 }
 
 /// Scores of the panels from `key` on in the block at `keys`.
 void AttentionCore::scoreTile(Value first, const TileShape &shape, Value keys, Value key, Value to, Value next) {
-  TileOperands in;
-  in.element = b_.f32();
+  TileOperands in = cachedOperands();
   in.a = query(first);
   in.aRow = shape_.keySize;
   in.depth = b_.index(shape_.keySize);
   in.depthMultiple = shape_.keySize;
   for (int64_t panel = 0; panel < shape.panels; ++panel)
-    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), b_.f32()));
+    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), cachedElement()));
   in.perStep = readAhead(next, b_.mul(key, shape_.keySize), shape, in.unroll);
   KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
   storeTile(b_, shape, tile, b_.address(to, key, b_.f32()), shape_.span());
@@ -223,18 +231,17 @@ void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &key
       Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
       Value own = b_.mul(panel, kKeys * 16), later = b_.min(b_.add(own, count * kKeys * 16), b_.index((shape_.valuePanels() - 1) * kKeys * 16));
       auto sum = [&](Value block, ValueRange sums) {
-        TileOperands in;
-        in.element = b_.f32();
+        TileOperands in = cachedOperands();
         in.a = b_.address(scratch_, b_.add(b_.mul(block, kKeys), scores_), b_.f32());
         in.aRow = shape_.span();
         in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
         Value values = keys.values(block);
         for (int64_t i = 0; i < count; ++i)
-          in.panels.push_back(b_.address(values, b_.add(own, i * kKeys * 16), b_.f32()));
+          in.panels.push_back(b_.address(values, b_.add(own, i * kKeys * 16), cachedElement()));
         if (keys.next) {
           Value after = b_.add(block, 1), isLast = b_.equal(after, blocks), isEnd = b_.equal(panel, b_.index(end - count));
-          Value restart = b_.select(isEnd, keys.next, b_.address(keys.values(firstBlock), later, b_.f32()));
-          Value go = b_.address(keys.values(b_.min(after, b_.add(blocks, -1))), own, b_.f32());
+          Value restart = b_.select(isEnd, keys.next, b_.address(keys.values(firstBlock), later, cachedElement()));
+          Value go = b_.address(keys.values(b_.min(after, b_.add(blocks, -1))), own, cachedElement());
           in.perStep = readAhead(b_.select(isLast, restart, go), b_.index(0), shape, in.unroll);
         }
         return emitTileLoop(b_, shape, in, sums);
@@ -300,7 +307,7 @@ AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximu
   return b_.forLoop(part.from, part.to, 16, sums, [&](Value first, ValueRange before) {
     Values after;
     if (part.next)
-      b_.prefetch(part.next, first, b_.f32(), /*locality=*/2);
+      b_.prefetch(part.next, first, cachedElement(), /*locality=*/2);
     for (int64_t v = 0; v < vectors; ++v) {
       Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), p = weight(s, maximum);
       if (part.low || adjust) {

@@ -33,6 +33,8 @@ struct AttentionShape {
   int64_t lanes = 8;
   int64_t accumulators = 12; ///< of one register tile
   int64_t tileRows = 6;
+  PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32) or F16
+  bool hasF16Conversion = true;            ///< the target has vcvtph2ps
   int64_t valuePanels() const { return (valueSize + 15) / 16; }
   static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
 };
@@ -59,6 +61,8 @@ public:
   std::function<Values(mlir::Value row)> loadRow;
   bool baseE = false; ///< of the scores, after `adjust`
 
+  /// Element type of keys and values.
+  mlir::Type cachedElement() const { return shape_.cached == PanelFormat::F16 ? b_.ops().getF16Type() : b_.f32(); }
   /// Where the caller puts the query of a row (keySize floats, scaled).
   mlir::Value query(mlir::Value row);
   /// Prepares a row that sees keys [low, high); neither bound is below that of an earlier row. `sink` (base 2, may be null): a score without a value.
@@ -87,6 +91,7 @@ private:
   Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums);
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
+  TileOperands cachedOperands() const;
   std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
   mlir::Value exp2(mlir::Value x);
   mlir::Value weight(mlir::Value scores, mlir::Value maximum);

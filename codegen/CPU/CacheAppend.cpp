@@ -7,8 +7,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionRope.h"
+#include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/Common/CacheLayout.h"
+#include "codegen/Common/CacheType.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -29,8 +33,10 @@ public:
 private:
   void storeKey(Value head, Value key, Value slot);
   void storeValue(Value head, Value value, Value slot);
+  Value stored(Value x);
   KernelBuilder &b_;
   CacheLayout layout_;
+  Type element_; ///< of the cache
   Value keys_, values_, pool_, head_;
   StepReader step_;
   HeadCopier copier_;
@@ -43,7 +49,19 @@ AppendWriter::AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsS
       head_(b.address(b.scratch(), b.index(HeadCopier::tableElements(keys, lanes)), b.f32())), step_(b, op.getGroup()),
       copier_(b, keys, cast<RankedTensorType>(op.getKey().getType()).getDimSize(2), lanes, b.scratch()) {
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
-  layout_ = {key.getDimSize(1), key.getDimSize(2), value.getDimSize(2), DType::F32};
+  layout_ = {key.getDimSize(1), key.getDimSize(2), value.getDimSize(2), cacheTypeOf(op)};
+  element_ = layout_.dtype == DType::F16 ? Type(b.ops().getF16Type()) : b.f32();
+}
+
+/// As the cache keeps it. What f16 has no number for becomes its largest, since one infinity would spoil every later token; NaN stays.
+Value AppendWriter::stored(Value x) {
+  if (layout_.dtype == DType::F32)
+    return x;
+  constexpr double kLargest = 65504;
+  Type type = x.getType();
+  Value bounded = b_.fmax(b_.constant(type, -kLargest), b_.fmin(b_.constant(type, kLargest), x));
+  auto vector = dyn_cast<VectorType>(type);
+  return arith::TruncFOp::create(b_.ops(), b_.loc(), vector ? Type(b_.vec(vector.getNumElements(), element_)) : element_, bounded);
 }
 
 void AppendWriter::token(Value token) {
@@ -53,10 +71,10 @@ void AppendWriter::token(Value token) {
   copier_.startToken(token);
   b_.forLoop(b_.index(0), b_.index(layout_.kvHeads), 1, [&](Value head) {
     Value row = b_.add(b_.mul(token, layout_.kvHeads), head);
-    Value cached = b_.address(pool_, b_.add(b_.mul(block, layout_.block()), b_.mul(head, layout_.head())), b_.f32());
+    Value cached = b_.address(pool_, b_.add(b_.mul(block, layout_.block()), b_.mul(head, layout_.head())), element_);
     copier_.copy(b_.address(keys_, b_.mul(row, layout_.keySize), b_.f32()), head_, 1);
     storeKey(cached, head_, slot);
-    storeValue(b_.address(cached, b_.index(layout_.keysOfHead()), b_.f32()),
+    storeValue(b_.address(cached, b_.index(layout_.keysOfHead()), element_),
                b_.address(values_, b_.mul(row, layout_.valueSize), b_.f32()), slot);
   });
 }
@@ -64,7 +82,7 @@ void AppendWriter::token(Value token) {
 void AppendWriter::storeKey(Value head, Value key, Value slot) {
   Value column = b_.add(b_.mul(b_.floorDiv(slot, CacheLayout::kPanel), layout_.keyPanel()), b_.mod(slot, CacheLayout::kPanel));
   b_.forLoop(b_.index(0), b_.index(layout_.keySize), 1, [&](Value i) {
-    b_.store(b_.load(b_.f32(), key, i), head, b_.add(column, b_.mul(i, CacheLayout::kPanel)));
+    b_.store(stored(b_.load(b_.f32(), key, i)), head, b_.add(column, b_.mul(i, CacheLayout::kPanel)));
   });
 }
 
@@ -74,11 +92,11 @@ void AppendWriter::storeValue(Value head, Value value, Value slot) {
   Value place = b_.mul(slot, CacheLayout::kPanel);
   auto panelAt = [&](Value panel) { return b_.add(b_.mul(panel, layout_.valuePanel()), place); };
   b_.forLoop(b_.index(0), b_.index(whole), 1, [&](Value panel) {
-    b_.store(b_.load(type, value, b_.mul(panel, CacheLayout::kPanel)), head, panelAt(panel));
+    b_.store(stored(b_.load(type, value, b_.mul(panel, CacheLayout::kPanel))), head, panelAt(panel));
   });
   b_.forLoop(b_.index(0), b_.index(rest), 1, [&](Value i) {
     Value from = b_.add(i, whole * CacheLayout::kPanel);
-    b_.store(b_.load(b_.f32(), value, from), head, b_.add(panelAt(b_.index(whole)), i));
+    b_.store(stored(b_.load(b_.f32(), value, from)), head, b_.add(panelAt(b_.index(whole)), i));
   });
 }
 
@@ -114,13 +132,14 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
   KernelBuilder b(family.module, variant.symbol, symbols);
   AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
   b.forEachUnit([&](Value token) { writer.token(token); });
+  expandHalfConversions(family.module, family.target);
   LoweredKernel result;
   result.variants.push_back(variant);
   result.states.push_back(int64_t(op.getState()));
   result.flops = symbols.constant(0);
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
   int64_t floats = key.getDimSize(1) * key.getDimSize(2) + value.getDimSize(1) * value.getDimSize(2);
-  result.bytesMoved = symbols.mul(tokens, symbols.constant(8 * floats));
+  result.bytesMoved = symbols.mul(tokens, symbols.constant(int64_t(4 + dtypeSize(cacheTypeOf(op))) * floats));
   return result;
 }
 

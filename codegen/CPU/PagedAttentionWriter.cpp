@@ -7,6 +7,7 @@
 #include "codegen/CPU/PagedAttentionWriter.h"
 
 #include "codegen/CPU/MathApproximation.h"
+#include "codegen/Common/CacheType.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -20,7 +21,7 @@ PagedProblem::PagedProblem(llm::PagedAttentionOp op, const HeadsSource &queries,
   auto query = cast<RankedTensorType>(op.getQuery().getType()), result = cast<RankedTensorType>(op.getResult().getType());
   heads = query.getDimSize(1);
   kvHeads = int64_t(op.getKvHeads());
-  layout = {kvHeads, query.getDimSize(2), result.getDimSize(2), DType::F32};
+  layout = {kvHeads, query.getDimSize(2), result.getDimSize(2), cacheTypeOf(op)};
 }
 
 Operation *cpu::throughViewsTo(Value value) {
@@ -67,6 +68,8 @@ AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
   AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
                                                    target.vectorBits, target.vectorRegisters >= 32);
   shape.blocks = 4;
+  shape.cached = problem.layout.dtype == DType::F16 ? PanelFormat::F16 : PanelFormat::Plain;
+  shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
   return shape;
 }
 
@@ -185,14 +188,14 @@ void PagedWriter::run(Value first, Value count, Value head) {
   Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state), lastBlock = b_.floorDiv(b_.add(high, -1), kCacheBlockTokens);
   auto keysOf = [&](Value block) {
     Value offset = b_.add(b_.mul(step_.block(sequence, block), layout.block()), b_.mul(head, layout.head()));
-    return b_.address(pool, offset, b_.f32());
+    return b_.address(pool, offset, core_.cachedElement());
   };
   // Spans begin at fixed places, whatever the window: the softmax rescales there.
   b_.forLoop(b_.floorDiv(low, shape_.span()), b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
     Value firstBlock = b_.mul(index, shape_.blocks);
     KeySpan span;
     span.keys = [&](Value block) { return keysOf(b_.add(firstBlock, block)); };
-    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), b_.f32()); };
+    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), core_.cachedElement()); };
     span.key = b_.mul(index, shape_.span());
     span.count = b_.min(b_.sub(high, span.key), b_.index(shape_.span()));
     if (op_.getWindow() > 0)

@@ -7,6 +7,7 @@
 #include "codegen/Common/PlanBuilder.h"
 
 #include "codegen/Common/CacheLayout.h"
+#include "codegen/Common/CacheType.h"
 #include "codegen/Common/ExpressionTable.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -184,7 +185,7 @@ void EntryBuilder::declareStates(exec::KernelOp kernel) {
     state.kvHeads = key.getDimSize(1);
     state.keySize = key.getDimSize(2);
     state.valueSize = value.getDimSize(2);
-    state.dtype = DType::F32;
+    state.dtype = cacheTypeOf(append);
     state.blockBytes = uint64_t(cacheBlockBytes(state.kvHeads, state.keySize, state.valueSize, state.dtype));
     plan_.states[index] = state;
   });

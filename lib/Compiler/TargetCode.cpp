@@ -7,6 +7,7 @@
 #include "lib/Compiler/TargetCode.h"
 
 #include "codegen/CPU/KernelFamily.h"
+#include "codegen/Common/CacheType.h"
 #include "llmopt/codegen/CPU.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -76,6 +77,13 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
   return lowered;
 }
 
+Result<DType> cacheTypeFor(const Target &target, const CompileOptions &options) {
+  if (options.kvCache == CacheFormat::F16 && target.isGpu())
+    return unsupported("E0989", "GPUs keep keys and values in f32; leave out --kv-cache=f16, or the target " + target.name);
+  bool half = options.kvCache == CacheFormat::Auto ? options.bf16Products : options.kvCache == CacheFormat::F16;
+  return half && !target.isGpu() ? DType::F16 : DType::F32;
+}
+
 } // namespace
 
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
@@ -87,6 +95,8 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
+  LLMOPT_ASSIGN(DType cacheType, cacheTypeFor(target, options));
+  setCacheType(planned, cacheType);
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);

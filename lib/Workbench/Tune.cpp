@@ -131,6 +131,7 @@ private:
     compile.targets = {target_->name};
     compile.embedTokenizer = false;
     compile.bf16Products = compile_.bf16Products;
+    compile.kvCache = compile_.kvCache;
     compile.tuningFile = tuningFile;
     LLMOPT_RETURN_IF_ERROR(compileModel(source, artifact, compile).status());
     Result<Engine> engine = Engine::load(artifact, {.threads = options_.threads});

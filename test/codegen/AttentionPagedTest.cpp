@@ -30,6 +30,8 @@ struct Layer {
   bool causal = true, slopes = false, sinks = false, interleaved = false;
   int64_t window = 0, biasReach = 0, ropePairs = 0;
   double softcap = 0;
+  DType cache = DType::F32;
+  std::string cacheText() const { return cache == DType::F16 ? ", llm.cache_type = f16" : ""; }
   double scale() const { return 1 / std::sqrt(double(keySize)); }
   int64_t biasWidth() const { return 2 * biasReach - 1; }
 
@@ -48,7 +50,7 @@ std::string Layer::appendText() const {
          " {llm.dims = [\"tokens\", " + str(kvHeads) + ", " + str(valueSize) + "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: tensor<" +
          str(std::max<int64_t>(ropePairs, 1)) + "xf32>) {\n  exec.kernel \"cache_append\"(%k, %v, %p, %fr) : (" + k + ", " + v + ", " + rope +
          ") -> () {\n  ^bb0(%a: " + k + ", %b: " + v + ", %bp: tensor<?xi64>, %bf: tensor<" + str(std::max<int64_t>(ropePairs, 1)) + "xf32>):\n" +
-         (ropePairs ? ropeText("%a", "%rk", k) : "") + "    llm.cache_append " + key + ", %b {state = 0} : " + k + ", " + v +
+         (ropePairs ? ropeText("%a", "%rk", k) : "") + "    llm.cache_append " + key + ", %b {state = 0" + cacheText() + "} : " + k + ", " + v +
          "\n    exec.yield\n  }\n  return\n}\n";
 }
 
@@ -58,7 +60,7 @@ std::string Layer::attentionText() const {
   std::string bias = "tensor<" + str(heads) + "x" + str(std::max<int64_t>(biasWidth(), 1)) + "xf32>";
   std::string types = q + ", tensor<?xi64>, " + f + ", " + h + ", " + bias + ", " + h;
   std::string attributes = "{state = 0, kv_heads = " + str(kvHeads) + ", scale = " + std::to_string(scale()) + " : f32, window = " +
-                           str(window) + ", softcap = " + std::to_string(softcap) + " : f32" + (causal ? ", causal" : "") + "}";
+                           str(window) + ", softcap = " + std::to_string(softcap) + " : f32" + (causal ? ", causal" : "") + cacheText() + "}";
   return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + str(heads) + ", " + str(keySize) +
          "]}, %p: tensor<?xi64> {llm.dims = [\"tokens\"]}, %fr: " + f + ", %sl: " + h + ", %bi: " + bias + ", %si: " + h + ") -> " + y +
          " {\n  %r = exec.kernel \"paged_attention\"(%q, %p, %fr, %sl, %bi, %si) : (" + types + ") -> " + y + " {\n  ^bb0(%a: " + q +
@@ -90,10 +92,10 @@ public:
   Model(const Layer &layer, const TargetPair &pair)
       : layer_(layer), append_(CompiledKernel::make(layer.appendText(), cpu::lowerCacheAppend, pair.target, pair.strategy)),
         attention_(CompiledKernel::make(layer.attentionText(), cpu::lowerPagedAttention, pair.target, pair.strategy)),
-        pool_(size_t(kBlocks * cacheBlockBytes(layer.kvHeads, layer.keySize, layer.valueSize, DType::F32))),
+        pool_(size_t(kBlocks * cacheBlockBytes(layer.kvHeads, layer.keySize, layer.valueSize, layer.cache))),
         frequencies_(randomFloats(random_, size_t(std::max<int64_t>(layer.ropePairs, 1)))), slopes_(randomFloats(random_, size_t(layer.heads))),
         bias_(randomFloats(random_, size_t(layer.heads * std::max<int64_t>(layer.biasWidth(), 1)))), sinks_(randomFloats(random_, size_t(layer.heads))) {
-    std::fill_n(pool_.data<uint32_t>(), pool_.bytes() / 4, 0x7fc00000u); // NaN
+    std::fill_n(pool_.data<uint32_t>(), pool_.bytes() / 4, 0x7fc07fc0u); // NaN in either format
   }
 
   /// Runs a step of `counts[i]` tokens of sequence i and checks all results.
@@ -102,6 +104,7 @@ public:
   void checkAlone(uint32_t count);
 
 private:
+  double cached(double x) const { return layer_.cache == DType::F16 ? std::clamp<double>(f16ToFloat(floatToF16(float(x))), -65504, 65504) : x; }
   void check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length);
   static constexpr int64_t kBlocks = 40;
   Layer layer_;
@@ -146,11 +149,13 @@ void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
     std::vector<double> key;
     for (int64_t head = 0; head < layer_.kvHeads; ++head) {
       auto one = rotated(layer_, keys.data() + (int64_t(t) * layer_.kvHeads + head) * layer_.keySize, frequencies_.data(), positionList[t]);
-      key.insert(key.end(), one.begin(), one.end());
+      for (double x : one)
+        key.push_back(cached(x));
     }
     sequence.keys.push_back(key);
     const float *value = values.data() + int64_t(t) * layer_.kvHeads * layer_.valueSize;
-    sequence.values.emplace_back(value, value + layer_.kvHeads * layer_.valueSize);
+    std::vector<double> &stored = sequence.values.emplace_back(value, value + layer_.kvHeads * layer_.valueSize);
+    std::transform(stored.begin(), stored.end(), stored.begin(), [this](double x) { return cached(x); });
   }
   for (size_t t = 0; t < tokens; ++t) {
     SCOPED_TRACE("token " + str(int64_t(t)) + " of " + str(int64_t(tokens)) + ", " + attention_->variant(symbols));
@@ -213,10 +218,11 @@ void Model::check(const Sequence &sequence, const float *query, const float *res
       sum += weights[size_t(j)] = std::exp(score);
     }
     for (int64_t e = 0; e < layer_.valueSize; ++e) {
-      double expected = 0;
+      // A rotated key may round to the other of two neighbours.
+      double expected = 0, tolerance = layer_.cache == DType::F16 && layer_.ropePairs ? 5e-4 : 2e-5;
       for (int64_t j = 0; j < length; ++j)
         expected += weights[size_t(j)] * sequence.values[size_t(j)][size_t(kvHead * layer_.valueSize + e)];
-      ASSERT_NEAR(result[head * layer_.valueSize + e], sum > 0 ? expected / sum : 0, 2e-5) << "head " << head << " feature " << e;
+      ASSERT_NEAR(result[head * layer_.valueSize + e], sum > 0 ? expected / sum : 0, tolerance) << "head " << head << " feature " << e;
     }
   }
 }
@@ -271,10 +277,41 @@ TEST(PagedAttention, SeveralSpans) {
     }
 }
 
+TEST(PagedAttention, CacheInF16) {
+  checkLayer({.cache = DType::F16});
+  checkLayer({.ropePairs = 32, .cache = DType::F16});
+  checkLayer({.heads = 3, .kvHeads = 1, .keySize = 17, .valueSize = 5, .window = 20, .cache = DType::F16});
+}
+
+// What f16 has no number for becomes its largest; NaN stays NaN.
+TEST(PagedAttention, CacheInF16OfLargeValues) {
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    Layer layer{.heads = 1, .kvHeads = 1, .keySize = 16, .valueSize = 16, .cache = DType::F16};
+    auto append = CompiledKernel::make(layer.appendText(), cpu::lowerCacheAppend, pair.target, pair.strategy);
+    Buffer pool(size_t(cacheBlockBytes(1, 16, 16, DType::F16))), keys = filled(16, 1e9f), values = filled(16, -1e9f), positions(8), frequencies(4);
+    values.data()[1] = NAN;
+    values.data()[2] = 65519.f;
+    values.data()[3] = 1e-7f;
+    int32_t block = 0;
+    uint32_t sequence = 0;
+    SequenceRow row{0, 1, 0, 1, 0, 0};
+    StepTable table{1, 1, {&row, nullptr}, {&block, nullptr}, &sequence};
+    append->run({keys.data(), values.data(), positions.data(), frequencies.data(), pool.data()}, {{"tokens", 1}}, 1, &table);
+    const uint16_t *key = pool.data<uint16_t>(), *value = key + 64 * 16;
+    for (int i = 0; i < 16; ++i)
+      EXPECT_EQ(key[i * 16], 0x7bff) << i;
+    EXPECT_EQ(value[0], 0xfbff);
+    EXPECT_TRUE(std::isnan(f16ToFloat(value[1])));
+    EXPECT_EQ(value[2], 0x7bff);
+    EXPECT_EQ(value[3], floatToF16(1e-7f));
+  }
+}
+
 // A token's result has the same bits whether it is decoded alone or in one step with others.
 TEST(PagedAttention, StepsOfAnySizeAgree) {
   for (const TargetPair &pair : runnableTargets())
-    for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}}) {
+    for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}, Layer{.ropePairs = 32, .cache = DType::F16}}) {
       SCOPED_TRACE(pair.name());
       Model(layer, pair).checkAlone(150);
     }

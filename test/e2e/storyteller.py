@@ -27,8 +27,9 @@ def likelihood(artifact):
     return tokens, loss
 
 
-for level in ("-O0", "-O3"):
-    artifact = compile_model(folder, f"storyteller{level}", level)
+for level, *flags in (("-O0",), ("-O3",), ("-O3", "--kv-cache", "f16")):
+    artifact = compile_model(folder, "storyteller" + "".join((level, *flags)), level, *flags)
+    level = " ".join((level, *flags))
     if not artifact:
         continue
     for case in reference["prompts"]:

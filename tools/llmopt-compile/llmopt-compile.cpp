@@ -33,7 +33,7 @@ Exit status: 0 ok, 1 bad input, 2 usage, 3 unsupported, 4 limit, 5 verification,
 struct Arguments {
   std::string input, output;
   int level = 2;
-  std::string weights = "auto", dtype = "auto", products = "f32", compileTo = "binary", emit = "artifact", progress = "auto";
+  std::string weights = "auto", dtype = "auto", products = "f32", kvCache = "auto", compileTo = "binary", emit = "artifact", progress = "auto";
   std::vector<std::string> dims, plugins;
   std::string explain, remarksOutput, remarksFormat = "text";
   std::string tuneFile;
@@ -52,6 +52,8 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--products", a.products, "Arithmetic of products with bf16 weights: f32, or bf16, which rounds the activations to bf16 before (faster where "
                                            "the target has dot products of bf16)")
       ->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str()->group("Optimization");
+  app.add_option("--kv-cache", a.kvCache, "Keys and values of decoders on CPUs: f32, f16 (half the memory and reading), auto (f16 with --products=bf16, else f32)")
+      ->check(CLI::IsMember({"auto", "f32", "f16"}))->capture_default_str()->group("Optimization");
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
@@ -106,6 +108,7 @@ Status finishOptions(Arguments &a) {
   o.level = OptLevel(a.level);
   o.dtype = a.dtype == "f32" ? WeightFormat::F32 : a.dtype == "bf16" ? WeightFormat::BF16 : a.dtype == "f16" ? WeightFormat::F16 : WeightFormat::Auto;
   o.bf16Products = a.products == "bf16";
+  o.kvCache = a.kvCache == "f32" ? CacheFormat::F32 : a.kvCache == "f16" ? CacheFormat::F16 : CacheFormat::Auto;
   o.stopAfter = *parsePhase(a.compileTo);
   o.emit = a.emit == "mlir" ? EmitKind::MLIR : a.emit == "llvm" ? EmitKind::LLVMIR : a.emit == "asm" ? EmitKind::Assembly
            : a.emit == "obj" ? EmitKind::Object : a.emit == "cuda" ? EmitKind::Cuda : a.emit == "ptx" ? EmitKind::Ptx

@@ -34,6 +34,9 @@ enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin
 /// Number format of weight matrices.
 enum class WeightFormat { Auto, F32, BF16, F16 };
 
+/// How decoders keep keys and values. Auto: f16 where products are of bf16, else f32.
+enum class CacheFormat { Auto, F32, F16 };
+
 /// What the machine can do at most (llmopt-bench machine), for the report. Nothing is compiled differently.
 struct MachineRates {
   std::string processor;
@@ -48,6 +51,7 @@ struct CompileOptions {
   std::string strategyTarget;           ///< choose tiles as for this target, whatever the code is for; empty: each target's own
   WeightFormat dtype = WeightFormat::Auto;
   bool bf16Products = false;            ///< round activations to bf16 in products with bf16 weights
+  CacheFormat kvCache = CacheFormat::Auto;
   std::map<std::string, int64_t> dims;  ///< --dim NAME=V
   int64_t maxSequenceLength = 0;        ///< 0: what the model's configuration says
   Phase stopAfter = Phase::Binary;
