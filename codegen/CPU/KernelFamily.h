@@ -28,13 +28,14 @@ struct FamilyContext {
   ShapeAnalysis &shapes;     ///< knows every value of the kernel's region
   const Target &target;
   std::string symbol;        ///< prefix for function names, unique
+  std::map<unsigned, WeightLayout> tables = {}; ///< layouts of tables that rows are looked up in, by operand; others are row major
 };
 
 /// Dims are numbered per kernel, so all variants of a kernel must ask for them in the same order: pass the list on.
 using LowerKernel = Result<LoweredKernel> (*)(exec::KernelOp kernel, FamilyContext &context);
 
-/// Finds the generator by the kernel's `family` attribute; null if there is none.
-LowerKernel findFamily(llvm::StringRef name);
+/// Lowers a kernel by the generator of that name (usually the kernel's own `family`), which fails if there is none.
+Result<LoweredKernel> lowerByFamily(llvm::StringRef name, exec::KernelOp kernel, FamilyContext &context);
 
 } // namespace llmopt::cpu
 

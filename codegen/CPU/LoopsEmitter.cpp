@@ -28,7 +28,10 @@ Value cpu::peelViews(Value value) {
 }
 
 ElementEmitter::ElementEmitter(KernelBuilder &b, exec::KernelOp kernel, FamilyContext &context, int64_t lanes)
-    : b(b), scopes(b, lanes), context(context), kernel_(kernel) {}
+    : b(b), scopes(b, lanes), context(context), kernel_(kernel) {
+  for (const auto &[operand, layout] : context.tables)
+    setPacked(kernel.getBody().getArgument(operand), {inputGroup(layout.name), layout.outputsFirst});
+}
 
 void ElementEmitter::fail(Operation *op, std::string what) {
   if (status_.ok())

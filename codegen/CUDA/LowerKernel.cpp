@@ -54,14 +54,11 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
       return std::move(*written);
   }
   StringRef family = kernel.getFamily();
-  cpu::LowerKernel emit = cpu::findFamily(printedFamily(family));
-  if (!emit)
-    return internalError("E0921", "no CUDA generator for kernels of family '" + family.str() + "'");
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   Target emitter = emitterTarget(target, family);
   cpu::FamilyContext context{*module, shapes, emitter, symbol};
   LoweredDeviceKernel lowered;
-  LLMOPT_ASSIGN(lowered.plan, emit(kernel, context));
+  LLMOPT_ASSIGN(lowered.plan, cpu::lowerByFamily(printedFamily(family), kernel, context));
   uint32_t bindings = uint32_t(kernel.getInputs().size() + kernel.getNumResults() + lowered.plan.states.size());
   LLMOPT_ASSIGN(lowered.unit, text ? printKernels(*module) : emitPtx(*module, bindings, uint32_t(lowered.plan.dims.size()) + 1, target));
   return lowered;

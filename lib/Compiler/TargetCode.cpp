@@ -67,12 +67,9 @@ Result<std::string> emitGroup(KernelModules::Group &group, const Target &target,
 
 Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol,
                                   KernelModules &modules) {
-  cpu::LowerKernel family = cpu::findFamily(kernel.getFamily());
-  if (!family)
-    return internalError("E0907", "no CPU generator for kernels of family '" + kernel.getFamily().str() + "'");
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   cpu::FamilyContext context{*module, shapes, target, symbol};
-  LLMOPT_ASSIGN(LoweredKernel lowered, family(kernel, context));
+  LLMOPT_ASSIGN(LoweredKernel lowered, cpu::lowerByFamily(kernel.getFamily(), kernel, context));
   modules.take(*module, lowered.optimizeLoops);
   return lowered;
 }
