@@ -95,26 +95,32 @@ Value KernelBuilder::dim(SymExpr expr) {
   return dimValues_.back();
 }
 
+Value KernelBuilder::part() {
+  if (!part_)
+    part_ = atEntry([&] { return Value(arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(2))); });
+  return part_;
+}
+
+Value KernelBuilder::parts() {
+  if (!parts_)
+    parts_ = atEntry([&] { return Value(arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(3))); });
+  return parts_;
+}
+
 // Units [units * part / parts, units * (part + 1) / parts).
 Value KernelBuilder::unitBegin() {
-  if (!unitBegin_)
-    unitBegin_ = atEntry([&] {
-      Value units = loadDim(builder_, loc_, entry_, 0);
-      Value part = arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(2));
-      Value parts = arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(3));
-      return floorDiv(mul(units, part), parts);
-    });
+  if (!unitBegin_) {
+    Value part = this->part(), parts = this->parts();
+    unitBegin_ = atEntry([&] { return floorDiv(mul(loadDim(builder_, loc_, entry_, 0), part), parts); });
+  }
   return unitBegin_;
 }
 
 Value KernelBuilder::unitEnd() {
-  if (!unitEnd_)
-    unitEnd_ = atEntry([&] {
-      Value units = loadDim(builder_, loc_, entry_, 0);
-      Value part = arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(2));
-      Value parts = arith::ExtUIOp::create(builder_, loc_, i64(), entry_->getArgument(3));
-      return floorDiv(mul(units, add(part, 1)), parts);
-    });
+  if (!unitEnd_) {
+    Value part = this->part(), parts = this->parts();
+    unitEnd_ = atEntry([&] { return floorDiv(mul(loadDim(builder_, loc_, entry_, 0), add(part, 1)), parts); });
+  }
   return unitEnd_;
 }
 

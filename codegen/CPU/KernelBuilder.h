@@ -48,6 +48,9 @@ public:
   /// First and one past the last work unit of this part.
   Value unitBegin();
   Value unitEnd();
+  /// This part's number and how many there are, for kernels that deal out their work themselves.
+  Value part();
+  Value parts();
   /// Thread-private scratch memory, 64-byte aligned.
   Value scratch();
   /// Pointer to the StepTable (ragged kernels).
@@ -142,7 +145,7 @@ private:
   int outlined_ = 0; ///< functions made by outline()
   llvm::SmallVector<SymExpr> dims_;
   llvm::SmallVector<Value> dimValues_, buffers_;
-  Value unitBegin_, unitEnd_;
+  Value unitBegin_, unitEnd_, part_, parts_;
   /// Runs `make` at the function's start, so that its value is usable everywhere.
   Value atEntry(llvm::function_ref<Value()> make);
 };

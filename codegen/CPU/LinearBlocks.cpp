@@ -80,7 +80,7 @@ private:
     Value tile, k0, nextTile, nextK0;
     int64_t panels;
   };
-  void rowBlock(Value block);
+  void rowBlock(const RowBlock &rows, Value begin, Value end);
   void segment(const LinearSegment &segment, const RowBlock &rows, Value firstTile, Value lastTile);
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
   TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
@@ -112,34 +112,44 @@ private:
   RowTiles rowTiles_;
 };
 
-// Work unit u is column tile u % T of row block u / T; a part walks its row blocks and, in each, its run of column tiles.
+// Each thread gets rows of its own where there are enough of them: rows stay in the core's cache from one stage to the next, are normed
+// and packed once, and blocks of rows are of equal height. The number of row groups follows from that of the parts. Unit u of groups * T
+// is column tile u % T of group u / T; a part walks its run of units, in each group block by block.
 void BlockWriter::run() {
-  Value tiles = b_.index(plan_.columnTiles(context_.problem));
-  Value first = b_.floorDiv(b_.unitBegin(), tiles);
-  Value last = b_.floorDiv(b_.add(b_.unitEnd(), b_.sub(tiles, b_.index(1))), tiles);
-  b_.forLoop(first, last, 1, [&](Value block) { rowBlock(block); });
+  constexpr int64_t kGroupRows = 48; // with fewer, weights would pass through the caches for too little work
+  Value columns = b_.index(plan_.columnTiles(context_.problem)), one = b_.index(1), tiles = rowTiles_.tiles;
+  Value groups = b_.max(b_.min(b_.parts(), b_.floorDiv(tiles, std::max<int64_t>(1, kGroupRows / plan_.tileRows))), one);
+  Value units = b_.mul(b_.mul(groups, columns), b_.min(b_.dim(context_.problem.rows), one)); // none without rows
+  Value begin = b_.floorDiv(b_.mul(units, b_.part()), b_.parts()), end = b_.floorDiv(b_.mul(units, b_.add(b_.part(), 1)), b_.parts());
+  auto share = [&](Value count, Value index, Value of) { return b_.floorDiv(b_.mul(count, index), of); };
+  b_.forLoop(b_.floorDiv(begin, columns), b_.floorDiv(b_.add(end, b_.sub(columns, one)), columns), 1, [&](Value group) {
+    Value before = b_.mul(group, columns), first = share(tiles, group, groups), count = b_.sub(share(tiles, b_.add(group, 1), groups), first);
+    Value firstColumn = b_.max(b_.sub(begin, before), b_.index(0)), lastColumn = b_.min(b_.sub(end, before), columns);
+    Value blocks = b_.floorDiv(b_.add(count, plan_.blockTiles - 1), plan_.blockTiles);
+    b_.forLoop(b_.index(0), blocks, 1, [&](Value block) {
+      RowBlock rows;
+      rows.first = b_.add(first, share(count, block, blocks));
+      rows.last = b_.add(first, share(count, b_.add(block, 1), blocks));
+      rows.firstRow = rowTiles_.firstRow(rows.first);
+      rows.rows = b_.sub(rowTiles_.firstRow(rows.last), rows.firstRow);
+      rowBlock(rows, firstColumn, lastColumn);
+    });
+  });
 }
 
-void BlockWriter::rowBlock(Value block) {
-  Value zero = b_.index(0), total = b_.index(plan_.columnTiles(context_.problem));
-  RowBlock rows;
-  rows.first = b_.mul(block, plan_.blockTiles);
-  rows.last = b_.min(b_.add(rows.first, plan_.blockTiles), rowTiles_.tiles);
-  rows.firstRow = rowTiles_.firstRow(rows.first);
-  rows.rows = b_.sub(rowTiles_.firstRow(rows.last), rows.firstRow);
-  Value before = b_.mul(block, b_.index(plan_.columnTiles(context_.problem)));
+/// All of a block of rows with column tiles [begin, end).
+void BlockWriter::rowBlock(const RowBlock &rows, Value begin, Value end) {
   if (context_.norm) // the part that has the block's first column tile also stores the normed rows
-    context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), unrounded(rows.firstRow), b_.less(b_.unitBegin(), b_.add(before, 1)));
+    context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), unrounded(rows.firstRow), b_.equal(begin, b_.index(0)));
   if (plan_.round)
     emitBf16Rows(b_, context_, unrounded(rows.firstRow), rows.rows, input(rows.firstRow));
   if (plan_.pack) {
     RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
     packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
   }
-  Value begin = b_.max(b_.sub(b_.unitBegin(), before), zero), end = b_.min(b_.sub(b_.unitEnd(), before), total);
   int64_t base = 0;
   for (const LinearSegment &part : context_.problem.segments) {
-    Value limit = b_.index(plan_.columnTiles(part));
+    Value limit = b_.index(plan_.columnTiles(part)), zero = b_.index(0);
     Value first = b_.min(b_.max(b_.sub(begin, b_.index(base)), zero), limit);
     Value last = b_.min(b_.max(b_.sub(end, b_.index(base)), zero), limit);
     segment(part, rows, first, last);
