@@ -3,12 +3,14 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A work unit is one token of the step with all its heads. Keys may be rotated on the way (llm.rope in the region).
+// A work unit is one token of the step with all its heads, or, where the step has many, 16 tokens: those that fill a panel of keys are
+// transposed together. Keys may be rotated on the way (llm.rope in the region).
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionRope.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/KernelFamily.h"
+#include "codegen/CPU/LinearPacking.h"
 #include "codegen/Common/CacheLayout.h"
 #include "codegen/Common/CacheType.h"
 
@@ -20,24 +22,40 @@ using namespace llmopt::cpu;
 
 namespace {
 
+/// Steps of at most this many tokens are dealt out token by token.
+constexpr int64_t kFewTokens = 16;
+
 class AppendWriter {
 public:
   AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsSource &keys, const HeadsSource &values, unsigned state,
                int64_t lanes);
   void token(Value token);
-  /// Rope table, then one rotated head.
-  static int64_t scratchElements(const HeadsSource &keys, int64_t keySize, int64_t lanes) {
-    return HeadCopier::tableElements(keys, lanes) + (keySize + 15) / 16 * 16;
+  /// Tokens [first, min(first + 16, tokens)).
+  void panel(Value first, Value tokens);
+  /// Rope table, then one rotated head, or 16 tokens' rotated heads and a panel to be rounded.
+  static int64_t scratchElements(const HeadsSource &keys, const CacheLayout &layout, int64_t lanes, bool few) {
+    return HeadCopier::tableElements(keys, lanes) + (few ? (layout.keySize + 15) / 16 * 16 : (layout.kvHeads + 1) * layout.keyPanel());
   }
+  const CacheLayout &layout() const { return layout_; }
 
 private:
+  struct Place {
+    Value block, slot; ///< address of the block, token in the block
+  };
+  Place placeOf(const SequenceFields &sequence, Value token);
+  Value headOf(Value block, Value head) { return b_.address(block, b_.mul(head, layout_.head()), element_); }
+  Value keyAt(Value token, Value head) {
+    return b_.address(keys_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.keySize), b_.f32());
+  }
+  void wholePanel(Value first, const Place &place);
   void storeKey(Value head, Value key, Value slot);
-  void storeValue(Value head, Value value, Value slot);
+  void storeValue(Value cached, Value token, Value head, Value slot);
   Value stored(Value x);
   KernelBuilder &b_;
   CacheLayout layout_;
   Type element_; ///< of the cache
-  Value keys_, values_, pool_, head_;
+  Value keys_, values_, pool_, rotated_;
+  bool rotates_;
   StepReader step_;
   HeadCopier copier_;
 };
@@ -46,8 +64,8 @@ AppendWriter::AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsS
                            unsigned state, int64_t lanes)
     : b_(b), keys_(b.buffer(cast<BlockArgument>(keys.argument).getArgNumber())),
       values_(b.buffer(cast<BlockArgument>(values.argument).getArgNumber())), pool_(b.buffer(state)),
-      head_(b.address(b.scratch(), b.index(HeadCopier::tableElements(keys, lanes)), b.f32())), step_(b, op.getGroup()),
-      copier_(b, keys, cast<RankedTensorType>(op.getKey().getType()).getDimSize(2), lanes, b.scratch()) {
+      rotated_(b.address(b.scratch(), b.index(HeadCopier::tableElements(keys, lanes)), b.f32())), rotates_(bool(keys.rope)),
+      step_(b, op.getGroup()), copier_(b, keys, cast<RankedTensorType>(op.getKey().getType()).getDimSize(2), lanes, b.scratch()) {
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
   layout_ = {key.getDimSize(1), key.getDimSize(2), value.getDimSize(2), cacheTypeOf(op)};
   element_ = layout_.dtype == DType::F16 ? Type(b.ops().getF16Type()) : b.f32();
@@ -64,18 +82,59 @@ Value AppendWriter::stored(Value x) {
   return arith::TruncFOp::create(b_.ops(), b_.loc(), vector ? Type(b_.vec(vector.getNumElements(), element_)) : element_, bounded);
 }
 
-void AppendWriter::token(Value token) {
-  SequenceFields sequence = step_.fields(step_.sequenceOf(token));
+AppendWriter::Place AppendWriter::placeOf(const SequenceFields &sequence, Value token) {
   Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
-  Value block = step_.block(sequence, b_.floorDiv(position, kCacheBlockTokens)), slot = b_.mod(position, kCacheBlockTokens);
+  Value block = step_.block(sequence, b_.floorDiv(position, kCacheBlockTokens));
+  return {b_.address(pool_, b_.mul(block, layout_.block()), element_), b_.mod(position, kCacheBlockTokens)};
+}
+
+void AppendWriter::token(Value token) {
+  Place place = placeOf(step_.fields(step_.sequenceOf(token)), token);
   copier_.startToken(token);
   b_.forLoop(b_.index(0), b_.index(layout_.kvHeads), 1, [&](Value head) {
-    Value row = b_.add(b_.mul(token, layout_.kvHeads), head);
-    Value cached = b_.address(pool_, b_.add(b_.mul(block, layout_.block()), b_.mul(head, layout_.head())), element_);
-    copier_.copy(b_.address(keys_, b_.mul(row, layout_.keySize), b_.f32()), head_, 1);
-    storeKey(cached, head_, slot);
-    storeValue(b_.address(cached, b_.index(layout_.keysOfHead()), element_),
-               b_.address(values_, b_.mul(row, layout_.valueSize), b_.f32()), slot);
+    Value cached = headOf(place.block, head);
+    copier_.copy(keyAt(token, head), rotated_, 1);
+    storeKey(cached, rotated_, place.slot);
+    storeValue(cached, token, head, place.slot);
+  });
+}
+
+void AppendWriter::panel(Value first, Value tokens) {
+  Value end = b_.min(b_.add(first, CacheLayout::kPanel), tokens), last = b_.add(end, -1);
+  Value sequence = step_.sequenceOf(first), count = b_.sub(end, first);
+  Place place = placeOf(step_.fields(sequence), first);
+  Value same = b_.equal(step_.sequenceOf(last), sequence), aligned = b_.equal(b_.mod(place.slot, CacheLayout::kPanel), b_.index(0));
+  Value no = b_.constantInt(b_.ops().getI1Type(), 0), whole = b_.equal(count, b_.index(CacheLayout::kPanel));
+  b_.ifThen(
+      b_.select(whole, b_.select(aligned, same, no), no), [&] { wholePanel(first, place); },
+      [&] { b_.forLoop(first, end, 1, [&](Value token) { this->token(token); }); });
+}
+
+/// 16 tokens of one sequence whose first stands at the begin of a panel.
+void AppendWriter::wholePanel(Value first, const Place &place) {
+  int64_t heads = layout_.kvHeads, stride = rotates_ ? layout_.keySize : heads * layout_.keySize;
+  auto source = [&](Value head) {
+    return rotates_ ? b_.address(rotated_, b_.mul(head, layout_.keyPanel()), b_.f32()) : keyAt(first, head);
+  };
+  auto each = [&](int64_t count, function_ref<void(Value)> body) { b_.forLoop(b_.index(0), b_.index(count), 1, body); };
+  if (rotates_)
+    each(CacheLayout::kPanel, [&](Value i) {
+      Value token = b_.add(first, i);
+      copier_.startToken(token);
+      each(heads, [&](Value head) { copier_.copy(keyAt(token, head), b_.address(source(head), b_.mul(i, stride), b_.f32()), 1); });
+    });
+  each(heads, [&](Value head) {
+    Value cached = headOf(place.block, head);
+    Value panel = b_.address(cached, b_.mul(place.slot, layout_.keySize), element_), packed = panel;
+    if (layout_.dtype != DType::F32)
+      packed = b_.address(rotated_, b_.index(heads * layout_.keyPanel()), b_.f32());
+    packTile(b_, CacheLayout::kPanel, stride, b_.index(layout_.keySize), layout_.keySize, source(head), packed);
+    if (packed != panel)
+      each(layout_.keySize, [&](Value i) {
+        Value at = b_.mul(i, CacheLayout::kPanel);
+        b_.store(stored(b_.load(b_.vec(CacheLayout::kPanel, b_.f32()), packed, at)), panel, at);
+      });
+    each(CacheLayout::kPanel, [&](Value i) { storeValue(cached, b_.add(first, i), head, b_.add(place.slot, i)); });
   });
 }
 
@@ -86,17 +145,19 @@ void AppendWriter::storeKey(Value head, Value key, Value slot) {
   });
 }
 
-void AppendWriter::storeValue(Value head, Value value, Value slot) {
+void AppendWriter::storeValue(Value cached, Value token, Value head, Value slot) {
+  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_);
+  Value value = b_.address(values_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.valueSize), b_.f32());
   VectorType type = b_.vec(CacheLayout::kPanel, b_.f32());
   int64_t whole = layout_.valueSize / CacheLayout::kPanel, rest = layout_.valueSize % CacheLayout::kPanel;
   Value place = b_.mul(slot, CacheLayout::kPanel);
   auto panelAt = [&](Value panel) { return b_.add(b_.mul(panel, layout_.valuePanel()), place); };
   b_.forLoop(b_.index(0), b_.index(whole), 1, [&](Value panel) {
-    b_.store(stored(b_.load(type, value, b_.mul(panel, CacheLayout::kPanel))), head, panelAt(panel));
+    b_.store(stored(b_.load(type, value, b_.mul(panel, CacheLayout::kPanel))), to, panelAt(panel));
   });
   b_.forLoop(b_.index(0), b_.index(rest), 1, [&](Value i) {
     Value from = b_.add(i, whole * CacheLayout::kPanel);
-    b_.store(stored(b_.load(b_.f32(), value, from)), head, b_.add(panelAt(b_.index(whole)), i));
+    b_.store(stored(b_.load(b_.f32(), value, from)), to, b_.add(panelAt(b_.index(whole)), i));
   });
 }
 
@@ -125,16 +186,24 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
   SymExpr tokens = family.shapes.shapeOf(op.getKey()).dims.front();
   if (!tokens.known())
     return unsupported("E0953", "the number of tokens of a step is not known");
-  int64_t lanes = family.target.vectorBits / 32, keySize = cast<RankedTensorType>(op.getKey().getType()).getDimSize(2);
+  int64_t lanes = family.target.vectorBits / 32;
   SymContext &symbols = family.shapes.symbols();
-  KernelVariant variant{family.symbol, 0, tokens, {}};
-  variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, keySize, lanes) * 4);
-  KernelBuilder b(family.module, variant.symbol, symbols);
-  AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
-  b.forEachUnit([&](Value token) { writer.token(token); });
-  expandHalfConversions(family.module, family.target);
   LoweredKernel result;
-  result.variants.push_back(variant);
+  result.selector = tokens;
+  result.dims = tokens.constant() ? std::vector<SymExpr>{} : std::vector<SymExpr>{tokens};
+  for (bool few : {true, false}) {
+    if (family.target.isGpu() && !few) // more threads, not longer ones
+      break;
+    KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
+    variant.units = few ? tokens : symbols.ceilDiv(tokens, symbols.constant(CacheLayout::kPanel));
+    KernelBuilder b(family.module, variant.symbol, symbols);
+    Value count = b.dim(tokens);
+    AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
+    variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), lanes, few) * 4);
+    b.forEachUnit([&](Value unit) { few ? writer.token(unit) : writer.panel(b.mul(unit, CacheLayout::kPanel), count); });
+    result.variants.push_back(variant);
+  }
+  expandHalfConversions(family.module, family.target);
   result.states.push_back(int64_t(op.getState()));
   result.flops = symbols.constant(0);
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
