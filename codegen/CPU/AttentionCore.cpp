@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionCore.h"
 
+#include "codegen/CPU/MathApproximationF32.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -27,6 +29,7 @@ AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int
   shape.lanes = vectorBits / 32;
   shape.accumulators = manyRegisters ? 24 : 12;
   shape.tileRows = std::min<int64_t>(6, shape.accumulators / (16 / shape.lanes));
+  shape.unroll = manyRegisters && maxRows > shape.tileRows ? 2 : 4;
   return shape;
 }
 
@@ -52,30 +55,10 @@ Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
 }
 Value AttentionCore::query(Value row) { return part(0, row, shape_.keySize); }
 
-// 2^x for x <= 0 (or NaN, which stays): as KernelBuilder::exp2 without the upper clamp.
-Value AttentionCore::exp2(Value x) {
-  Type type = x.getType(), ints = isa<VectorType>(type) ? Type(b_.vec(shape_.lanes, b_.i32())) : b_.i32();
-  OpBuilder &ops = b_.ops();
-  Value least = b_.constant(type, -126.0), shifter = b_.constant(type, 0x1.8p23);
-  Value below = arith::CmpFOp::create(ops, b_.loc(), arith::CmpFPredicate::OLT, x, least);
-  Value clamped = b_.select(below, least, x);
-  Value shifted = b_.fadd(clamped, shifter);
-  Value rest = b_.fsub(clamped, b_.fsub(shifted, shifter));
-  constexpr double kCoefficients[] = {1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3,
-                                      5.5504108664821580e-2, 2.4022650695910072e-1, 6.9314718055994531e-1, 1.0};
-  Value p = b_.constant(type, kCoefficients[0]);
-  for (int i = 1; i < 7; ++i)
-    p = b_.fma(p, rest, b_.constant(type, kCoefficients[i]));
-  Value exponent = arith::ShLIOp::create(ops, b_.loc(), arith::BitcastOp::create(ops, b_.loc(), ints, shifted),
-                                         b_.constantInt(ints, 23));
-  Value bits = arith::AddIOp::create(ops, b_.loc(), arith::BitcastOp::create(ops, b_.loc(), ints, p), exponent);
-  return arith::BitcastOp::create(ops, b_.loc(), type, bits);
-}
-
 /// What keys weigh beside one that has the highest score.
 Value AttentionCore::weight(Value scores, Value maximum) {
   Value below = b_.fsub(scores, maximum);
-  return exp2(baseE ? b_.fmul(below, b_.constant(below.getType(), kLog2E)) : below);
+  return f32::exp2NotPositive(Number(b_, baseE ? b_.fmul(below, b_.constant(below.getType(), kLog2E)) : below)).v;
 }
 
 //===----------------------------------------------------------------------===//
@@ -158,11 +141,14 @@ void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
   Value next;
   if (keys.next)
     next = keys.values(b_.min(b_.index(1), b_.add(blockCount(keys), -1)));
+  auto rowAt = [&](Value i) { return SoftmaxRow{b_.add(tile.first, i), part(scores_, i, shape_.span())}; };
+  // All maxima first: the rows' exponentials then follow each other without waiting for a maximum across lanes.
+  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { updateMaximum(rowAt(i), keys); });
   b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) {
     Value share; // of what is to be prefetched
     if (next)
       share = b_.address(next, b_.mul(i, shape_.span()), cachedElement());
-    softmaxRow(b_.add(tile.first, i), part(scores_, i, shape_.span()), keys, share);
+    weighRow(rowAt(i), keys, share);
   });
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
 }
@@ -194,6 +180,7 @@ void AttentionCore::scoreTile(Value first, const TileShape &shape, Value keys, V
   TileOperands in = cachedOperands();
   in.a = query(first);
   in.aRow = shape_.keySize;
+  in.unroll = shape_.unroll;
   in.depth = b_.index(shape_.keySize);
   in.depthMultiple = shape_.keySize;
   for (int64_t panel = 0; panel < shape.panels; ++panel)
@@ -234,6 +221,7 @@ void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &key
         TileOperands in = cachedOperands();
         in.a = b_.address(scratch_, b_.add(b_.mul(block, kKeys), scores_), b_.f32());
         in.aRow = shape_.span();
+        in.unroll = shape_.unroll;
         in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
         Value values = keys.values(block);
         for (int64_t i = 0; i < count; ++i)
@@ -275,23 +263,14 @@ Value AttentionCore::maskScores(Value scores, Value key, Value low, Value high) 
   return b_.select(visible, scores, b_.constant(type_, -INFINITY));
 }
 
-/// Scores [from, to) of a row, both multiples of 16. Without bounds the row sees all of them.
-struct AttentionCore::SoftmaxPart {
-  Value scores, from, to;
-  Value key, count;   ///< of the span
-  Value low, high;    ///< keys the row sees, or null
-  ValueRange context; ///< what loadRow gave
-  Value next;         ///< to be prefetched, or null
-};
-
-AttentionCore::Values AttentionCore::largest(const SoftmaxPart &part, Values most) {
+AttentionCore::Values AttentionCore::largest(const SoftmaxPart &part, ValueRange context, Values most) {
   int64_t vectors = 16 / shape_.lanes; // side by side: independent chains
   return b_.forLoop(part.from, part.to, 16, most, [&](Value first, ValueRange before) {
     Values found;
     for (int64_t v = 0; v < vectors; ++v) {
       Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), key = b_.add(part.key, i);
       if (adjust)
-        s = adjust(s, part.context, key, b_.sub(part.count, i));
+        s = adjust(s, context, key, b_.sub(part.count, i));
       if (part.low)
         s = maskScores(s, key, part.low, part.high);
       if (part.low || adjust)
@@ -302,12 +281,12 @@ AttentionCore::Values AttentionCore::largest(const SoftmaxPart &part, Values mos
   });
 }
 
-AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximum, Values sums) {
+AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximum, Values sums, Value next) {
   int64_t vectors = 16 / shape_.lanes;
   return b_.forLoop(part.from, part.to, 16, sums, [&](Value first, ValueRange before) {
     Values after;
-    if (part.next)
-      b_.prefetch(part.next, first, cachedElement(), /*locality=*/2);
+    if (next)
+      b_.prefetch(next, first, cachedElement(), /*locality=*/2);
     for (int64_t v = 0; v < vectors; ++v) {
       Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), p = weight(s, maximum);
       if (part.low || adjust) {
@@ -332,31 +311,37 @@ void AttentionCore::rescale(Value row, Value before, Value after) {
 }
 
 // Most keys are visible to most rows and need no masks: those in the middle [from, to). Masks or not, the order of sums is the same.
-void AttentionCore::softmaxRow(Value row, Value scores, const KeySpan &keys, Value next) {
-  Value bounds = part(bounds_, row, 4), zero = b_.index(0);
+std::array<AttentionCore::SoftmaxPart, 3> AttentionCore::softmaxParts(const SoftmaxRow &row, const KeySpan &keys) {
+  Value bounds = part(bounds_, row.row, 4), zero = b_.index(0);
   Value low = b_.load(b_.i64(), bounds, zero), high = b_.load(b_.i64(), bounds, b_.index(1));
   Value begin = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys) : zero, end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
   Value from = b_.mul(b_.floorDiv(b_.add(b_.max(b_.sub(low, keys.key), zero), 15), 16), 16);
   Value to = b_.mul(b_.floorDiv(b_.max(b_.sub(high, keys.key), zero), 16), 16);
   from = b_.min(b_.max(from, begin), end);
   to = b_.min(b_.max(to, from), end);
-  Values context = loadRow ? loadRow(row) : Values{};
-  const SoftmaxPart parts[] = {{scores, begin, from, keys.key, keys.count, low, high, context, next},
-                               {scores, from, to, keys.key, keys.count, {}, {}, context, next},
-                               {scores, to, end, keys.key, keys.count, low, high, context, next}};
-  Values maxima(size_t(16 / shape_.lanes), b_.constant(type_, -FLT_MAX)), sums(size_t(16 / shape_.lanes), b_.constant(type_, 0));
-  for (const SoftmaxPart &part : parts)
-    maxima = largest(part, maxima);
+  return {SoftmaxPart{row.scores, begin, from, keys.key, keys.count, low, high}, SoftmaxPart{row.scores, from, to, keys.key, keys.count, {}, {}},
+          SoftmaxPart{row.scores, to, end, keys.key, keys.count, low, high}};
+}
+
+/// Brings the row's maximum, and what was summed with the one before, up to date.
+void AttentionCore::updateMaximum(const SoftmaxRow &row, const KeySpan &keys) {
+  Values context = loadRow ? loadRow(row.row) : Values{}, maxima(size_t(16 / shape_.lanes), b_.constant(type_, -FLT_MAX));
+  for (const SoftmaxPart &part : softmaxParts(row, keys))
+    maxima = largest(part, context, maxima);
   for (size_t v = 1; v < maxima.size(); ++v)
     maxima[0] = b_.fmax(maxima[v], maxima[0]);
-  Value before = b_.load(b_.f32(), part(maximum_, row, 1), zero), after = b_.fmax(b_.reduceMax(maxima[0]), before);
-  Value maximum = b_.splat(after, type_);
-  for (const SoftmaxPart &part : parts)
-    sums = weigh(part, maximum, sums);
+  Value before = b_.load(b_.f32(), part(maximum_, row.row, 1), b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
+  Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
+  b_.ifThen(changed, [&] { rescale(row.row, before, after); });
+}
+
+/// Scores become weights.
+void AttentionCore::weighRow(const SoftmaxRow &row, const KeySpan &keys, Value next) {
+  Value maximum = b_.loadSplat(type_, part(maximum_, row.row, 1), b_.index(0)), sumsAt = part(sum_, row.row, 16);
+  Values sums(size_t(16 / shape_.lanes), b_.constant(type_, 0));
+  for (const SoftmaxPart &part : softmaxParts(row, keys))
+    sums = weigh(part, maximum, sums, next);
   for (size_t v = 1; v < sums.size(); ++v)
     sums[0] = b_.fadd(sums[0], sums[v]);
-  Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
-  b_.ifThen(changed, [&] { rescale(row, before, after); });
-  Value sumsAt = part(sum_, row, 16);
-  b_.store(b_.fadd(b_.load(type_, sumsAt, zero), sums[0]), sumsAt, zero);
+  b_.store(b_.fadd(b_.load(type_, sumsAt, b_.index(0)), sums[0]), sumsAt, b_.index(0));
 }

@@ -20,6 +20,8 @@
 
 #include "codegen/CPU/MatMulTile.h"
 
+#include <array>
+
 namespace llmopt::cpu {
 
 inline constexpr double kLog2E = 1.4426950408889634;
@@ -33,6 +35,7 @@ struct AttentionShape {
   int64_t lanes = 8;
   int64_t accumulators = 12; ///< of one register tile
   int64_t tileRows = 6;
+  int64_t unroll = 4;                      ///< of the tile loops: LLVM's scheduler spills in long loops of many accumulators
   PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32) or F16
   bool hasF16Conversion = true;            ///< the target has vcvtph2ps
   int64_t valuePanels() const { return (valueSize + 15) / 16; }
@@ -85,15 +88,24 @@ private:
   void scores(mlir::Value first, int64_t rows, const KeySpan &keys);
   void scoreTile(mlir::Value first, const TileShape &shape, mlir::Value keys, mlir::Value key, mlir::Value to, mlir::Value next);
   void weightedValues(mlir::Value first, int64_t rows, const KeySpan &keys);
-  void softmaxRow(mlir::Value row, mlir::Value scores, const KeySpan &keys, mlir::Value next);
-  struct SoftmaxPart; ///< some of a row's scores
-  Values largest(const SoftmaxPart &part, Values most);
-  Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums);
+  struct SoftmaxRow {
+    mlir::Value row, scores; ///< number, and address of its scores of the span
+  };
+  /// Scores [from, to) of a row, both multiples of 16. Without bounds the row sees all of them.
+  struct SoftmaxPart {
+    mlir::Value scores, from, to;
+    mlir::Value key, count; ///< of the span
+    mlir::Value low, high;  ///< keys the row sees, or null
+  };
+  std::array<SoftmaxPart, 3> softmaxParts(const SoftmaxRow &row, const KeySpan &keys);
+  void updateMaximum(const SoftmaxRow &row, const KeySpan &keys);
+  void weighRow(const SoftmaxRow &row, const KeySpan &keys, mlir::Value next);
+  Values largest(const SoftmaxPart &part, mlir::ValueRange context, Values most);
+  Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums, mlir::Value next);
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   TileOperands cachedOperands() const;
   std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
-  mlir::Value exp2(mlir::Value x);
   mlir::Value weight(mlir::Value scores, mlir::Value maximum);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 

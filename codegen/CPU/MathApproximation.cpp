@@ -37,6 +37,16 @@ Number f32::exp(Number x, int64_t shift) {
   return p * power(half) * power(exponent - half);
 }
 
+Number f32::exp2NotPositive(Number x) {
+  x = x.where(x < -126.0, -126.0);
+  Number magic = x.of(x.roundingConstant());
+  Number shifted = x + magic;
+  Number r = x - (shifted - magic);
+  Number p = r.polynomial({1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3, 5.5504108664821580e-2,
+                           2.4022650695910072e-1, 6.9314718055994531e-1, 1.0});
+  return x.fromBits(p.bits() + shifted.bits().shl(23));
+}
+
 Number f32::log(Number x) {
   // x = m 2^e with m in [sqrt(1/2), sqrt(2)), subnormal numbers scaled up first.
   Value tiny = x < 1.17549435e-38;
@@ -137,14 +147,13 @@ Number f32::erf(Number x) {
   return large.where(a < 0.927734375, erfNearZero(x)).where(x.isNan(), x);
 }
 
+// x Phi(x) with Phi taken from the tail it is small on: log2 Phi(-a) is smooth, and its polynomial (fitted up to a = 9) falls on beyond.
+// Errors are below 6e-8 for negative x and of 3e-6 relative to the result there; for positive x they are those of rounding.
 Number f32::gelu(Number x) {
-  // x Phi(x) with Phi taken from the tail it is small on, so that nothing cancels for negative x.
-  Number t = x * 0.707106781186547524, a = t.abs();
-  Number tail = f32::exp(logErfc(a)) * 0.5;
-  Number phi = tail.where(t > 0.0, x.of(1.0) - tail);
-  phi = phi.where(a < 0.927734375, erfNearZero(t).fma(0.5, 0.5));
-  // -inf * 0 is a limit of 0.
-  return (x * phi).where(x < -40.0, x.of(-0.0));
+  Number tail = f32::exp2NotPositive(x.abs().polynomial({-1.737016873e-6, 2.597722960e-5, -1.212479401e-4, -2.968444023e-4, 7.275843527e-3,
+                                                         -5.264453962e-2, -4.591597319e-1, -1.151110530, -1.0}));
+  Number phi = tail.where(x > 0.0, x.of(1.0) - tail);
+  return x.where(x < -14.0, -14.0) * phi; // -inf * 0 is a limit of 0
 }
 
 //===----------------------------------------------------------------------===//

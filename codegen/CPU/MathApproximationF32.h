@@ -12,6 +12,7 @@
 namespace llmopt::cpu::f32 {
 
 Number exp(Number x, int64_t shift = 0); ///< e^x 2^shift
+Number exp2NotPositive(Number x);            ///< 2^x for x <= 0, not less than 2^-126; NaN stays
 Number log(Number x);
 Number log1p(Number x);
 Number tanh(Number x);

@@ -160,6 +160,11 @@ void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value 
   if (int64_t window = int64_t(op_.getWindow()); window > 0)
     low = b_.max(b_.add(position, 1 - window), low);
   copier_.startToken(token);
+  if (problem_.tileTokens > 1) { // a head's rows lie far apart
+    Value later = b_.add(b_.mul(b_.add(token, 8), problem_.heads), b_.mul(head, problem_.group()));
+    for (int64_t i = 0; i < problem_.group() * shape_.keySize; i += 16)
+      b_.prefetch(buffer(b_, problem_.queries.argument), b_.add(b_.mul(later, shape_.keySize), i), b_.f32(), /*locality=*/3);
+  }
   b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {
     Value row = b_.add(b_.mul(b_.sub(token, first), problem_.group()), i), queryHead = b_.add(b_.mul(head, problem_.group()), i);
     Value from = b_.mul(b_.add(b_.mul(token, problem_.heads), queryHead), shape_.keySize);
@@ -215,9 +220,11 @@ void PagedWriter::run(Value first, Value count, Value head) {
 }
 
 void PagedWriter::unit(Value unit, Value tokens) {
-  Value head = b_.mod(unit, problem_.kvHeads), tile = b_.floorDiv(unit, problem_.kvHeads);
   if (problem_.tileTokens == 1)
-    return run(tile, b_.index(1), head);
+    return run(b_.floorDiv(unit, problem_.kvHeads), b_.index(1), b_.mod(unit, problem_.kvHeads));
+  // Head by head: its keys and values stay in the core's cache, and threads with as many heads have as much to do.
+  Value tiles = b_.floorDiv(b_.add(tokens, problem_.tileTokens - 1), problem_.tileTokens);
+  Value head = b_.floorDiv(unit, tiles), tile = b_.mod(unit, tiles);
   Value begin = b_.mul(tile, problem_.tileTokens), end = b_.min(b_.add(begin, problem_.tileTokens), tokens);
   // At each token that begins a run: count the run's tokens in this tile.
   b_.forLoop(begin, end, 1, [&](Value token) {
