@@ -4,11 +4,12 @@
 every shape once, with the same weights, token ids and number of threads; before that their outputs are checked against each other.
 
     encoder_peers.py FOLDER --name NAME [--shapes 1x16 1x128 8x128] [--threads 1] [--format f32|bf16] [--peers torch onnxruntime ...]
-                     [--rounds 7] [--machine FILE] [--wait FILE] [--json FILE] [--markdown FILE] [--svg FILE]
+                     [--avx2] [--rounds 7] [--machine FILE] [--wait FILE] [--json FILE] [--markdown FILE] [--svg FILE]
 
 FOLDER is a Hugging Face folder with weights (random_weights.py draws some for a shape). Every peer is a process of its own that is stopped
 (SIGSTOP) while it is not its turn, so that no waiting thread of one disturbs another. With --wait measuring begins when that file is there:
-prepare on a busy machine, measure on a quiet one. Needs numpy, torch, transformers and onnx, and the peers: onnxruntime, openvino.
+prepare on a busy machine, measure on a quiet one. With --avx2 every program is kept from AVX-512: llmopt runs the AVX2 code of an artifact that has
+both (LLMOPT_CPU), torch and OpenVINO are told by the environment; ONNX Runtime cannot be. Needs numpy, torch, transformers and onnx, and the peers: onnxruntime, openvino.
 """
 import argparse
 import json
@@ -24,6 +25,8 @@ import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PEERS = ["onnxruntime", "openvino", "torch", "torch.compile"]
+AVX2_ONLY = {"LLMOPT_CPU": "x86-64-v3", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+             "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 TOLERANCE = {"f32": 2e-4, "bf16": 6e-2}  # of the largest value; random weights make a narrow distribution no easier
 
 
@@ -220,6 +223,7 @@ class Own:
         self.name, self.args, self.scratch, self.vocabulary = "llmopt", args, scratch, vocabulary
         self.artifact = os.path.join(scratch, "model.llmopt")
         extra = ["--dtype", "bf16", "--products", "bf16"] if args.format == "bf16" else []
+        extra += ["--target", "x86-64-v3", "--target", "native"] if args.avx2 else []
         self.tool("llmopt-compile", args.folder, "-O3", "-q", "-o", self.artifact, *extra)
 
     def tool(self, name, *arguments):
@@ -345,6 +349,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--format", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument("--avx2", action="store_true", help="keep every program from AVX-512")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--machine", help="file of llmopt-bench machine; measured first where it does not exist")
     parser.add_argument("--wait")
@@ -357,6 +362,10 @@ def main():
     args = parser.parse_args()
     if args.peer:
         return serve(args)
+    if args.avx2:
+        if "onnxruntime" in args.peers:
+            raise SystemExit("ONNX Runtime cannot be kept from AVX-512: leave it out of --peers")
+        os.environ.update(AVX2_ONLY)
     config = json.load(open(os.path.join(args.folder, "config.json")))
     with tempfile.TemporaryDirectory() as temporary:
         scratch = args.scratch = args.scratch or temporary

@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-//   bench-kernels [--target=x86-64-v3] [--rounds=15] [filter]
+//   bench-kernels [--target=x86-64-v3] [--rounds=15] [--linear=MxNxK] [filter]
 //
 // One thread, pinned, but where the name says "2 threads". Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
 // of the peak (best round), memory-bound ones as the share of the read rate (median of the rounds' ratios).
@@ -36,6 +36,7 @@ using Symbols = std::map<std::string, int64_t, std::less<>>;
 struct Options {
   std::string target = "native", filter;
   int rounds = 15;
+  std::array<int64_t, 3> shape = {}; ///< of the only product to measure
 };
 
 /// A kernel ready to be called again and again.
@@ -259,6 +260,8 @@ int main(int argc, char **argv) {
       options.target = argument.substr(9);
     else if (argument.rfind("--rounds=", 0) == 0)
       options.rounds = std::max(1, std::atoi(argument.c_str() + 9));
+    else if (argument.rfind("--linear=", 0) == 0)
+      std::sscanf(argument.c_str() + 9, "%ldx%ldx%ld", &options.shape[0], &options.shape[1], &options.shape[2]);
     else
       options.filter = argument;
   }
@@ -270,6 +273,8 @@ int main(int argc, char **argv) {
   cpu::ThreadTeam::process(); // knows the processors before this thread is bound to one
   cpu::ThreadTeam::pinCaller();
   printFloors(*target);
+  if (auto [m, n, k] = options.shape; m > 0 && n > 0 && k > 0)
+    return benchLinear(options, *target, DType::F32, m, n, k), 0;
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 512, 512}, {1024, 1024, 1024}, {128, 2048, 2048}, {128, 8192, 2048}, {32, 2048, 2048}, {12, 2048, 2048}})
     benchLinear(options, *target, DType::F32, m, n, k);
   for (DType type : {DType::BF16, DType::F16})
