@@ -25,7 +25,7 @@ void PatternLog::notifyPatternBegin(const Pattern &pattern, Operation *op) {
     it->second.erase(&pattern);
   inserted_.clear();
   replacements_.clear();
-  next_.fusion = {};
+  next_.clear();
 }
 
 void PatternLog::notifyMatchFailure(Location loc, function_ref<void(Diagnostic &)> describe) {
@@ -53,20 +53,22 @@ void PatternLog::notifyOperationReplaced(Operation *op, ValueRange values) {
   if (op != root_)
     return;
   // Said before the root goes, which may be gone when the pattern ends.
-  next_ = {patternName(*pattern_), op->getName().getStringRef(), llm::sourceNameOrLine(op->getLoc())};
+  next_ = {{patternName(*pattern_), op->getName().getStringRef(), llm::sourceNameOrLine(op->getLoc())}};
+  if (auto before = products_.find(op); before != products_.end())
+    llvm::copy_if(before->second, std::back_inserter(next_), [&](const Product &product) { return product.fusion != next_[0].fusion; });
   for (Value value : values)
     if (Operation *product = value.getDefiningOp())
       replacements_.push_back(product);
 }
 
 void PatternLog::notifyPatternEnd(const Pattern &pattern, LogicalResult status) {
-  if (succeeded(status) && !next_.fusion.empty())
+  if (succeeded(status))
     for (Operation *product : replacements_)
       if (llvm::is_contained(inserted_, product))
         products_[product] = next_;
   pattern_ = nullptr;
   root_ = nullptr;
-  next_.fusion = {};
+  next_.clear();
 }
 
 void PatternLog::notifyOperationErased(Operation *op) {
@@ -77,16 +79,18 @@ void PatternLog::notifyOperationErased(Operation *op) {
 
 llvm::StringMap<int64_t> PatternLog::countMade() const {
   llvm::StringMap<int64_t> counts;
-  for (const auto &[op, product] : products_)
-    ++counts[product.fusion];
+  for (const auto &[op, products] : products_)
+    for (const Product &product : products)
+      ++counts[product.fusion];
   return counts;
 }
 
 void PatternLog::emitRemarks(Operation *root) const {
   root->walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (auto it = products_.find(op); it != products_.end())
-      remark::passed(op->getLoc(), remark::RemarkOpts::name(it->second.fusion).category("fusion"))
-          << remark::metric("Op", op->getName().getStringRef().str()) << remark::metric("Root", it->second.rootOp.str());
+      for (const Product &product : it->second)
+        remark::passed(op->getLoc(), remark::RemarkOpts::name(product.fusion).category("fusion"))
+            << remark::metric("Op", op->getName().getStringRef().str()) << remark::metric("Root", product.rootOp.str());
     if (auto it = refusals_.find(op); it != refusals_.end())
       for (const auto &[pattern, refusal] : it->second)
         remark::missed(op->getLoc(), remark::RemarkOpts::name(refusal.fusion).category("fusion"))

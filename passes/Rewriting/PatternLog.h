@@ -47,11 +47,12 @@ private:
   };
 
   llvm::DenseMap<mlir::Operation *, llvm::MapVector<const mlir::Pattern *, Refusal>> refusals_;
-  llvm::DenseMap<mlir::Operation *, Product> products_;
+  /// Of each fusion that made the operation: one may refine what another made.
+  llvm::DenseMap<mlir::Operation *, llvm::SmallVector<Product, 1>> products_;
   // Of the application in progress.
   const mlir::Pattern *pattern_ = nullptr;
   mlir::Operation *root_ = nullptr;
-  Product next_;
+  llvm::SmallVector<Product, 1> next_;
   llvm::SmallVector<mlir::Operation *> inserted_, replacements_;
 };
 

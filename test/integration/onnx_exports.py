@@ -112,6 +112,8 @@ def problems_of(case, model, folder):
     ops = collections.Counter(re.findall(r"llm\.(\w+) ", fused))
     found = {"attentions": ops["attention"], "norms": ops["layer_norm"] + ops["rms_norm"], "ropes": ops["rope"]}
     wanted = {"attentions": case.attentions, "norms": norms_called(case.module()), "ropes": case.ropes}
+    if case.causal:
+        found["causal"], wanted["causal"] = len(re.findall(r"llm\.attention .*\bcausal\b", fused)), case.causal
     if case.gated:
         found["gated MLPs"], wanted["gated MLPs"] = gated_kernels(phase(model, "planned", folder)), case.gated
     problems = [f"{found[what]} of {wanted[what]} {what}" for what in wanted if found[what] != wanted[what]]

@@ -26,6 +26,7 @@ class Case:
     attentions: int = 2
     ropes: int = 0  # queries and keys count apart
     gated: int = 0  # MLPs whose activation multiplies
+    causal: int = 0  # attentions that see what came before by attribute, not by a mask that they read
     attention: str = "sdpa"
     apart: str = ""  # why it is known not to fuse
 
@@ -74,6 +75,18 @@ class TextEncoder(Wrapped):
     def dynamic_shapes(self, example):
         dims = {name: Dim(name) for name in ("batch", "sequence", "target")}
         return tuple({axis: dims[dim] for axis, dim in self.axes(name).items()} for name in self.names)
+
+
+class Prompt(TextEncoder):
+    """A decoder without cache and without padding."""
+
+    names = ["input_ids"]
+
+    def forward(self, input_ids):
+        return self.model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+    def inputs(self, batch, length, generator):
+        return super().inputs(batch, length, generator)[:1]
 
 
 class Pixels(Wrapped):
@@ -241,6 +254,9 @@ def cases():
     yield Case("bloom", Decoder, plain("BloomForCausalLM", "BloomConfig", vocab_size=97, hidden_size=36, n_layer=2, n_head=3), attention="eager",
                apart="its products and its bias are over [batch * heads, ..]")
 
+    yield Case("gpt2-prompt", Prompt, plain("GPT2Model", "GPT2Config", vocab_size=97, n_embd=36, n_layer=2, n_head=3, n_positions=64), causal=2)
+    yield Case("mistral-prompt", Prompt, plain("MistralModel", "MistralConfig", **GROUPED, sliding_window=6), ropes=4, gated=2, causal=2)
+
     # Encoder-decoders: each decoder layer has two attentions.
     yield Case("t5", EncoderDecoder, plain("T5Model", "T5Config", vocab_size=97, d_model=36, d_kv=10, d_ff=50, num_layers=2, num_heads=3), attentions=6,
                attention="eager")
@@ -248,8 +264,8 @@ def cases():
                                                  feed_forward_proj="gated-gelu"), attentions=6, gated=4, attention="eager")
     bart = dict(vocab_size=97, d_model=36, encoder_layers=2, decoder_layers=2, encoder_attention_heads=3, decoder_attention_heads=3,
                 encoder_ffn_dim=50, decoder_ffn_dim=50, max_position_embeddings=64)
-    yield Case("bart", EncoderDecoder, plain("BartModel", "BartConfig", **bart), attentions=6)
-    yield Case("marian", EncoderDecoder, plain("MarianModel", "MarianConfig", **bart, pad_token_id=0, decoder_start_token_id=0), attentions=6)
+    yield Case("bart", EncoderDecoder, plain("BartModel", "BartConfig", **bart), attentions=6, causal=2)
+    yield Case("marian", EncoderDecoder, plain("MarianModel", "MarianConfig", **bart, pad_token_id=0, decoder_start_token_id=0), attentions=6, causal=2)
 
     # Images and sound.
     image = dict(hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=50, image_size=20, patch_size=5)
@@ -265,4 +281,4 @@ def cases():
         return transformers.WhisperModel(transformers.WhisperConfig(**whisper, **more)).get_encoder()
 
     yield Case("whisper-encoder", Spectrogram, whisper_encoder)
-    yield Case("whisper", SpeechToText, plain("WhisperModel", "WhisperConfig", **whisper), attentions=6)
+    yield Case("whisper", SpeechToText, plain("WhisperModel", "WhisperConfig", **whisper), attentions=6, causal=2)
