@@ -155,6 +155,11 @@ private:
       e_.invalid("the cache is " + describeType(e_.analysis, past));
       return {};
     }
+    if (auto size = e_.staticDim(added, 3); size && !e_.staticDim(past, 3)) { // GenAI's model builder leaves it open
+      e_.unsupported("the last dimension of the cache " + describeType(e_.analysis, past) + " is open, but heads have " + std::to_string(*size) +
+                     " features: fix it with --dim NAME=" + std::to_string(*size));
+      return {};
+    }
     Value total = e_.cast(e_.toScalar(node_.input(6)), e_.i64()), have = e_.dim(past, 2);
     Value missing = e_.toVector(e_.sub(e_.max(have, total), have));
     Value pads = e_.concat({e_.vector({0, 0, 0, 0, 0, 0}), missing, e_.vector(0)}, 0);

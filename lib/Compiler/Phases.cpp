@@ -53,14 +53,14 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, c
   fuse.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
   fuse.require.assign(options.requiredFusions.begin(), options.requiredFusions.end());
   fuse.verify = options.verifyRewrites;
-  pm.addPass(createFusePass(fuse));
+  pm.addPass(createFusePass(fuse, weights));
   pm.addPass(createCSEPass());
   if (!decoderGraph || options.level == OptLevel::O0)
     return;
   // The step needs attention recognized, and is a function that the other rules have not seen.
   pm.addPass(createMakeRaggedStepPass(weights));
   buildCanonicalPhase(pm, options, weights);
-  pm.addPass(createFusePass(fuse));
+  pm.addPass(createFusePass(fuse, weights));
   pm.addPass(createCSEPass());
 }
 

@@ -18,6 +18,15 @@ void widenHalf(mlir::func::FuncOp function);
 /// one tensor, are replaced by that input.
 void dropNoOps(mlir::func::FuncOp function);
 
+/// Weights with leading dimensions of 1 that are broadcast along a last dimension become vectors.
+void dropLeadingOnes(mlir::func::FuncOp function);
+
+/// A weight in another shape of as many elements.
+mlir::Value reshapeWeight(mlir::OpBuilder &builder, mlir::Value weight, llvm::ArrayRef<int64_t> shape);
+
+/// Rows of a table that are gathered element by element are gathered row by row.
+void gatherRows(mlir::func::FuncOp function);
+
 /// Gathers of one row by its number become slices.
 void sliceGathers(mlir::func::FuncOp function);
 

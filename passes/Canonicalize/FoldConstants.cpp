@@ -32,6 +32,8 @@ using namespace llmopt;
 namespace {
 
 constexpr int64_t kMaxFoldedBytes = 1 << 20;
+/// What moves past one operation may meet another that had been passed by.
+constexpr int kRounds = 2;
 
 bool isFoldable(Operation *op) {
   return op->getNumResults() == 1 && op->getNumOperands() > 0 && isMemoryEffectFree(op) &&
@@ -53,16 +55,20 @@ public:
 
   void runOnOperation() override {
     Interpreter interpreter(getOperation(), weights_);
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      widenHalf(function);
-      foldSolvedSizes(function);
-      foldConstantOperands(function, interpreter);
-      dropNoOps(function);
-      sliceGathers(function);
-      sliceConcats(function);
-      sinkViews(function);
-      resolveShapes(function);
-    }
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (int round = 0; round < kRounds; ++round) {
+        widenHalf(function);
+        foldSolvedSizes(function);
+        foldConstantOperands(function, interpreter);
+        dropNoOps(function);
+        dropLeadingOnes(function);
+        gatherRows(function);
+        sliceGathers(function);
+        sliceConcats(function);
+        sinkViews(function);
+        resolveShapes(function);
+        eraseUnused(function);
+      }
   }
 
 private:
@@ -104,6 +110,15 @@ private:
       if (value && int64_t(value->bytes()) <= kMaxFoldedBytes) // an error is the run time's to report
         replace(op, llm::elementsFromTensor(&getContext(), *value));
     }
+  }
+
+  /// A value with one reader less may move.
+  static void eraseUnused(func::FuncOp function) {
+    SmallVector<Operation *> ops;
+    function.walk([&](Operation *op) { ops.push_back(op); });
+    for (Operation *op : llvm::reverse(ops))
+      if (isa_and_nonnull<llm::LLMDialect>(op->getDialect()) && op->getNumRegions() == 0 && op->use_empty() && isMemoryEffectFree(op))
+        op->erase();
   }
 
   void replace(Operation *op, DenseElementsAttr value) {

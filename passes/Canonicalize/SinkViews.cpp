@@ -11,6 +11,11 @@
 // operations, they meet the reshape back and both go; of other views in a row one reshape is left. In one walk down, with one
 // analysis that learns the new operations.
 //
+//   %a = llm.reshape %q       [B, H, S, D] -> [B * H, S, D]
+//   %b = llm.reshape %k       [B, H, D, T] -> [B * H, D, T]         %y = llm.matmul %q, %k     [B, H, S, T]
+//   %y = llm.matmul %a, %b    [B * H, S, T]                   ==>   %r = llm.reshape %y        -> [B * H, S, T]
+// Products in batches are taken apart where both operands' first dimensions are joined alike, and so is what comes in front and behind.
+//
 //===----------------------------------------------------------------------===//
 #include "CanonicalSteps.h"
 #include "SizeBuilder.h"
@@ -104,6 +109,12 @@ private:
       return gather.getAxis() == 0 && isWeightExpression(gather.getInput()) ? sinkPastTable(op, gather.getIndices()) : void();
     if (auto embedding = dyn_cast<llm::EmbeddingOp>(op))
       return sinkPastTable(op, embedding.getIds());
+    if (auto transpose = dyn_cast<llm::TransposeOp>(op))
+      return sinkPastTranspose(transpose);
+    if (auto softmax = dyn_cast<llm::SoftmaxOp>(op))
+      return sinkPastSoftmax(softmax);
+    if (auto matmul = dyn_cast<llm::MatMulOp>(op); matmul && typeOf(matmul).getRank() == 3 && typeOf(matmul.getRhs()).getRank() == 3)
+      return sinkPastBatches(matmul);
     if (!isa<llm::MatMulOp, llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp>(op))
       return;
     Value view = op->getOperand(0), source = sourceOf(view);
@@ -137,15 +148,7 @@ private:
     Dims dims = dimsOf(source);
     dims.truncate(size_t(rank));
     dims.push_back(symbols_.constant(width));
-    OpBuilder builder(view.getContext());
-    builder.setInsertionPointAfterValue(view);
-    SizeBuilder::Shape shape = sizes_->reshapeTo(builder, view.getLoc(), dimsOf(source), dims);
-    if (!shape.value || equal(dims, dimsOf(view)))
-      return {};
-    auto rows = llm::ReshapeOp::create(builder, view.getLoc(), ShapeAnalysis::typeOf({dims, {}}, type.getElementType()), source, shape.value,
-                                       shape.allowZero);
-    shapes_.infer(rows);
-    return rows;
+    return equal(dims, dimsOf(view)) ? Value() : shown(source, view, dims);
   }
 
   /// Rows of a table: what shape the numbers of the rows have is what shape the rows have.
@@ -157,6 +160,115 @@ private:
     llvm::append_range(dims, ArrayRef<SymExpr>(dimsOf(op->getResult(0))).drop_front(size_t(typeOf(ids).getRank())));
     IRMapping mapping;
     mapping.map(ids, view->getOperand(0));
+    rebuild(op, mapping, dims);
+  }
+
+  /// The dimensions in front of a value that a view joins to its first one, ones left out: at least two, or none.
+  Dims joinedDims(Value view, Value source) {
+    SymExpr product = symbols_.constant(1);
+    Dims joined;
+    for (SymExpr dim : dimsOf(source)) {
+      if (!dim.known())
+        return {};
+      product = symbols_.mul(product, dim);
+      if (!dim.isConstant(1))
+        joined.push_back(dim);
+      if (product == dimsOf(view).front())
+        return joined.size() > 1 ? joined : Dims();
+    }
+    return {};
+  }
+
+  /// `view` with its first dimension taken apart into `joined`, or however it was joined where that is empty. Null if it was not.
+  Value takenApart(Value view, Dims &joined) {
+    if (typeOf(view).getRank() < 2)
+      return {};
+    for (Value source = sourceOf(view); source; source = sourceOf(source)) {
+      Dims dims = joinedDims(view, source);
+      if (dims.empty())
+        continue;
+      if (!joined.empty() && !equal(joined, dims))
+        return {};
+      joined = dims;
+      llvm::append_range(dims, ArrayRef<SymExpr>(dimsOf(view)).drop_front());
+      return equal(dims, dimsOf(source)) ? source : shown(source, view, dims);
+    }
+    return {};
+  }
+
+  /// A reshape of `source` to `dims`, in front of what reads `view`; null if no operand can say them.
+  Value shown(Value source, Value view, ArrayRef<SymExpr> dims) {
+    OpBuilder builder(view.getContext());
+    builder.setInsertionPointAfterValue(view);
+    SizeBuilder::Shape shape = sizes_->reshapeTo(builder, view.getLoc(), dimsOf(source), dims);
+    if (!shape.value)
+      return {};
+    Type type = ShapeAnalysis::typeOf({Dims(dims), {}}, typeOf(source).getElementType());
+    auto reshape = llm::ReshapeOp::create(builder, view.getLoc(), type, source, shape.value, shape.allowZero);
+    shapes_.infer(reshape);
+    return reshape;
+  }
+
+  /// Matrices in a batch are turned one by one; dimensions of 1 that a view adds are not turned at all.
+  void sinkPastTranspose(llm::TransposeOp op) {
+    ArrayRef<int64_t> order = op.getPermutation();
+    Dims joined, before = dimsOf(op.getInput()), dims;
+    Value source = order.size() == 3 && order[0] == 0 ? takenApart(op.getInput(), joined) : Value();
+    SmallVector<int64_t> permutation;
+    if (source) {
+      dims = joined;
+      permutation = llvm::to_vector(llvm::seq<int64_t>(0, int64_t(joined.size())));
+      for (int64_t axis : order.drop_front())
+        permutation.push_back(axis + int64_t(joined.size()) - 1);
+    } else if (source = sourceOf(op.getInput()); source) {
+      auto places = placesWithoutOnes(before, dimsOf(source));
+      for (int64_t axis : order)
+        if (places && (*places)[size_t(axis)] >= 0)
+          permutation.push_back((*places)[size_t(axis)]);
+    }
+    if (!source || permutation.size() != dimsOf(source).size())
+      return;
+    dims.clear();
+    for (int64_t axis : permutation)
+      dims.push_back(dimsOf(source)[size_t(axis)]);
+    IRMapping mapping;
+    mapping.map(op.getInput(), source);
+    rebuild(op, mapping, dims, [&](Operation *moved) { cast<llm::TransposeOp>(moved).setPermutation(permutation); });
+  }
+
+  /// Where the dimensions of a view are in its source, and -1 for the ones that it adds; nothing if it does anything else.
+  static std::optional<SmallVector<int64_t>> placesWithoutOnes(ArrayRef<SymExpr> view, ArrayRef<SymExpr> source) {
+    SmallVector<int64_t> places;
+    size_t next = 0;
+    for (SymExpr dim : view) {
+      bool found = next < source.size() && dim == source[next];
+      if (!found && !dim.isConstant(1))
+        return std::nullopt;
+      places.push_back(found ? int64_t(next++) : -1);
+    }
+    return next == source.size() && view.size() > source.size() ? std::optional(places) : std::nullopt;
+  }
+
+  /// Of rows, whatever dimensions they stand in.
+  void sinkPastSoftmax(llm::SoftmaxOp op) {
+    Value source = sourceOf(op.getInput());
+    if (!source || int64_t(op.getAxis()) != typeOf(op).getRank() - 1 || !(dimsOf(source).back() == dimsOf(op.getInput()).back()))
+      return;
+    IRMapping mapping;
+    mapping.map(op.getInput(), source);
+    rebuild(op, mapping, dimsOf(source), [&](Operation *moved) { cast<llm::SoftmaxOp>(moved).setAxis(uint64_t(typeOf(source).getRank() - 1)); });
+  }
+
+  void sinkPastBatches(llm::MatMulOp op) {
+    Dims joined;
+    Value left = takenApart(op.getLhs(), joined), right = left ? takenApart(op.getRhs(), joined) : Value();
+    if (!right)
+      return;
+    Dims dims = joined;
+    llvm::append_range(dims, ArrayRef<SymExpr>(dimsOf(op)).drop_front());
+    IRMapping mapping;
+    mapping.map(op.getLhs(), left);
+    mapping.map(op.getRhs(), right);
     rebuild(op, mapping, dims);
   }
 
@@ -175,11 +287,31 @@ private:
       source = below;
       mapping.map(operand, below);
     }
-    if (!source || !llvm::all_of(op->getOperands(), [&](Value operand) {
-          return mapping.contains(operand) || isSameForAllRows(operand, source, result);
-        }))
+    if (!source)
       return;
+    for (Value operand : op->getOperands())
+      if (!mapping.contains(operand) && !isSameForAllRows(operand, source, result)) {
+        Value fitting = broadcastAlongSource(operand, source, result);
+        if (!fitting)
+          return;
+        mapping.map(operand, fitting);
+      }
     rebuild(op, mapping, dimsOf(source));
+  }
+
+  /// What is broadcast to `result`, in a shape that is broadcast to `source` alike: a weight for rows that were split,
+  /// or what is the same for all of the dimensions that were joined, or was joined in the same way. Null if there is none.
+  Value broadcastAlongSource(Value operand, Value source, Value result) {
+    Dims from = dimsOf(source), to = dimsOf(result), own = dimsOf(operand);
+    int64_t width = typeOf(source).getShape().back();
+    if (own.size() < to.size() && typeOf(operand).hasStaticShape() && typeOf(operand).getNumElements() == width && isWeightExpression(operand) &&
+        equal(ArrayRef(to).take_back(own.size()), own))
+      return shown(operand, operand, symbols_.constant(width));
+    bool joins = from.size() > to.size() && equal(ArrayRef(from).take_back(to.size() - 1), ArrayRef(to).drop_front());
+    if (!joins || own.size() < to.size())
+      return joins ? operand : Value();
+    Dims joined(ArrayRef(from).drop_back(to.size() - 1));
+    return own.front() == to.front() ? takenApart(operand, joined) : Value();
   }
 
   /// One element, or a vector along a last dimension that the view keeps.
@@ -190,8 +322,8 @@ private:
     return type.getRank() == 1 && type.getShape().back() == typeOf(result).getShape().back() && keepsRows(source, result);
   }
 
-  /// `op` on the mapped operands, with a result of `dims`, and behind it a reshape to what it was.
-  void rebuild(Operation *op, const IRMapping &mapping, ArrayRef<SymExpr> dims) {
+  /// `op` on the mapped operands, with a result of `dims`, and behind it a reshape to what it was. Then the views in front of those.
+  void rebuild(Operation *op, const IRMapping &mapping, ArrayRef<SymExpr> dims, llvm::function_ref<void(Operation *)> adapt = {}) {
     Value old = op->getResult(0);
     OpBuilder builder(op);
     SizeBuilder::Shape shape = sizes_->reshapeTo(builder, op->getLoc(), dims, dimsOf(old));
@@ -199,10 +331,13 @@ private:
       return;
     IRMapping operands = mapping;
     Operation *moved = builder.clone(*op, operands);
+    if (adapt)
+      adapt(moved);
     moved->getResult(0).setType(ShapeAnalysis::typeOf({Dims(dims), {}}, typeOf(old).getElementType()));
     shapes_.infer(moved);
     auto view = llm::ReshapeOp::create(builder, op->getLoc(), old.getType(), moved->getResult(0), shape.value, shape.allowZero);
     replace(op, view);
+    sink(moved);
     dropDetour(view);
   }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Fusion.h"
 
+#include "passes/Fusion/WaveTables.h"
 #include "passes/Rewriting/PatternLog.h"
 #include "passes/Rewriting/RewriteVerifier.h"
 
@@ -52,9 +53,12 @@ Registry &registry() {
   return fusions;
 }
 
+const WeightStore kNoWeights;
+
 class FusePass : public llmopt::impl::FusePassBase<FusePass> {
 public:
-  using FusePassBase::FusePassBase;
+  FusePass(FusePassOptions options, const WeightStore &weights) : FusePassBase(std::move(options)), weights_(weights) {}
+  explicit FusePass(FusePassOptions options = {}) : FusePass(std::move(options), kNoWeights) {}
 
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
@@ -70,8 +74,10 @@ public:
       config.setListener(&verifier);
     else if (watched)
       config.setListener(&log);
+    fusion::markWaveTables(getOperation(), weights_);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns), config)))
       getOperation().emitWarning("fusion patterns did not reach a fixed point");
+    fusion::unmarkWaveTables(getOperation());
     log.emitRemarks(getOperation());
     if (failed(checkVerified(verifier)))
       return signalPassFailure();
@@ -120,9 +126,15 @@ private:
     }
     return success();
   }
+
+  const WeightStore &weights_;
 };
 
 } // namespace
+
+std::unique_ptr<Pass> llmopt::createFusePass(FusePassOptions options, const WeightStore &weights) {
+  return std::make_unique<FusePass>(std::move(options), weights);
+}
 
 std::span<const FusionInfo> llmopt::allFusions() { return registry().infos; }
 

@@ -35,20 +35,35 @@ std::optional<Factor> matchFactor(Value value) {
   return std::nullopt;
 }
 
+/// bias - mean * factor, also as -mean * factor + bias.
+struct Shift {
+  Value bias, mean;
+};
+
+std::optional<Shift> matchShift(Value value, Value factor) {
+  if (auto difference = value.getDefiningOp<llm::SubOp>())
+    if (auto product = difference.getRhs().getDefiningOp<llm::MulOp>())
+      if (Value mean = otherOperand(product, factor))
+        return Shift{difference.getLhs(), mean};
+  auto sum = value.getDefiningOp<llm::AddOp>();
+  for (Value side : sum ? ValueRange(sum->getOperands()) : ValueRange())
+    if (auto product = side.getDefiningOp<llm::MulOp>())
+      if (Value other = otherOperand(product, factor))
+        if (auto negated = other.getDefiningOp<llm::NegOp>())
+          return Shift{otherOperand(sum, side), negated.getInput()};
+  return std::nullopt;
+}
+
 struct Fuse : OpRewritePattern<llm::AddOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::AddOp root, PatternRewriter &rewriter) const override {
     for (Value side : root->getOperands()) {
       auto scaled = side.getDefiningOp<llm::MulOp>();
-      auto shift = otherOperand(root, side).getDefiningOp<llm::SubOp>();
-      auto shifted = shift ? shift.getRhs().getDefiningOp<llm::MulOp>() : llm::MulOp();
-      if (!scaled || !shifted)
-        continue;
-      for (Value factor : scaled->getOperands()) {
-        Value mean = otherOperand(shifted, factor);
-        auto found = mean ? matchFactor(factor) : std::nullopt;
-        if (found)
-          return fuse(root, otherOperand(scaled, factor), mean, *found, shift.getLhs(), rewriter);
+      for (Value factor : scaled ? ValueRange(scaled->getOperands()) : ValueRange()) {
+        auto found = matchFactor(factor);
+        auto shift = found ? matchShift(otherOperand(root, side), factor) : std::nullopt;
+        if (shift)
+          return fuse(root, otherOperand(scaled, factor), shift->mean, *found, shift->bias, rewriter);
       }
     }
     return rewriter.notifyMatchFailure(root, "not x * g + (b - m * g)");
@@ -58,10 +73,9 @@ private:
   static LogicalResult fuse(llm::AddOp root, Value x, Value mean, const Factor &factor, Value bias, PatternRewriter &rewriter) {
     if (averaged(mean) != x)
       return missed(rewriter, mean, Miss::OtherOperand, "what is taken off is not the mean of the value over its last axis", "reduce axis -1 with keepdims");
-    Value centered = meanOfSquare(factor.under.value);
-    auto difference = centered ? centered.getDefiningOp<llm::SubOp>() : llm::SubOp();
-    if (!difference || difference.getLhs() != x || difference.getRhs() != mean)
-      return missed(rewriter, factor.under.value, Miss::OtherOperand, "the variance is not the mean square of the value less its mean",
+    auto variance = matchVariance(factor.under.value);
+    if (!variance || variance->of != x || variance->mean != mean)
+      return missed(rewriter, factor.under.value, Miss::OtherOperand, "the variance is not that of the value over its last axis",
                     "compute the variance from x - mean(x)");
     for (Value vector : {factor.scale, bias})
       if (vector && !isRowVector(vector, x))

@@ -34,9 +34,9 @@ struct Normalize : OpRewritePattern<RootOp> {
     if (!reducesLastAxis(mean, llm::ReduceKind::mean) || mean.getInput() != centered.getLhs())
       return missed(rewriter, mean, Miss::OtherAxis, "the mean does not run over the last axis of the value it is taken from",
                     "reduce axis -1 with keepdims");
-    auto squared = meanOfSquare(normalized->under.value).template getDefiningOp<llm::SubOp>();
-    if (!squared || squared.getLhs() != centered.getLhs() || squared.getRhs() != centered.getRhs())
-      return missed(rewriter, normalized->under.value, Miss::OtherOperand, "the variance is not the mean square of the numerator over the last axis",
+    auto variance = matchVariance(normalized->under.value);
+    if (!variance || variance->of != centered.getLhs() || variance->mean != centered.getRhs())
+      return missed(rewriter, normalized->under.value, Miss::OtherOperand, "the variance is not that of the numerator over the last axis",
                     "compute the variance from x - mean(x)");
     if (root.getType() != centered.getLhs().getType())
       return missed(rewriter, root, Miss::ShapeMismatch, "the result has another shape than the input", "divide tensors of one shape");

@@ -7,12 +7,13 @@
 //   %y = %x * %c + turned(%x) * %s                         ==>   %y = llm.rope %x, %positions, %frequencies
 //
 // %x is [batch, heads, tokens, size] or [batch, tokens, heads, size]; llm.rope takes the tokens of all rows in one dimension. What may
-// stand between is in Rotation.h. Where only the first features are rotated and the rest is joined to them, that is one llm.rope as well.
+// stand between is in Rotation.h; tables may also be stored (WaveTables.h). Where only the first features are rotated and the rest is joined to them, that is one llm.rope as well.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Fusion/Rotation.h"
 
 #include "llmopt/passes/Match.h"
+#include "llmopt/passes/Ragged.h"
 
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 
@@ -78,12 +79,11 @@ struct Fuse : OpRewritePattern<RootOp> {
       auto table = WaveTable::match(value, shapes);
       if (!table)
         return missed(rewriter, value, Miss::OtherOp, "the table is not cos or sin of positions times frequencies",
-                      "compute it from integer positions and constant frequencies, in f32");
+                      "compute it from integer positions and constant frequencies, in f32, or store what that gives");
       *into = *table;
     }
     const WaveTable &waves = tables.cosine;
-    if (waves.isSine || !tables.sine.isSine || waves.positions != tables.sine.positions || waves.frequencies != tables.sine.frequencies ||
-        waves.scale != tables.sine.scale || waves.repeats != tables.sine.repeats)
+    if (waves.isSine || !tables.sine.isSine || !waves.agreesWith(tables.sine))
       return missed(rewriter, rotation->sine, Miss::OtherOperand, "the two tables are not cos and sin of the same angles, scaled alike", "use one table of angles for both");
     if (waves.repeats != rotation->tables)
       return missed(rewriter, rotation->cosine, Miss::OtherOperand, "the table repeats angles in another order than the features are paired", "repeat angles as features are paired");
@@ -139,7 +139,7 @@ private:
     auto type = typeOf(tokens);
     Value flat = create("llm.reshape", {tokens, numbers({-1, type.getDimSize(2), type.getDimSize(3)})});
 
-    Value positions = waves.positions, shape = create("llm.shape", {tokens});
+    Value positions = waves.rows ? rowsOf(waves, create, rewriter) : waves.positions, shape = create("llm.shape", {tokens});
     if (!(product(shapes.shapeOf(positions).dims, shapes) == shapes.shapeOf(flat).dims[0])) { // one row for the whole batch
       auto slice = [&](int64_t begin) {
         return create("llm.slice", {shape, numbers({begin}), numbers({begin + 1})},
@@ -150,17 +150,57 @@ private:
     }
     if (typeOf(positions).getRank() != 1)
       positions = create("llm.reshape", {positions, numbers({-1})});
-    Value frequencies = waves.frequencies;
+    Value frequencies = waves.foundFrequencies ? llm::ConstantOp::create(rewriter, loc, waves.foundFrequencies).getResult() : waves.frequencies;
     if (typeOf(frequencies).getRank() != 1)
       frequencies = create("llm.reshape", {frequencies, numbers({-1})});
 
-    Value rope = llm::RopeOp::create(rewriter, loc, flat.getType(), flat, positions, frequencies, rotation.interleaved, llvm::APFloat(float(waves.scale)));
+    auto rope = llm::RopeOp::create(rewriter, loc, flat.getType(), flat, positions, frequencies, rotation.interleaved, llvm::APFloat(float(waves.scale)));
+    if (waves.rows)
+      rope->setAttr(kMaxPositionsAttr, rewriter.getI64IntegerAttr(waves.rows));
     if (headsAxis == 2) {
       rewriter.replaceOpWithNewOp<llm::ReshapeOp>(root, root.getType(), rope, shape, /*allowzero=*/true);
       return;
     }
     Value back = llm::ReshapeOp::create(rewriter, loc, type, rope, shape, /*allowzero=*/true);
     rewriter.replaceOpWithNewOp<llm::TransposeOp>(root, root.getType(), back, rewriter.getDenseI64ArrayAttr({0, 2, 1, 3}));
+  }
+
+  /// The rows of a table that a gather reads by these numbers: from the end where they are negative, the last one where they are too large.
+  static Value rowsOf(const WaveTable &waves, llvm::function_ref<Value(StringRef, ValueRange, ArrayRef<NamedAttribute>)> create, PatternRewriter &rewriter) {
+    Value rows = waves.positions;
+    auto number = [&](int64_t value) -> Value {
+      auto type = RankedTensorType::get({}, typeOf(rows).getElementType());
+      return llm::ConstantOp::create(rewriter, rows.getLoc(), DenseElementsAttr::get(type, rewriter.getIntegerAttr(type.getElementType(), value)));
+    };
+    if (!isNotNegative(rows)) {
+      auto less = rewriter.getNamedAttr("predicate", llm::ComparePredicateAttr::get(rewriter.getContext(), llm::ComparePredicate::lt));
+      Value negative = create("llm.compare", {rows, number(0)}, less);
+      rows = create("llm.max", {create("llm.select", {negative, create("llm.add", {rows, number(waves.rows)}, {}), rows}, {}), number(0)}, {});
+    }
+    return create("llm.min", {rows, number(waves.rows - 1)}, {});
+  }
+
+  /// Sizes, ranges, and what adds or picks of them.
+  static bool isNotNegative(Value value, int depth = 0) {
+    Operation *op = value.getDefiningOp();
+    if (!op || depth > 12)
+      return false;
+    auto holds = [&](Value operand) { return isNotNegative(operand, depth + 1); };
+    if (auto constant = dyn_cast<llm::ConstantOp>(op)) {
+      auto elements = dyn_cast<DenseIntElementsAttr>(constant.getValue());
+      return elements && llvm::all_of(elements.getValues<APInt>(), [](const APInt &number) { return number.isNonNegative(); });
+    }
+    if (auto cast = dyn_cast<llm::CastOp>(op))
+      return typeOf(cast.getInput()).getElementType().isSignlessInteger() && typeOf(cast).getElementTypeBitWidth() >= 32 && holds(cast.getInput());
+    if (auto range = dyn_cast<llm::RangeOp>(op))
+      return holds(range.getStart()) && holds(range.getDelta());
+    if (auto select = dyn_cast<llm::SelectOp>(op))
+      return holds(select.getLhs()) && holds(select.getRhs());
+    if (isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp, llm::BroadcastOp, llm::TileOp, llm::SliceOp, llm::GatherOp, llm::TransposeOp>(op))
+      return holds(op->getOperand(0));
+    if (isa<llm::MaxOp>(op))
+      return llvm::any_of(op->getOperands(), holds);
+    return isa<llm::ShapeOp>(op) || (isa<llm::AddOp, llm::MulOp, llm::ConcatOp>(op) && llvm::all_of(op->getOperands(), holds));
   }
 
   static SymExpr product(ArrayRef<SymExpr> dims, ShapeAnalysis &shapes) {

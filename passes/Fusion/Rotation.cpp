@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Fusion/Rotation.h"
 
+#include "passes/Fusion/WaveTables.h"
+
 #include "llmopt/passes/Match.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -119,6 +121,24 @@ bool matchAngle(Value angle, WaveTable &table, ShapeAnalysis &shapes) {
   return true;
 }
 
+/// Rows of a table that holds waves, or of some of its columns.
+bool matchStored(Value value, WaveTable &table, ShapeAnalysis &shapes) {
+  auto columns = LastAxisSlice::match(value);
+  if (columns && columns->step != 1)
+    return false;
+  auto gather = (columns ? columns->input : value).getDefiningOp<llm::GatherOp>();
+  auto waves = gather ? storedWaves(gather, columns ? columns->begin : 0, columns ? columns->end : lastDim(value)) : std::nullopt;
+  if (!waves || (waves->twice && table.repeats != Repeats::Once))
+    return false;
+  table.isSine = waves->isSine;
+  table.repeats = waves->twice ? Repeats::Halves : table.repeats;
+  table.scale *= waves->scale;
+  table.positions = throughOnes(gather.getIndices(), shapes);
+  table.foundFrequencies = waves->frequencies;
+  table.rows = typeOf(gather.getInput()).getDimSize(0);
+  return true;
+}
+
 /// One number may follow sums or products, not both.
 std::optional<std::pair<Value, double>> scaled(Value value) {
   auto product = value.getDefiningOp<llm::MulOp>();
@@ -140,7 +160,7 @@ std::optional<WaveTable> WaveTable::match(Value value, ShapeAnalysis &shapes) {
   bool foundWave = false, firstHalf = false;
   // Each step either goes up, or says that there is no table.
   for (int step = 0; step < 16; ++step) {
-    if (foundWave && !firstHalf && matchAngle(value, table, shapes))
+    if (!firstHalf && (foundWave ? matchAngle(value, table, shapes) : matchStored(value, table, shapes)))
       return table;
     if (Value under = lastDim(value) != 1 ? underOnes(value, shapes) : Value(); under && lastDim(under) == lastDim(value)) {
       value = under;

@@ -25,14 +25,22 @@ namespace llmopt::fusion {
 /// How the pairs' angles fill a table: once, [f0 f1 .. f0 f1 ..], or [f0 f0 f1 f1 ..].
 enum class Repeats : uint8_t { Once, Halves, Neighbours };
 
-/// scale * cos (or sin) of position * frequency, in some shape whose last dimension is that of frequencies.
+/// scale * cos (or sin) of position * frequency, in some shape whose last dimension is that of frequencies: computed, or read from a table that
+/// holds them (WaveTables.h).
 struct WaveTable {
   bool isSine = false;
   Repeats repeats = Repeats::Once;
   double scale = 1;
   mlir::Value positions;   ///< integers; in row-major order they are the table's rows
-  mlir::Value frequencies; ///< f32, one dimension other than 1
+  mlir::Value frequencies; ///< f32, one dimension other than 1; null where they were found in a table
+  mlir::DenseElementsAttr foundFrequencies;
+  int64_t rows = 0; ///< of the table; negative positions count from its end
 
+  /// Of the same angles, scaled alike.
+  bool agreesWith(const WaveTable &other) const {
+    return positions == other.positions && frequencies == other.frequencies && foundFrequencies == other.foundFrequencies && rows == other.rows &&
+           scale == other.scale && repeats == other.repeats;
+  }
   /// Looks up through everything that only shapes, repeats and scales.
   static std::optional<WaveTable> match(mlir::Value table, ShapeAnalysis &shapes);
 };

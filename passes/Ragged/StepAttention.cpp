@@ -47,13 +47,43 @@ bool StepMaker::replaceAttention(llm::AttentionOp op, int64_t state) {
 }
 
 Value StepMaker::addedToCache(Value value) {
-  auto concat = value.getDefiningOp<llm::ConcatOp>();
-  if (!concat || concat.getInputs().size() != 2 || concat.getAxis() != 2)
-    return {};
+  Value cache, added;
+  if (auto concat = value.getDefiningOp<llm::ConcatOp>(); concat && concat.getInputs().size() == 2 && concat.getAxis() == 2) {
+    cache = concat.getInputs()[0];
+    added = concat.getInputs()[1];
+  } else if (auto scatter = value.getDefiningOp<llm::ScatterElementsOp>()) {
+    cache = cacheWrittenBehind(scatter);
+    added = scatter.getUpdates();
+  }
   for (auto [argument, result] : ports_.past)
-    if (concat.getInputs()[0] == oldArgument(argument) && terminator()->getOperand(result) == value)
-      return concat.getInputs()[1];
+    if (cache && cache == oldArgument(argument) && terminator()->getOperand(result) == value)
+      return added;
   return {};
+}
+
+// Buffers for the longest sequence are written in place; without padding, and as long as what is in them, they grow by what is new.
+Value StepMaker::cacheWrittenBehind(llm::ScatterElementsOp scatter) {
+  auto pad = scatter.getInput().getDefiningOp<llm::PadOp>();
+  if (!pad || pad.getMode() != llm::PadMode::constant || scatter.getReduction() != llm::ScatterReduction::none || scatter.getAxis() != 2 ||
+      typeOf(scatter).getRank() != 4 || !samples_.isControl(pad.getPads()) || !samples_.isControl(scatter.getIndices()))
+    return {};
+  auto pads = samples_.evaluate(pad.getPads()), places = samples_.evaluate(scatter.getIndices());
+  if (!pads || !places)
+    return {};
+  for (const auto &[sample, counts] : pads->samples)
+    for (int64_t i = 0; i < counts.elements(); ++i)
+      if (counts.at(i) != (i == 6 ? double(sample.tokens) : 0.0)) // 6: behind the third of four dimensions
+        return {};
+  for (const auto &[sample, numbers] : places->samples) {
+    int64_t size = numbers.shape()[3];
+    for (int64_t i = 0; i < numbers.elements(); ++i)
+      if (numbers.at(i) != double(sample.past + i / size % sample.tokens))
+        return {};
+  }
+  for (auto longest : {pads->longest, places->longest})
+    if (longest)
+      limitPositions(*longest);
+  return pad.getInput();
 }
 
 Value StepMaker::asTokens(Value value) {

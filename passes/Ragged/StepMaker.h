@@ -65,6 +65,8 @@ private:
   bool replaceAttention(llm::AttentionOp op, int64_t state);
   /// What is joined to an old cache along the tokens, where `value` is the two and what main returns as the new cache; or null.
   mlir::Value addedToCache(mlir::Value value);
+  /// The old cache where `scatter` makes it longer by the new tokens and writes them there; or null.
+  mlir::Value cacheWrittenBehind(llm::ScatterElementsOp scatter);
   /// [1, heads, tokens, size] as [tokens, heads, size].
   mlir::Value asTokens(mlir::Value value);
   mlir::Value fromTokens(mlir::Value value, mlir::Type wanted);
@@ -81,6 +83,7 @@ private:
   void readSlicedTablesWhole();
   /// A table read at positions, or some way behind them, ends the sequence.
   void limitByTables();
+  void limitByRows(mlir::Value numbers, int64_t rows);
   /// Rows of a table by the step's tokens or positions: those are never negative, so that it is an embedding.
   void embedNumbers();
 

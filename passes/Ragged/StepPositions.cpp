@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "StepMaker.h"
 
+#include "llmopt/passes/Ragged.h"
+
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::ragged;
@@ -13,6 +15,9 @@ using namespace llmopt::ragged;
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 void StepMaker::replacePositions() {
+  for (auto rope : step_.getOps<llm::RopeOp>())
+    if (auto rows = rope->getAttrOfType<IntegerAttr>(kMaxPositionsAttr))
+      limitPositions(rows.getInt());
   SmallVector<Value> candidates;
   for (Operation &op : step_.getBody().front().without_terminator())
     for (Value result : op.getResults())
@@ -20,7 +25,9 @@ void StepMaker::replacePositions() {
         candidates.push_back(result);
   for (Value value : candidates) {
     auto values = samples_.evaluate(value);
-    bool positions = values && llvm::all_of(values->samples, [](auto &sample) {
+    bool positions = values && llvm::all_of(values->samples, [&](auto &sample) {
+      if (maxPositions_ && sample.first.total() > *maxPositions_)
+        return true; // no sequence is as long
       for (int64_t i = 0; i < sample.first.tokens; ++i)
         if (sample.second.elements() != sample.first.tokens || sample.second.at(i) != double(sample.first.past + i))
           return false;
@@ -80,16 +87,24 @@ void StepMaker::readSlicedTablesWhole() {
 void StepMaker::limitByTables() {
   for (auto gather : step_.getOps<llm::GatherOp>()) {
     int64_t rows = typeOf(gather.getInput()).getDimSize(gather.getAxis());
-    if (gather.getAxis() != 0 || ShapedType::isDynamic(rows) || !samples_.isControl(gather.getIndices()))
-      continue;
-    auto values = samples_.evaluate(gather.getIndices());
-    if (!values)
-      continue;
-    auto offset = [](auto &sample) { return int64_t(sample.second.at(0)) - sample.first.past; };
-    int64_t first = offset(values->samples.front());
-    if (llvm::all_of(values->samples, [&](auto &sample) { return offset(sample) == first; }))
-      limitPositions(rows - first);
+    if (gather.getAxis() == 0 && !ShapedType::isDynamic(rows))
+      limitByRows(gather.getIndices(), rows);
   }
+  for (auto rope : step_.getOps<llm::RopeOp>())
+    if (auto rows = rope->removeAttr(kMaxPositionsAttr))
+      limitByRows(rope.getPositions(), cast<IntegerAttr>(rows).getInt());
+}
+
+void StepMaker::limitByRows(Value numbers, int64_t rows) {
+  if (!samples_.isControl(numbers))
+    return;
+  auto values = samples_.evaluate(numbers);
+  if (!values)
+    return;
+  auto offset = [](auto &sample) { return int64_t(sample.second.at(0)) - sample.first.past; };
+  int64_t first = offset(values->samples.front());
+  if (llvm::all_of(values->samples, [&](auto &sample) { return offset(sample) == first; }))
+    limitPositions(rows - first);
 }
 
 void StepMaker::embedNumbers() {

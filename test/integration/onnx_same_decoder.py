@@ -6,9 +6,9 @@
 
     onnx_same_decoder.py [--out FOLDER]
 
-A small Llama with a key-value cache, by PyTorch's TorchScript and dynamo exporters, by optimum (where LLMOPT_OPTIMUM_PYTHON names an
-interpreter that has it; onnx_exporters.py) and by our own frontend, whose graph is a ragged step from the start: what is compared is the
-step that padded graphs become. Each artifact also goes on from a prompt as PyTorch does.
+A small Llama with a key-value cache, by PyTorch's TorchScript and dynamo exporters, by optimum and by ONNX Runtime GenAI's model builder (where
+onnx_exporters.py finds interpreters that have them), and by our own frontend, whose graph is a ragged step from the start: what is compared is
+the step that padded graphs become. Each artifact also goes on from a prompt as PyTorch does.
 """
 import argparse
 import os
@@ -27,6 +27,8 @@ import onnx_zoo
 
 warnings.filterwarnings("ignore")
 BIN = onnx_exports.BIN
+# GenAI leaves the size of a head open in its caches.
+OPTIONS = {"genai": ["--dim", f"kv_cache_dim={onnx_zoo.GROUPED['head_dim']}"]}
 PROMPT, LENGTH = [3, 14, 15, 92, 65, 35], 12
 
 
@@ -42,13 +44,16 @@ def make(out):
     for exporter in onnx_exports.EXPORTERS:
         made[exporter] = os.path.join(out, f"{exporter}.onnx")
         onnx_exports.export(onnx_zoo.Decoder(model).eval(), exporter, made[exporter])
-    made["optimum"] = os.path.join(out, "optimum.onnx")
-    refused = onnx_exporters.optimum(folder, made["optimum"])
+    refused = {}
+    for exporter in ("optimum", "genai"):
+        made[exporter] = os.path.join(out, f"{exporter}.onnx")
+        if reason := onnx_exporters.run(exporter, folder, made[exporter]):
+            refused[exporter] = reason
     with torch.no_grad():
         ids = list(PROMPT)
         for _ in range(LENGTH):
             ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
-    return made, {"optimum": refused} if refused else {}, ids[len(PROMPT):]
+    return made, refused, ids[len(PROMPT):]
 
 
 def compiled(model, path, *options):
@@ -56,16 +61,16 @@ def compiled(model, path, *options):
     return path
 
 
-def step_hash(model, out):
-    path = compiled(model, os.path.join(out, "fused.mlir"), "--compile-to=fused")
+def step_hash(model, out, options):
+    path = compiled(model, os.path.join(out, "fused.mlir"), "--compile-to=fused", *options)
     text = subprocess.run([os.path.join(BIN, "llmopt-opt"), path, "--llmopt-print-structure-hash", "-o", os.devnull], check=True,
                           stdout=subprocess.PIPE, text=True).stdout
     found = re.search(r"@step ([0-9a-f]{16})", text)
     return found.group(1) if found else "no step"
 
 
-def goes_on(model, out):
-    path = compiled(model, os.path.join(out, "model.llmopt"))
+def goes_on(model, out, options):
+    path = compiled(model, os.path.join(out, "model.llmopt"), *options)
     text = subprocess.run([os.path.join(BIN, "llmopt-run"), path, "--ids", " ".join(map(str, PROMPT)), "-n", str(LENGTH), "--ignore-eos", "--no-echo",
                            "--print-ids"], check=True, stdout=subprocess.PIPE, text=True).stdout
     return [int(word) for word in text.split()]
@@ -85,7 +90,8 @@ def main():
             if who in refused:
                 print(f"SKIP {who}: {refused[who]}")
                 continue
-            found, ids = step_hash(model, out), goes_on(model, out)
+            options = OPTIONS.get(who, [])
+            found, ids = step_hash(model, out, options), goes_on(model, out, options)
             wanted = wanted or found
             for what, good, shown in (("step", found == wanted, f"{found}, expected {wanted}"), ("ids", ids == expected, f"{ids}, expected {expected}")):
                 print(f"PASS {who} {what}" if good else f"FAIL {who} {what}: {shown}")

@@ -7,9 +7,13 @@
 #ifndef LLMOPT_PASSES_FUSION_H
 #define LLMOPT_PASSES_FUSION_H
 
+#include "llmopt/lib/Support/WeightStore.h"
+
+#include <memory>
 #include <span>
 
 namespace mlir {
+class Pass;
 class RewritePatternSet;
 }
 
@@ -22,6 +26,10 @@ struct FusionInfo {
   const char *summary;
 };
 std::span<const FusionInfo> allFusions();
+
+/// `llmopt-fuse` of a module that refers to weights: tables among them are recognized by what they hold.
+struct FusePassOptions;
+std::unique_ptr<mlir::Pass> createFusePass(FusePassOptions options, const WeightStore &weights);
 
 /// Adds a fusion from outside; plugins call it while they are loaded, before any pass runs. A name that is taken is refused: false.
 bool registerFusion(const FusionInfo &info, void (*addPatterns)(mlir::RewritePatternSet &));

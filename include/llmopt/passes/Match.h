@@ -102,6 +102,26 @@ inline mlir::Value meanOfSquare(mlir::Value value) {
   return {};
 }
 
+/// What the variance over the last dimension is taken of, and its mean.
+struct Variance {
+  mlir::Value of, mean;
+};
+/// mean((x - m)^2), or mean(x^2) - m^2, which may be kept from falling below zero; m is the mean of x.
+inline std::optional<Variance> matchVariance(mlir::Value value) {
+  if (auto square = meanOfSquare(value))
+    if (auto centered = square.getDefiningOp<llm::SubOp>(); centered && averaged(centered.getRhs()) == centered.getLhs())
+      return Variance{centered.getLhs(), centered.getRhs()};
+  if (auto bounded = value.getDefiningOp<llm::MaxOp>())
+    if (mlir::Value inner = splatOf(bounded.getRhs()) == 0.0 ? bounded.getLhs() : splatOf(bounded.getLhs()) == 0.0 ? bounded.getRhs() : mlir::Value())
+      value = inner;
+  auto difference = value.getDefiningOp<llm::SubOp>();
+  auto squared = difference ? difference.getRhs().getDefiningOp<llm::MulOp>() : llm::MulOp();
+  mlir::Value of = difference ? meanOfSquare(difference.getLhs()) : mlir::Value();
+  if (!of || !squared || squared.getLhs() != squared.getRhs() || averaged(squared.getLhs()) != of)
+    return std::nullopt;
+  return Variance{of, squared.getLhs()};
+}
+
 /// y + epsilon.
 struct PlusEpsilon {
   mlir::Value value;

@@ -20,7 +20,7 @@ namespace llmopt {
 /// {ids, mask, positions, logits: integers, -1 where there is none; past = [array<i64: argument, result>, ...]}
 inline constexpr llvm::StringLiteral kDecoderAttr = "llm.decoder";
 
-/// On function `step`: the longest sequence that the graph's own tables allow.
+/// On function `step`: the longest sequence that the graph's own tables allow. On an `llm.rope` that was read from a table: its rows.
 inline constexpr llvm::StringLiteral kMaxPositionsAttr = "llm.max_positions";
 
 /// `llmopt-make-ragged-step`: adds `step` beside `main` where that is proven to mean the same.

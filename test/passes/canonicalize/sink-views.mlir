@@ -110,3 +110,82 @@ func.func @two_open_sizes(%x: tensor<?x?x8xf32> {llm.dims = ["b", "s", 8]}) -> t
   %n = llm.reshape %f, %s : tensor<?x8xf32>, tensor<3xi64> -> tensor<?x?x8xf32>
   return %n : tensor<?x?x8xf32>
 }
+
+// Batches and heads joined for a batched product, with a bias that is joined alike, a softmax and values: all of it with the heads apart.
+// CHECK-LABEL: func.func @joined_attention
+//  CHECK-SAME:   %[[Q:[a-z0-9]+]]: tensor<?x3x?x8xf32>
+//       CHECK:   %[[K:.+]] = llm.transpose %{{.+}} permutation = [0, 1, 3, 2] : tensor<?x3x?x8xf32> -> tensor<?x3x8x?xf32>
+//       CHECK:   %[[P:.+]] = llm.matmul %[[Q]], %[[K]] : tensor<?x3x?x8xf32>, tensor<?x3x8x?xf32> -> tensor<?x3x?x?xf32>
+//       CHECK:   %[[B:.+]] = llm.add %[[P]], %{{.+}} : tensor<?x3x?x?xf32>, tensor<?x3x1x?xf32>
+//       CHECK:   %[[W:.+]] = llm.softmax %[[B]] {axis = 3 : i64}
+//       CHECK:   %[[Y:.+]] = llm.matmul %[[W]], %{{.+}} : tensor<?x3x?x?xf32>, tensor<?x3x?x8xf32> -> tensor<?x3x?x8xf32>
+//       CHECK:   return %[[Y]]
+func.func @joined_attention(%q: tensor<?x3x?x8xf32> {llm.dims = ["b", 3, "s", 8]}, %k: tensor<?x3x?x8xf32> {llm.dims = ["b", 3, "t", 8]},
+                            %v: tensor<?x3x?x8xf32> {llm.dims = ["b", 3, "t", 8]}, %bias: tensor<?x3x?xf32> {llm.dims = ["b", 3, "t"]}) -> tensor<?x3x?x8xf32> {
+  %three = llm.constant dense<3> : tensor<1xi64>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i1 = llm.constant dense<1> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %eight = llm.constant dense<8> : tensor<1xi64>
+  %qs = llm.shape %q : tensor<?x3x?x8xf32> -> tensor<4xi64>
+  %ks = llm.shape %k : tensor<?x3x?x8xf32> -> tensor<4xi64>
+  %b = llm.gather %qs, %i0 {axis = 0 : i64} : tensor<4xi64>, tensor<1xi64> -> tensor<1xi64>
+  %s = llm.gather %qs, %i2 {axis = 0 : i64} : tensor<4xi64>, tensor<1xi64> -> tensor<1xi64>
+  %t = llm.gather %ks, %i2 {axis = 0 : i64} : tensor<4xi64>, tensor<1xi64> -> tensor<1xi64>
+  %j = llm.mul %b, %three : tensor<1xi64>, tensor<1xi64> -> tensor<1xi64>
+  %jq = llm.concat %j, %s, %eight {axis = 0 : i64} : tensor<1xi64>, tensor<1xi64>, tensor<1xi64> -> tensor<3xi64>
+  %jk = llm.concat %j, %t, %eight {axis = 0 : i64} : tensor<1xi64>, tensor<1xi64>, tensor<1xi64> -> tensor<3xi64>
+  %jb = llm.concat %j, %i1, %t {axis = 0 : i64} : tensor<1xi64>, tensor<1xi64>, tensor<1xi64> -> tensor<3xi64>
+  %q3 = llm.reshape %q, %jq : tensor<?x3x?x8xf32>, tensor<3xi64> -> tensor<?x?x8xf32>
+  %k3 = llm.reshape %k, %jk : tensor<?x3x?x8xf32>, tensor<3xi64> -> tensor<?x?x8xf32>
+  %v3 = llm.reshape %v, %jk : tensor<?x3x?x8xf32>, tensor<3xi64> -> tensor<?x?x8xf32>
+  %b3 = llm.reshape %bias, %jb : tensor<?x3x?xf32>, tensor<3xi64> -> tensor<?x1x?xf32>
+  %kt = llm.transpose %k3 permutation = [0, 2, 1] : tensor<?x?x8xf32> -> tensor<?x8x?xf32>
+  %p = llm.matmul %q3, %kt : tensor<?x?x8xf32>, tensor<?x8x?xf32> -> tensor<?x?x?xf32>
+  %a = llm.add %p, %b3 : tensor<?x?x?xf32>, tensor<?x1x?xf32> -> tensor<?x?x?xf32>
+  %w = llm.softmax %a {axis = 2 : i64} : tensor<?x?x?xf32>
+  %y3 = llm.matmul %w, %v3 : tensor<?x?x?xf32>, tensor<?x?x8xf32> -> tensor<?x?x8xf32>
+  %back = llm.concat %b, %three, %s, %eight {axis = 0 : i64} : tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64> -> tensor<4xi64>
+  %y = llm.reshape %y3, %back : tensor<?x?x8xf32>, tensor<4xi64> -> tensor<?x3x?x8xf32>
+  return %y : tensor<?x3x?x8xf32>
+}
+
+// Batches that were joined in other ways, and a softmax over other dimensions.
+// CHECK-LABEL: func.func @keeps_other_batches
+//   CHECK-DAG:   llm.matmul %{{.+}}, %{{.+}} : tensor<6x4x5xf32>, tensor<6x5x7xf32>
+//   CHECK-DAG:   llm.softmax %{{.+}} {axis = 1 : i64} : tensor<6x4x5xf32>
+func.func @keeps_other_batches(%a: tensor<2x3x4x5xf32>, %b: tensor<3x2x5x7xf32>) -> (tensor<6x4x7xf32>, tensor<6x4x5xf32>) {
+  %ja = llm.constant dense<[6, 4, 5]> : tensor<3xi64>
+  %jb = llm.constant dense<[6, 5, 7]> : tensor<3xi64>
+  %a3 = llm.reshape %a, %ja : tensor<2x3x4x5xf32>, tensor<3xi64> -> tensor<6x4x5xf32>
+  %b3 = llm.reshape %b, %jb : tensor<3x2x5x7xf32>, tensor<3xi64> -> tensor<6x5x7xf32>
+  %p = llm.matmul %a3, %b3 : tensor<6x4x5xf32>, tensor<6x5x7xf32> -> tensor<6x4x7xf32>
+  %s = llm.softmax %a3 {axis = 1 : i64} : tensor<6x4x5xf32>
+  return %p, %s : tensor<6x4x7xf32>, tensor<6x4x5xf32>
+}
+
+// A bias for heads is one for rows, before they are split.
+// CHECK-LABEL: func.func @bias_of_heads
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<2x5x12xf32>
+//       CHECK:   %[[W:.+]] = llm.reshape %{{.+}}, %{{.+}} : tensor<3x4xf32>, tensor<1xi64> -> tensor<12xf32>
+//       CHECK:   %[[Y:.+]] = llm.add %[[X]], %[[W]] : tensor<2x5x12xf32>, tensor<12xf32>
+//       CHECK:   llm.reshape %[[Y]]
+func.func @bias_of_heads(%x: tensor<2x5x12xf32>) -> tensor<2x5x3x4xf32> {
+  %w = llm.weight "w" : tensor<3x4xf32>
+  %heads = llm.constant dense<[2, 5, 3, 4]> : tensor<4xi64>
+  %r = llm.reshape %x, %heads : tensor<2x5x12xf32>, tensor<4xi64> -> tensor<2x5x3x4xf32>
+  %y = llm.add %r, %w : tensor<2x5x3x4xf32>, tensor<3x4xf32> -> tensor<2x5x3x4xf32>
+  return %y : tensor<2x5x3x4xf32>
+}
+
+// Dimensions of 1 need no transposition.
+// CHECK-LABEL: func.func @ones_are_not_turned
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<2x5x3x4xf32>
+//       CHECK:   %[[Y:.+]] = llm.transpose %[[X]] permutation = [0, 2, 1, 3] : tensor<2x5x3x4xf32> -> tensor<2x3x5x4xf32>
+//       CHECK:   return %[[Y]]
+func.func @ones_are_not_turned(%x: tensor<2x5x3x4xf32>) -> tensor<2x3x5x4xf32> {
+  %e = llm.expand_dims %x axes = [1] : tensor<2x5x3x4xf32> -> tensor<2x1x5x3x4xf32>
+  %t = llm.transpose %e permutation = [0, 3, 1, 2, 4] : tensor<2x1x5x3x4xf32> -> tensor<2x3x1x5x4xf32>
+  %y = llm.squeeze %t axes = [2] : tensor<2x3x1x5x4xf32> -> tensor<2x3x5x4xf32>
+  return %y : tensor<2x3x5x4xf32>
+}

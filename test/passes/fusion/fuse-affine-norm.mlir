@@ -43,6 +43,48 @@ func.func @without_scale(%x: tensor<3x8xf32>, %b: tensor<8xf32>) -> tensor<3x8xf
   return %y : tensor<3x8xf32>
 }
 
+// The mean is negated first, as Keras 3 does.
+// CHECK-LABEL: func.func @negated_mean
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<3x8xf32>
+//       CHECK:   %[[Y:.+]] = llm.layer_norm %[[X]] scale %{{.+}} : tensor<8xf32> bias %{{.+}} : tensor<8xf32> {epsilon = 9.99999974E-6 : f32}
+//       CHECK:   return %[[Y]]
+func.func @negated_mean(%x: tensor<3x8xf32>, %w: tensor<8xf32>, %b: tensor<8xf32>) -> tensor<3x8xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %neg = llm.neg %mean : tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %i = llm.rsqrt %e : tensor<3x1xf32>
+  %g = llm.mul %i, %w : tensor<3x1xf32>, tensor<8xf32> -> tensor<3x8xf32>
+  %xg = llm.mul %x, %g : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %mg = llm.mul %neg, %g : tensor<3x1xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %d = llm.add %mg, %b : tensor<3x8xf32>, tensor<8xf32> -> tensor<3x8xf32>
+  %y = llm.add %xg, %d : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// The mean is added, not taken off.
+// CHECK-LABEL: func.func @keeps_added_mean
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_added_mean(%x: tensor<3x8xf32>, %w: tensor<8xf32>, %b: tensor<8xf32>) -> tensor<3x8xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %neg = llm.neg %mean : tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %i = llm.rsqrt %e : tensor<3x1xf32>
+  %g = llm.mul %i, %w : tensor<3x1xf32>, tensor<8xf32> -> tensor<3x8xf32>
+  %xg = llm.mul %x, %g : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %mg = llm.mul %mean, %g : tensor<3x1xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %d = llm.add %mg, %b : tensor<3x8xf32>, tensor<8xf32> -> tensor<3x8xf32>
+  %y = llm.add %xg, %d : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
 // The mean that is taken off is that of another value.
 // CHECK-LABEL: func.func @keeps_other_mean
 //   CHECK-NOT:   llm.layer_norm

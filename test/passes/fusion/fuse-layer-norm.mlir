@@ -48,3 +48,45 @@ func.func @keeps_foreign_variance(%x: tensor<8x64xf32>, %z: tensor<8x64xf32>) ->
   %n = llm.div %c, %s : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
   return %n : tensor<8x64xf32>
 }
+
+// The variance as the mean square less the squared mean, as Flax computes it.
+// CHECK-LABEL: func.func @second_moment
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<3x8xf32>
+//       CHECK:   llm.layer_norm %[[X]] {epsilon = 9.99999974E-6 : f32}
+func.func @second_moment(%x: tensor<3x8xf32>, %z: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %zero = llm.constant dense<0.0> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %other = llm.reduce mean %z axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %x, %x : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %moment = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %msq = llm.mul %mean, %mean : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %raw = llm.sub %moment, %msq : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %var = llm.max %raw, %zero : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %s = llm.sqrt %e : tensor<3x1xf32>
+  %y = llm.div %c, %s : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// Another value's mean is squared.
+// CHECK-LABEL: func.func @keeps_square_of_other_mean
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<3x8xf32>
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_square_of_other_mean(%x: tensor<3x8xf32>, %z: tensor<3x8xf32>) -> tensor<3x8xf32> {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %zero = llm.constant dense<0.0> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %other = llm.reduce mean %z axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %x, %x : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %moment = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %msq = llm.mul %other, %other : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %raw = llm.sub %moment, %msq : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %var = llm.max %raw, %zero : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %s = llm.sqrt %e : tensor<3x1xf32>
+  %y = llm.div %c, %s : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}

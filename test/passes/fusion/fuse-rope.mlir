@@ -178,3 +178,97 @@ func.func @keeps_one_position_for_all_tokens(%x: tensor<2x3x5x4xf32>, %p: tensor
   %y = llm.concat %real, %imaginary {axis = 3 : i64} : tensor<2x3x5x2xf32>, tensor<2x3x5x2xf32> -> tensor<2x3x5x4xf32>
   return %y : tensor<2x3x5x4xf32>
 }
+
+// Tables that hold cos and sin of positions times frequencies. Negative numbers count from the end of a table, and larger ones than it has are its last.
+// CHECK-LABEL: func.func @stored_tables
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<2x5x3x4xf32>, %[[P:[a-z0-9]+]]: tensor<2x5xi64>
+//   CHECK-DAG:   %[[F:.+]] = llm.constant dense<[1.000000e+00, 2.500000e-01]> : tensor<2xf32>
+//   CHECK-DAG:   %[[ROWS:.+]] = llm.constant dense<6> : tensor<i64>
+//   CHECK-DAG:   %[[N:.+]] = llm.compare lt %[[P]], %{{.+}}
+//   CHECK-DAG:   %[[W:.+]] = llm.add %[[P]], %[[ROWS]]
+//   CHECK-DAG:   %[[S:.+]] = llm.select %[[N]], %[[W]], %[[P]]
+//   CHECK-DAG:   %[[B:.+]] = llm.max %[[S]], %{{.+}}
+//       CHECK:   %[[Q:.+]] = llm.min %[[B]], %{{.+}}
+//       CHECK:   %[[Q1:.+]] = llm.reshape %[[Q]]
+//       CHECK:   llm.rope %{{.+}}, %[[Q1]], %[[F]] {llm.max_positions = 6 : i64}
+func.func @stored_tables(%x: tensor<2x5x3x4xf32>, %p: tensor<2x5xi64>) -> tensor<2x5x3x4xf32> {
+  %cosines = llm.constant dense<[[1.000000000e+00, 1.000000000e+00], [5.403022766e-01, 9.689124227e-01], [-4.161468446e-01, 8.775825500e-01], [-9.899924994e-01, 7.316888571e-01], [-6.536436081e-01, 5.403022766e-01], [2.836622000e-01, 3.153223693e-01]]> : tensor<6x2xf32>
+  %sines = llm.constant dense<[[0.000000000e+00, 0.000000000e+00], [8.414709568e-01, 2.474039644e-01], [9.092974067e-01, 4.794255495e-01], [1.411200017e-01, 6.816387773e-01], [-7.568024993e-01, 8.414709568e-01], [-9.589242935e-01, 9.489846230e-01]]> : tensor<6x2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %c0 = llm.gather %cosines, %p {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %s0 = llm.gather %sines, %p {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %c = llm.expand_dims %c0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %s = llm.expand_dims %s0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %a = llm.slice %x, %i0, %i2 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %b = llm.slice %x, %i2, %i4 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %ac = llm.mul %a, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bs = llm.mul %b, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bc = llm.mul %b, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %as = llm.mul %a, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %real = llm.sub %ac, %bs : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %imaginary = llm.add %bc, %as : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %y = llm.concat %real, %imaginary {axis = 3 : i64} : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x4xf32>
+  return %y : tensor<2x5x3x4xf32>
+}
+
+// Counted positions are never negative.
+// CHECK-LABEL: func.func @stored_tables_by_sizes
+//   CHECK-NOT:   llm.select
+//       CHECK:   %[[Q:.+]] = llm.min %{{.+}}, %{{.+}}
+//       CHECK:   %[[Q1:.+]] = llm.reshape %[[Q]]
+//       CHECK:   llm.rope %{{.+}}, %[[Q1]]
+func.func @stored_tables_by_sizes(%x: tensor<2x5x3x4xf32>, %o: tensor<2x1xi64>) -> tensor<2x5x3x4xf32> {
+  %cosines = llm.constant dense<[[1.000000000e+00, 1.000000000e+00], [5.403022766e-01, 9.689124227e-01], [-4.161468446e-01, 8.775825500e-01], [-9.899924994e-01, 7.316888571e-01], [-6.536436081e-01, 5.403022766e-01], [2.836622000e-01, 3.153223693e-01]]> : tensor<6x2xf32>
+  %sines = llm.constant dense<[[0.000000000e+00, 0.000000000e+00], [8.414709568e-01, 2.474039644e-01], [9.092974067e-01, 4.794255495e-01], [1.411200017e-01, 6.816387773e-01], [-7.568024993e-01, 8.414709568e-01], [-9.589242935e-01, 9.489846230e-01]]> : tensor<6x2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %zero = llm.constant dense<0> : tensor<i64>
+  %one = llm.constant dense<1> : tensor<i64>
+  %five = llm.constant dense<5> : tensor<i64>
+  %counted = llm.range %zero, %five, %one : tensor<i64>, tensor<i64>, tensor<i64> -> tensor<5xi64>
+  %begin = llm.max %o, %zero : tensor<2x1xi64>, tensor<i64> -> tensor<2x1xi64>
+  %q = llm.add %begin, %counted : tensor<2x1xi64>, tensor<5xi64> -> tensor<2x5xi64>
+  %c0 = llm.gather %cosines, %q {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %s0 = llm.gather %sines, %q {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %c = llm.expand_dims %c0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %s = llm.expand_dims %s0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %a = llm.slice %x, %i0, %i2 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %b = llm.slice %x, %i2, %i4 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %ac = llm.mul %a, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bs = llm.mul %b, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bc = llm.mul %b, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %as = llm.mul %a, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %real = llm.sub %ac, %bs : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %imaginary = llm.add %bc, %as : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %y = llm.concat %real, %imaginary {axis = 3 : i64} : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x4xf32>
+  return %y : tensor<2x5x3x4xf32>
+}
+
+// One number of the table is off by a thousandth.
+// CHECK-LABEL: func.func @keeps_spoiled_table
+//   CHECK-NOT:   llm.rope
+//       CHECK:   return
+func.func @keeps_spoiled_table(%x: tensor<2x5x3x4xf32>, %p: tensor<2x5xi64>) -> tensor<2x5x3x4xf32> {
+  %cosines = llm.constant dense<[[1.000000000e+00, 1.000000000e+00], [5.403022766e-01, 9.689124227e-01], [-4.161468446e-01, 8.775825500e-01], [-9.899924994e-01, 7.316888571e-01], [-6.536436081e-01, 5.403022766e-01], [2.836622000e-01, 3.153223693e-01]]> : tensor<6x2xf32>
+  %sines = llm.constant dense<[[0.000000000e+00, 0.000000000e+00], [8.414709568e-01, 2.474039644e-01], [9.092974067e-01, 4.794255495e-01], [1.411200017e-01, 6.816387773e-01], [-7.568024993e-01, 8.424709439e-01], [-9.589242935e-01, 9.489846230e-01]]> : tensor<6x2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %c0 = llm.gather %cosines, %p {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %s0 = llm.gather %sines, %p {axis = 0 : i64} : tensor<6x2xf32>, tensor<2x5xi64> -> tensor<2x5x2xf32>
+  %c = llm.expand_dims %c0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %s = llm.expand_dims %s0 axes = [2] : tensor<2x5x2xf32> -> tensor<2x5x1x2xf32>
+  %a = llm.slice %x, %i0, %i2 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %b = llm.slice %x, %i2, %i4 axes = [3] steps = [1] : tensor<2x5x3x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x5x3x2xf32>
+  %ac = llm.mul %a, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bs = llm.mul %b, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %bc = llm.mul %b, %c : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %as = llm.mul %a, %s : tensor<2x5x3x2xf32>, tensor<2x5x1x2xf32> -> tensor<2x5x3x2xf32>
+  %real = llm.sub %ac, %bs : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %imaginary = llm.add %bc, %as : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x2xf32>
+  %y = llm.concat %real, %imaginary {axis = 3 : i64} : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x4xf32>
+  return %y : tensor<2x5x3x4xf32>
+}

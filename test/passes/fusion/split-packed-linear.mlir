@@ -1,4 +1,4 @@
-// RUN: llmopt-opt %s --llmopt-fuse=only=split-gated-linear | FileCheck %s
+// RUN: llmopt-opt %s --llmopt-fuse=only=split-packed-linear | FileCheck %s
 // REQUIRES: llmopt-opt
 
 // CHECK-LABEL: func.func @gate_and_up
@@ -38,6 +38,39 @@ func.func @up_and_gate(%x: tensor<5x6xf32>) -> tensor<5x4xf32> {
   %act = llm.gelu %gate : tensor<5x4xf32>
   %y = llm.mul %act, %up : tensor<5x4xf32>, tensor<5x4xf32> -> tensor<5x4xf32>
   return %y : tensor<5x4xf32>
+}
+
+// Queries, keys and values of which the parts are not alike.
+// CHECK-LABEL: func.func @queries_keys_values
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<?x?x6xf32>
+//   CHECK-DAG:   %[[Q:.+]] = llm.linear %[[X]], %{{.+}} {transposed} : tensor<?x?x6xf32>, tensor<6x4xf32> -> tensor<?x?x4xf32>
+//   CHECK-DAG:   %[[K:.+]] = llm.linear %[[X]], %{{.+}} {transposed} : tensor<?x?x6xf32>, tensor<6x2xf32> -> tensor<?x?x2xf32>
+//   CHECK-DAG:   %[[V:.+]] = llm.linear %[[X]], %{{.+}} {transposed} : tensor<?x?x6xf32>, tensor<6x2xf32> -> tensor<?x?x2xf32>
+//       CHECK:   return %[[Q]], %{{.+}}, %{{.+}}
+func.func @queries_keys_values(%x: tensor<?x?x6xf32> {llm.dims = ["b", "s", 6]}) -> (tensor<?x?x4xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>) {
+  %w = llm.weight "w" : tensor<6x8xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i6 = llm.constant dense<6> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w {transposed} : tensor<?x?x6xf32>, tensor<6x8xf32> -> tensor<?x?x8xf32>
+  %q = llm.slice %p, %i0, %i4 axes = [2] steps = [1] : tensor<?x?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x4xf32>
+  %k = llm.slice %p, %i4, %i6 axes = [2] steps = [1] : tensor<?x?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x2xf32>
+  %v = llm.slice %p, %i6, %i8 axes = [2] steps = [1] : tensor<?x?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x?x2xf32>
+  return %q, %k, %v : tensor<?x?x4xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>
+}
+
+// CHECK-LABEL: func.func @keeps_every_other_column
+//       CHECK:   llm.linear {{.*}} -> tensor<5x8xf32>
+func.func @keeps_every_other_column(%x: tensor<5x6xf32>) -> (tensor<5x4xf32>, tensor<5x4xf32>) {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i1 = llm.constant dense<1> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %even = llm.slice %p, %i0, %i8 axes = [1] steps = [2] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  %odd = llm.slice %p, %i1, %i8 axes = [1] steps = [2] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
+  return %even, %odd : tensor<5x4xf32>, tensor<5x4xf32>
 }
 
 // CHECK-LABEL: func.func @keeps_overlapping_parts
