@@ -3,8 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A work unit is one token of the step with all its heads, or, where the step has many, 16 tokens: those that fill a panel of keys are
-// transposed together. Keys may be rotated on the way (llm.rope in the region).
+// A work unit is one head of one token of the step, numbered as in paged_attention (Stage::unitwise), or, where the step has many tokens, 16
+// of them with all heads: those that fill a panel of keys are transposed together. Keys may be rotated on the way (llm.rope in the region).
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionRope.h"
@@ -29,7 +29,8 @@ class AppendWriter {
 public:
   AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsSource &keys, const HeadsSource &values, unsigned state,
                int64_t lanes);
-  void token(Value token);
+  /// Heads [begin, end) of all tokens, numbered token by token.
+  void heads(Value begin, Value end);
   /// Tokens [first, min(first + 16, tokens)).
   void panel(Value first, Value tokens);
   /// Rope table, then one rotated head, or 16 tokens' rotated heads and a panel to be rounded.
@@ -39,6 +40,7 @@ public:
   const CacheLayout &layout() const { return layout_; }
 
 private:
+  void token(Value token, Value begin, Value end);
   struct Place {
     Value block, slot; ///< address of the block, token in the block
   };
@@ -88,10 +90,18 @@ AppendWriter::Place AppendWriter::placeOf(const SequenceFields &sequence, Value 
   return {b_.address(pool_, b_.mul(block, layout_.block()), element_), b_.mod(position, kCacheBlockTokens)};
 }
 
-void AppendWriter::token(Value token) {
+void AppendWriter::heads(Value begin, Value end) {
+  Value kvHeads = b_.index(layout_.kvHeads);
+  b_.forLoop(b_.floorDiv(begin, kvHeads), b_.floorDiv(b_.add(end, layout_.kvHeads - 1), kvHeads), 1, [&](Value token) {
+    Value first = b_.mul(token, kvHeads);
+    this->token(token, b_.max(b_.sub(begin, first), b_.index(0)), b_.min(b_.sub(end, first), kvHeads));
+  });
+}
+
+void AppendWriter::token(Value token, Value begin, Value end) {
   Place place = placeOf(step_.fields(step_.sequenceOf(token)), token);
   copier_.startToken(token);
-  b_.forLoop(b_.index(0), b_.index(layout_.kvHeads), 1, [&](Value head) {
+  b_.forLoop(begin, end, 1, [&](Value head) {
     Value cached = headOf(place.block, head);
     copier_.copy(keyAt(token, head), rotated_, 1);
     storeKey(cached, rotated_, place.slot);
@@ -107,7 +117,7 @@ void AppendWriter::panel(Value first, Value tokens) {
   Value no = b_.constantInt(b_.ops().getI1Type(), 0), whole = b_.equal(count, b_.index(CacheLayout::kPanel));
   b_.ifThen(
       b_.select(whole, b_.select(aligned, same, no), no), [&] { wholePanel(first, place); },
-      [&] { b_.forLoop(first, end, 1, [&](Value token) { this->token(token); }); });
+      [&] { b_.forLoop(first, end, 1, [&](Value token) { this->token(token, b_.index(0), b_.index(layout_.kvHeads)); }); });
 }
 
 /// 16 tokens of one sequence whose first stands at the begin of a panel.
@@ -186,7 +196,7 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
   SymExpr tokens = family.shapes.shapeOf(op.getKey()).dims.front();
   if (!tokens.known())
     return unsupported("E0953", "the number of tokens of a step is not known");
-  int64_t lanes = family.target.vectorBits / 32;
+  int64_t lanes = family.target.vectorBits / 32, kvHeads = cast<RankedTensorType>(op.getKey().getType()).getDimSize(1);
   SymContext &symbols = family.shapes.symbols();
   LoweredKernel result;
   result.selector = tokens;
@@ -195,12 +205,15 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
     if (family.target.isGpu() && !few) // more threads, not longer ones
       break;
     KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
-    variant.units = few ? tokens : symbols.ceilDiv(tokens, symbols.constant(CacheLayout::kPanel));
+    variant.units = few ? symbols.mul(tokens, symbols.constant(kvHeads)) : symbols.ceilDiv(tokens, symbols.constant(CacheLayout::kPanel));
     KernelBuilder b(family.module, variant.symbol, symbols);
     Value count = b.dim(tokens);
     AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
     variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), lanes, few) * 4);
-    b.forEachUnit([&](Value unit) { few ? writer.token(unit) : writer.panel(b.mul(unit, CacheLayout::kPanel), count); });
+    if (few)
+      writer.heads(b.unitBegin(), b.unitEnd());
+    else
+      b.forEachUnit([&](Value unit) { writer.panel(b.mul(unit, CacheLayout::kPanel), count); });
     result.variants.push_back(variant);
   }
   expandHalfConversions(family.module, family.target);

@@ -108,6 +108,7 @@ private:
   Status addResults();
   void addRequirements();
   void placeBarriers();
+  bool isUnitwise(const plan::Stage &append, const plan::Stage &attention) const;
   /// A view of a buffer of this entry (not of a weight).
   bool isNamedView(Operation *op) { return llm::isView(op) && buffers_.count(op->getOperand(0)); }
   bool isEvaluated(Value value) { return llm::isWeightExpression(value) || isSolved(shapes_.shapeOf(value)); }
@@ -298,8 +299,17 @@ void EntryBuilder::addRequirements() {
                                      expressions_.add(requirement.rhs), llm::sourceName(requirement.location)});
 }
 
+/// Whether a token's own keys and values are written and read by units of the same number. An encoder's tokens see all others.
+bool EntryBuilder::isUnitwise(const plan::Stage &append, const plan::Stage &attention) const {
+  return append.family == "cache_append" && attention.family == "paged_attention" && llvm::none_of(append.bindings, [&](uint32_t id) {
+    const plan::Buffer &buffer = entry_.buffers[id];
+    return buffer.kind == plan::BufferKind::State && plan_.states[buffer.index].group != 0;
+  });
+}
+
 // A barrier follows a stage when the next one reads (or overwrites) what was written since the barrier before. Stages
-// between two barriers may run at the same time, so their buffers must not share memory: lifetimes widen to whole groups.
+// between two barriers may run at the same time, so their buffers must not share memory: lifetimes widen to whole groups. So may
+// two stages whose barrier is left out in some steps (Stage::unitwise).
 void EntryBuilder::placeBarriers() {
   std::set<uint32_t> pending;
   std::vector<uint32_t> groupOf(entry_.stages.size());
@@ -309,7 +319,10 @@ void EntryBuilder::placeBarriers() {
     bool depends = llvm::any_of(stage.bindings, [&](uint32_t buffer) { return pending.count(buffer) != 0; });
     if (i > 0)
       entry_.stages[i - 1].barrier = depends;
-    if (depends) {
+    bool unitwise = depends && groupStart + 1 == i && isUnitwise(entry_.stages[i - 1], stage);
+    if (unitwise)
+      entry_.stages[i - 1].unitwise = true;
+    if (depends && !unitwise) {
       pending.clear();
       groupStart = i;
     }

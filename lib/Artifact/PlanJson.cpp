@@ -192,6 +192,8 @@ Json write(const Stage &stage) {
   json.set("name", stage.name).set("family", stage.family).set("bindings", integerList(stage.bindings));
   json.set("dims", integerList(stage.dims)).set("selector", stage.selector);
   json.set("variants", listOf(stage.variants, [](const Variant &v) { return write(v); }));
+  if (stage.unitwise) // most are not
+    json.set("unitwise", true);
   return json.set("barrier", stage.barrier).set("flops", stage.flops).set("bytes_moved", stage.bytesMoved)
       .set("arithmetic", dtypeName(stage.arithmetic));
 }
@@ -206,6 +208,7 @@ Stage readStage(Reader &in, const Json &json) {
   for (const Json &variant : in.list(json, "variants"))
     stage.variants.push_back(readVariant(in, variant));
   stage.barrier = in.flag(json, "barrier");
+  stage.unitwise = json.find("unitwise") && in.flag(json, "unitwise");
   stage.flops = in.index(json, "flops");
   stage.bytesMoved = in.index(json, "bytes_moved");
   stage.arithmetic = in.dtype(json, "arithmetic");

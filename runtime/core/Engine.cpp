@@ -114,7 +114,7 @@ std::vector<StageProfile> Engine::profile() const {
         if (const StageTime &time = runner->profiler().time(i, v); time.calls)
           rows.push_back({runner->entry().name, stage.name, stage.family, stage.variants[v].kernel, i, time.calls,
                           double(time.nanoseconds) * 1e-9, time.flops, time.bytesMoved, std::string(dtypeName(stage.arithmetic)),
-                          stage.barrier});
+                          stage.barrier && !stage.unitwise});
     }
   return rows;
 }

@@ -23,6 +23,7 @@ struct Launch {
   KernelArgs args;
   uint32_t stage, variant;
   bool barrier;
+  bool unitwise; ///< the barrier is for sequences with several tokens
 };
 /// A binding whose address changes from call to call.
 struct Patch {
@@ -104,7 +105,7 @@ Status HostRunner::writeLaunches(Shape &base) {
                               {shape.pointers.data() + shape.pointers.size(), shape.dims.data() + shape.dims.size(), kScalarFunctions},
                               s,
                               uint32_t(v),
-                              stage.barrier});
+                              stage.barrier, false});
     shape.dims.push_back(units);
     for (plan::ExprId dim : stage.dims)
       shape.dims.push_back(shape.values[dim]);
@@ -116,6 +117,11 @@ Status HostRunner::writeLaunches(Shape &base) {
     shape.scratchBytes = std::max(shape.scratchBytes, uint64_t(std::max<int64_t>(0, shape.values[stage.variants[v].scratchBytes])));
   }
   shape.scratchBytes = uint64_t(roundUp(int64_t(shape.scratchBytes), kAlignment));
+  for (size_t i = 0; i + 1 < shape.launches.size(); ++i) {
+    Launch &launch = shape.launches[i], &next = shape.launches[i + 1];
+    launch.unitwise = entry_.stages[launch.stage].unitwise && next.stage == launch.stage + 1 && launch.variant == 0 && next.variant == 0 &&
+                      launch.args.dims[0] == next.args.dims[0];
+  }
   if (!shape.launches.empty())
     shape.launches.back().barrier = false; // the end of the region is one
   return {};
@@ -161,11 +167,17 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
   return {};
 }
 
+static bool hasOneTokenEach(const StepTable &table) {
+  const SequenceRow *rows = table.rows[0];
+  return rows && std::all_of(rows, rows + table.sequences, [](const SequenceRow &row) { return row.count <= 1; });
+}
+
 void HostRunner::walk(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts) {
   void *scratch = memory_.scratch.data() + shape.scratchBytes * part;
+  bool oneTokenEach = hasOneTokenEach(table);
   for (const Launch &launch : shape.launches) {
     launch.kernel(&launch.args, &table, part, parts, scratch);
-    if (launch.barrier)
+    if (launch.barrier && !(launch.unitwise && oneTokenEach))
       team.barrier();
   }
 }

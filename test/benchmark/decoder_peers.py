@@ -4,26 +4,30 @@
 program after the other, with the same weights, tokens and number of threads; before that their logits are checked against each other.
 
     decoder_peers.py FOLDER --llama SOURCE --llama-build FOLDER --scratch FOLDER [--formats bf16] [--peer-formats bf16 f16] [--threads 1 2]
-                     [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE]
+                     [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE] [--only REGEX]
                      [--json FILE] [--markdown FILE] [--svg FILE]
+
+--only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay: the tests may be measured one by one.
 
 FOLDER has a config.json of type llama, qwen3 or gpt2; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
 number of threads only.
-Every program is a process of its own that is stopped (SIGSTOP) while it is not its turn. With --wait, only while that file is there something is
-measured: prepare on a busy machine, measure while it is quiet. Needs numpy, torch, transformers and gguf from PyPI; llama.cpp comes with the
+Every program is a process of its own that is stopped (SIGSTOP) while it is not its turn. With --wait, something is measured only while that file is
+there: prepare on a busy machine, measure while it is quiet. Needs numpy, torch, transformers and gguf from PyPI; llama.cpp comes with the
 source package of llama-cpp-python:
 
     pip download --no-binary :all: --no-deps llama-cpp-python && tar xf llama_cpp_python-*.tar.gz
     cmake -S llama_cpp_python-*/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_OPENMP=OFF
     ninja -C llama llama-bench
 
-A share of the limit is the time that a program's bytes (16-bit weights; keys and values, f32 in llmopt, f16 in llama.cpp) take at the rate of
-reading memory, or that its arithmetic takes at the peak of f32 (of bf16 where it multiplies in bf16), over the time it took.
+A share of the limit is the time that a program's bytes (16-bit weights; keys and values, f32 in "llmopt bf16" and f16 in all others) take at the rate of
+reading memory in the same round (the best of one, two and four streams), or that its arithmetic takes at the peak of f32 (of bf16 where it
+multiplies in bf16), over the time it took.
 """
 import argparse
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -72,7 +76,7 @@ def prepare(args):
             write_gguf(weights, path, element)
         commands[f"llama.cpp {element}"] = [llama, path]
     for element in args.formats:
-        variants = {f"llmopt {element}": (f"{element}.llmopt", [])}
+        variants = {f"llmopt {element}": (f"{element}.llmopt", ["--kv-cache", "f16"] if element == "f16" else [])}
         if element == "bf16" and "avx512_bf16" in open("/proc/cpuinfo").read():
             variants["llmopt bf16, products in bf16"] = ("bf16-products.llmopt", ["--products", "bf16"])
         for name, (file, flags) in variants.items():
@@ -118,6 +122,10 @@ def check_logits(programs):
     return differences
 
 
+def reading(args, threads):
+    return Program("reading", [f"{args.build}/bin/bench-decoder", "--reading"], threads)
+
+
 def limits_now(args):
     path = os.path.join(args.scratch, "machine.json")
     return json.loads(run(f"{args.build}/bin/llmopt-bench", "machine", "-o", "json", "-f", path))
@@ -127,8 +135,8 @@ def best(rows, key, **wanted):
     return max((row[key] for row in rows if all(row[name] == value for name, value in wanted.items())), default=None)
 
 
-def floor_seconds(config, limits, test, threads, own, products_in_bf16):
-    """What the test takes at the machine's limits."""
+def floor_seconds(config, limits, test, threads, products_in_bf16, f32_cache, gigabyte):
+    """What the test takes at the machine's limits. `gigabyte`: seconds for reading one."""
     kind, count = test
     gpt2 = config.model_type == "gpt2"
     width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
@@ -141,10 +149,8 @@ def floor_seconds(config, limits, test, threads, own, products_in_bf16):
         attention = 2 * layers * heads * size * count * (count + 1)
         f32 = best(limits["arithmetic"], "operations_per_second", threads=threads, format="f32")
         return peak and 2 * (count * matrices + head) / peak + attention / f32
-    outside_caches = max(row["bytes"] for row in limits["reading"])
-    reading = max(row["bytes_per_second"] for row in limits["reading"] if row["threads"] == threads and 2 * row["bytes"] > outside_caches)
-    cached = 2 * layers * kv_heads * size * (4 if own else 2) * (count + (GENERATE + 1) / 2)
-    return GENERATE * (2 * (matrices + head) + cached) / reading
+    cached = 2 * layers * kv_heads * size * (4 if f32_cache else 2) * (count + (GENERATE + 1) / 2)
+    return GENERATE * (2 * (matrices + head) + cached) * gigabyte * 1e-9
 
 
 def processor():
@@ -152,7 +158,7 @@ def processor():
     return f"{model}, {os.cpu_count()} processors"
 
 
-def summarize(args, config, samples, limits, differences):
+def summarize(args, config, samples, gigabytes, limits, differences):
     rows = []
     for threads in args.threads:
         for test in args.tests:
@@ -163,9 +169,11 @@ def summarize(args, config, samples, limits, differences):
             peer = min((name for name in names if name.startswith("llama")), key=medians.get)
             tokens = test[1] if test[0] == "prefill" else GENERATE
             for name in names:
-                floor = floor_seconds(config, limits, test, threads, name.startswith("llmopt"), "products" in name or name == "llama.cpp bf16")
+                floors = [floor_seconds(config, limits, test, threads, "products" in name or name == "llama.cpp bf16", name == "llmopt bf16", gigabyte)
+                          for gigabyte in gigabytes[threads, test]]
+                share = None not in floors and statistics.median(floor / taken for floor, taken in zip(floors, samples[name, threads, test]))
                 rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
-                                 of_best_peer=medians[peer] / medians[name], of_limit=floor and floor / medians[name], seconds=samples[name, threads, test]))
+                                 of_best_peer=medians[peer] / medians[name], of_limit=share or None, seconds=samples[name, threads, test], seconds_per_gigabyte=gigabytes[threads, test]))
     return dict(machine=processor(), date=time.strftime("%Y-%m-%d"), rounds=args.rounds, limits=limits, differences=differences, rows=rows)
 
 
@@ -225,6 +233,7 @@ def main():
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--tests", nargs="+", default=["prefill:128", "prefill:512", "decode:0", "decode:128", "decode:2048"])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="")
     for flag in ("wait", "json", "markdown", "svg"):
         parser.add_argument(f"--{flag}")
     args = parser.parse_args()
@@ -232,35 +241,39 @@ def main():
     args.tests = [test[:2] for test in parsed]
     wanted = lambda threads: [test[:2] for test in parsed if test[2:] in ((), (threads,))]
     config = AutoConfig.from_pretrained(args.folder)
-    programs = {(name, threads): Program(name, command, threads) for name, command in prepare(args).items() for threads in args.threads}
-    samples, limits = {}, None
+    programs = {(name, threads): Program(name, command, threads) for name, command in prepare(args).items() for threads in args.threads if re.search(args.only, name)}
+    programs |= {("reading", threads): reading(args, threads) for threads in args.threads}
+    samples, gigabytes, limits = {}, {}, None
 
     def wait():
         while args.wait and not os.path.exists(args.wait):
             time.sleep(0.1)
 
     try:
-        wait()
-        differences = check_logits({name: program for (name, threads), program in programs.items() if threads == args.threads[-1]})
+        differences = check_logits({name: program for (name, threads), program in programs.items() if threads == args.threads[-1] and name != "reading"})
         for program in programs.values():  # fills the caches
             for test in wanted(program.threads):
-                wait()
                 program.seconds(test)
         print("ready", file=sys.stderr, flush=True)
         wait()
-        limits = limits_now(args)
+        if any(kind == "prefill" for kind, _ in args.tests):
+            limits = limits_now(args)
         for number in range(args.rounds):
             for threads in args.threads:
                 for test in wanted(threads):
                     wait()
                     for (name, count), program in programs.items():
                         if count == threads:
-                            samples.setdefault((name, threads, test), []).append(program.seconds(test))
+                            (gigabytes.setdefault((threads, test), []) if name == "reading" else samples.setdefault((name, threads, test), [])).append(program.seconds(test))
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr, flush=True)
     finally:
         for program in programs.values():
             program.process.kill()
-    report = summarize(args, config, samples, limits, differences)
+    report = summarize(args, config, samples, gigabytes, limits, differences)
+    if args.json and os.path.exists(args.json):
+        measured = {(row["test"], row["threads"]) for row in report["rows"]}
+        report["rows"] = [row for row in json.load(open(args.json))["rows"] if (row["test"], row["threads"]) not in measured] + report["rows"]
+        report["rows"].sort(key=lambda row: (row["threads"], row["test"].split(":")[0], int(row["test"].split(":")[1])))
     print(markdown(report))
     for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
         if path:

@@ -98,8 +98,8 @@ public:
     std::fill_n(pool_.data<uint32_t>(), pool_.bytes() / 4, 0x7fc07fc0u); // NaN in either format
   }
 
-  /// Runs a step of `counts[i]` tokens of sequence i and checks all results.
-  void step(const std::vector<uint32_t> &counts, unsigned parts);
+  /// Runs a step of `counts[i]` tokens of sequence i and checks all results. `withoutBarrier`: each part attends before the next appends.
+  void step(const std::vector<uint32_t> &counts, unsigned parts, bool withoutBarrier = false);
   /// Computes each of `count` first tokens of one sequence alone and all in one step: the same bits.
   void checkAlone(uint32_t count);
 
@@ -115,7 +115,20 @@ private:
   int32_t nextBlock_ = 0;
 };
 
-void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
+/// One part of a step of `tokens` tokens.
+void runPart(const CompiledKernel &kernel, const std::vector<void *> &buffers, int64_t tokens, unsigned part, unsigned parts, const StepTable &table) {
+  std::map<std::string, int64_t, std::less<>> symbols = {{"tokens", tokens}};
+  std::string symbol = kernel.variant(symbols);
+  auto variant = llvm::find_if(kernel.lowered().variants, [&](const KernelVariant &v) { return v.symbol == symbol; });
+  std::vector<int64_t> dims = {kernel.evaluate(variant->units, symbols)};
+  for (SymExpr dim : kernel.lowered().dims)
+    dims.push_back(kernel.evaluate(dim, symbols));
+  KernelArgs args{buffers.data(), dims.data(), nullptr};
+  Buffer scratch(size_t(kernel.evaluate(variant->scratchBytes, symbols)));
+  kernel.function(symbol)(&args, &table, part, parts, scratch.data<void>());
+}
+
+void Model::step(const std::vector<uint32_t> &counts, unsigned parts, bool withoutBarrier) {
   sequences_.resize(counts.size());
   std::vector<SequenceRow> rows;
   std::vector<uint32_t> tokenSequence;
@@ -141,9 +154,17 @@ void Model::step(const std::vector<uint32_t> &counts, unsigned parts) {
   Buffer result = filled(tokens * size_t(layer_.heads * layer_.valueSize), NAN), positions(tokens * 8);
   std::copy(positionList.begin(), positionList.end(), positions.data<int64_t>());
   std::map<std::string, int64_t, std::less<>> symbols = {{"tokens", int64_t(tokens)}};
-  append_->run({keys.data(), values.data(), positions.data(), frequencies_.data(), pool_.data()}, symbols, parts, &table);
-  attention_->run({queries.data(), positions.data(), frequencies_.data(), slopes_.data(), bias_.data(), sinks_.data(), result.data(), pool_.data()},
-                  symbols, parts, &table);
+  std::vector<void *> appended = {keys.data(), values.data(), positions.data(), frequencies_.data(), pool_.data()};
+  std::vector<void *> attended = {queries.data(), positions.data(),   frequencies_.data(), slopes_.data(),
+                                  bias_.data(),   sinks_.data(),      result.data(),       pool_.data()};
+  for (unsigned part = 0; withoutBarrier && part < parts; ++part) {
+    runPart(*append_, appended, int64_t(tokens), part, parts, table);
+    runPart(*attention_, attended, int64_t(tokens), part, parts, table);
+  }
+  if (!withoutBarrier) {
+    append_->run(appended, symbols, parts, &table);
+    attention_->run(attended, symbols, parts, &table);
+  }
   for (size_t t = 0; t < tokens; ++t) {
     Sequence &sequence = sequences_[tokenSequence[t]];
     std::vector<double> key;
@@ -274,6 +295,18 @@ TEST(PagedAttention, SeveralSpans) {
       if (testing::Test::HasFailure())
         return;
       Model(layer, pair).checkAlone(560);
+    }
+}
+
+// Where each sequence has one token, no part needs what another one appends (Stage::unitwise).
+TEST(PagedAttention, OneTokenEachNeedsNoBarrier) {
+  for (const TargetPair &pair : runnableTargets())
+    for (unsigned parts : {2u, 3u, 5u}) {
+      SCOPED_TRACE(pair.name() + ", " + str(parts) + " parts");
+      Model model({.heads = 6, .kvHeads = 3, .keySize = 16, .valueSize = 16, .ropePairs = 8}, pair);
+      model.step({70, 3}, 1);
+      model.step({1, 1}, parts, /*withoutBarrier=*/true);
+      model.step({1, 0}, parts, /*withoutBarrier=*/true);
     }
 }
 

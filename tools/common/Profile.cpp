@@ -60,7 +60,7 @@ static std::vector<Row> sumRows(const Engine &engine, bool byStage, const Machin
   return rows;
 }
 
-/// Stages and barriers of each entry that ran. A model has as many layers as stages with attention.
+/// Stages and barriers (of a step with one token a sequence) of each entry that ran. A model has as many layers as stages with attention.
 static void printBarriers(const std::vector<StageProfile> &profile) {
   struct Counts {
     size_t stages = 0, barriers = 0, layers = 0;

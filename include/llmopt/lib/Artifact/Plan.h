@@ -69,6 +69,9 @@ struct Stage {
   ExprId selector = 0;             ///< the value that chooses the variant
   std::vector<Variant> variants = {};   ///< ordered by limit
   bool barrier = true;             ///< later stages read what this one writes
+  /// The barrier is not needed where no sequence has more than one token in the step, and this and the next stage run their first
+  /// variants with as many work units: each then reads only what the unit of the same number wrote here.
+  bool unitwise = false;
   ExprId flops = 0, bytesMoved = 0; ///< for profiles: arithmetic done, memory that must move
   DType arithmetic = DType::F32;    ///< what the flops are done in
 };
