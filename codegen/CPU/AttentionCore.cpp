@@ -304,7 +304,6 @@ AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximu
 void AttentionCore::rescale(Value row, Value before, Value after) {
   Value sumsAt = part(sum_, row, 16), output = part(output_, row, shape_.valuePanels() * 16);
   Value factor = weight(b_.splat(before, type_), b_.splat(after, type_));
-  b_.store(after, part(maximum_, row, 1), b_.index(0));
   b_.store(b_.fmul(b_.load(type_, sumsAt, b_.index(0)), factor), sumsAt, b_.index(0));
   b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes,
              [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), output, i); });
@@ -331,8 +330,11 @@ void AttentionCore::updateMaximum(const SoftmaxRow &row, const KeySpan &keys) {
   for (size_t v = 1; v < maxima.size(); ++v)
     maxima[0] = b_.fmax(maxima[v], maxima[0]);
   Value before = b_.load(b_.f32(), part(maximum_, row.row, 1), b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
+  b_.store(after, part(maximum_, row.row, 1), b_.index(0));
   Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
-  b_.ifThen(changed, [&] { rescale(row.row, before, after); });
+  // Before the first key there is nothing to rescale.
+  Value first = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, before, b_.constant(b_.f32(), -FLT_MAX));
+  b_.ifThen(b_.select(first, b_.constantInt(b_.ops().getI1Type(), 0), changed), [&] { rescale(row.row, before, after); });
 }
 
 /// Scores become weights.

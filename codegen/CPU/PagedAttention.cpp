@@ -59,7 +59,7 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   for (bool few : {true, false}) {
     if (family.target.isGpu() && !few) // more threads, not longer ones
       break;
-    problem.tileTokens = few ? 1 : std::max<int64_t>(1, 48 / problem.group());
+    problem.tileTokens = few ? 1 : std::max<int64_t>(1, 64 / problem.group());
     KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
     SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
     variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));

@@ -170,8 +170,10 @@ void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value 
     Value from = b_.mul(b_.add(b_.mul(token, problem_.heads), queryHead), shape_.keySize);
     copier_.copy(b_.address(buffer(b_, problem_.queries.argument), from, b_.f32()), core_.query(row), scale);
     Value fact = rowFact(row), sink;
-    b_.store(position, fact, b_.index(0));
-    b_.store(queryHead, fact, b_.index(1));
+    if (core_.loadRow) {
+      b_.store(position, fact, b_.index(0));
+      b_.store(queryHead, fact, b_.index(1));
+    }
     if (op_.getSinks())
       sink = b_.fmul(b_.load(b_.f32(), buffer(b_, op_.getSinks()), queryHead), b_.constant(b_.f32(), kLog2E));
     core_.startRow(row, low, high, sink);

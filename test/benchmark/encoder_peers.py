@@ -223,7 +223,7 @@ class Own:
         self.name, self.args, self.scratch, self.vocabulary = "llmopt", args, scratch, vocabulary
         self.artifact = os.path.join(scratch, "model.llmopt")
         extra = ["--dtype", "bf16", "--products", "bf16"] if args.format == "bf16" else []
-        extra += ["--target", "x86-64-v3", "--target", "native"] if args.avx2 else []
+        extra += ["--target", "x86-64-v3", "--target", "x86-64-v4"] if args.avx2 else []
         self.tool("llmopt-compile", args.folder, "-O3", "-q", "-o", self.artifact, *extra)
 
     def tool(self, name, *arguments):
