@@ -272,7 +272,10 @@ def main():
     report = summarize(args, config, samples, gigabytes, limits, differences)
     if args.json and os.path.exists(args.json):
         measured = {(row["test"], row["threads"]) for row in report["rows"]}
-        report["rows"] = [row for row in json.load(open(args.json))["rows"] if (row["test"], row["threads"]) not in measured] + report["rows"]
+        before = json.load(open(args.json))
+        report["limits"] = report["limits"] or before["limits"]
+        report["differences"] = before["differences"] | report["differences"]
+        report["rows"] = [row for row in before["rows"] if (row["test"], row["threads"]) not in measured] + report["rows"]
         report["rows"].sort(key=lambda row: (row["threads"], row["test"].split(":")[0], int(row["test"].split(":")[1])))
     print(markdown(report))
     for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
