@@ -11,6 +11,7 @@
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/Loops.h"
 #include "codegen/CUDA/Unpack.h"
+#include "codegen/Common/QuantizedWeight.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -31,14 +32,17 @@ struct Instance {
   std::string math = "f32";              ///< for reports, as DeviceKernel has them
   uint32_t stages = 1;
   bool maps = false;                     ///< operands come through tensor maps; blocks stay
+  int blocks = 1;                        ///< of a multiprocessor, which bounds registers
   int64_t splits = 1, sums = 0;          ///< blocks that share K; numbers that a thread then leaves in scratch memory
 };
 
 class LinearUnit {
 public:
-  LinearUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, LinearProblem &problem)
-      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), problem_(problem), products_(int64_t(problem.segments[0].linears.size())),
-        weight_(*llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
+  LinearUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, LinearProblem &problem,
+             std::optional<QuantizedWeight> quantized)
+      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), problem_(problem), quantized_(std::move(quantized)),
+        products_(int64_t(problem.segments[0].linears.size())),
+        weight_(quantized_ ? quantized_->product : *llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
 
   Result<LoweredDeviceKernel> lower();
 
@@ -48,6 +52,8 @@ private:
   std::vector<Instance> instances() const;
   Instance gemv(int64_t rows, int64_t limit) const;
   Instance matrix() const;
+  Instance fewRows(int64_t rows) const;
+  Instance quantizedMatrix() const;
   void addSplit(std::vector<Instance> &list) const;
   Instance hopper(int64_t tileColumns, int64_t limit) const;
   void addHopper(std::vector<Instance> &list) const;
@@ -56,7 +62,7 @@ private:
   void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
   std::string layer(const Instance &instance) const;
   void addCosts(LoweredKernel &plan) const;
-  std::string weightName() const { return weight_ == DType::F32 ? "float" : weight_ == DType::BF16 ? "bf16" : "f16"; }
+  static std::string typeName(DType type) { return type == DType::F32 ? "float" : type == DType::BF16 ? "bf16" : "f16"; }
   int64_t weightBytes() const { return int64_t(dtypeSize(weight_)); }
 
   exec::KernelOp kernel_;
@@ -64,8 +70,9 @@ private:
   const Target &target_;
   const std::string &symbol_;
   LinearProblem &problem_;
+  std::optional<QuantizedWeight> quantized_;
   int64_t products_;
-  DType weight_;
+  DType weight_; ///< as products take it
   Status status_;
   std::vector<DeviceParameter> fields_; ///< of the epilogue
   DeviceParameter rows_;                ///< the number of rows, where it is none of the constants
@@ -189,6 +196,39 @@ Instance LinearUnit::matrix() const {
   return instance;
 }
 
+/// For weights of 4 and 8 bits, up to 16 rows.
+Instance LinearUnit::fewRows(int64_t rows) const {
+  constexpr int64_t kWarps = 8, kPanel = 16;
+  Instance instance{"_r" + std::to_string(rows), "GemvQuantized", "kRows = " + std::to_string(rows) + ", kWarps = " + std::to_string(kWarps), rows};
+  instance.threads = 32 * kWarps;
+  instance.sharedBytes = uint32_t(kWarps * rows * products_ * kPanel * int64_t(sizeof(float)));
+  instance.tileColumns = kPanel;
+  instance.math = dtypeName(weight_);
+  instance.blocks = rows == 8 || products_ == 1 ? 2 : 1; // more would spill
+  return instance;
+}
+
+/// For weights of 4 and 8 bits and many rows. Few rows at a time where rows of x are no multiple of 16 bytes.
+Instance LinearUnit::quantizedMatrix() const {
+  if (problem_.depth % 4 != 0) {
+    Instance instance = fewRows(16);
+    instance.suffix = "_rows";
+    instance.limit = 0;
+    return instance;
+  }
+  constexpr int64_t kTileColumns = 128, kStages = 3, kSlice = 256; // bytes of a row of x
+  int64_t tileRows = products_ == 1 ? 64 : 32;
+  Instance instance{"_mma", "GemmQuantized", "kTileM = " + std::to_string(tileRows) + ", kTileN = " + std::to_string(kTileColumns) + ", kStages = " +
+                    std::to_string(kStages) + ", kWarpsM = 2, kWarpsN = 4"};
+  instance.threads = 256;
+  instance.sharedBytes = uint32_t(kStages * tileRows * kSlice);
+  instance.tileRows = tileRows;
+  instance.tileColumns = kTileColumns;
+  instance.math = dtypeName(weight_);
+  instance.stages = kStages;
+  return instance;
+}
+
 constexpr int64_t kMultiprocessors = 132; // of an H100 or H200
 
 /// One row of tiles is not enough for all multiprocessors: several blocks share each, each with its part of K.
@@ -253,7 +293,11 @@ void LinearUnit::addHopper(std::vector<Instance> &list) const {
 }
 
 std::vector<Instance> LinearUnit::instances() const {
-  std::vector<Instance> list = {gemv(1, 1), gemv(4, 4), gemv(8, 16), matrix()};
+  std::vector<Instance> list;
+  if (quantized_)
+    list = {fewRows(8), fewRows(16), quantizedMatrix()};
+  else
+    list = {gemv(1, 1), gemv(4, 4), gemv(8, 16), matrix()};
   addSplit(list);
   addHopper(list);
   std::optional<int64_t> rows = problem_.rows.constant();
@@ -268,8 +312,14 @@ std::vector<Instance> LinearUnit::instances() const {
 }
 
 std::string LinearUnit::layer(const Instance &instance) const {
-  return "struct Layer" + instance.suffix + " {\n  typedef float Input;\n  typedef " + weightName() + " Weight;\n  static constexpr bool kPanels = true;\n"
-         "  static constexpr int kDepth = " + std::to_string(problem_.depth) + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
+  std::string codes, scale;
+  if (quantized_) {
+    const QuantizedPanels &panels = quantized_->panels;
+    scale = "  typedef " + typeName(panels.scale) + " Scale;\n";
+    codes = ", kBits = " + std::to_string(panels.bits) + ", kBlock = " + std::to_string(panels.block) + ", kZero = " + std::to_string(panels.zeros ? -1 : quantized_->zero);
+  }
+  return "struct Layer" + instance.suffix + " {\n  typedef float Input;\n  typedef " + typeName(weight_) + " Weight;\n" + scale + "  static constexpr bool kPanels = true;\n"
+         "  static constexpr int kDepth = " + std::to_string(problem_.depth) + codes + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
 }
 
 /// The epilogue with the maps of its weights, which become parameters of the kernel; `input` becomes that of x.
@@ -338,9 +388,10 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   for (const DeviceParameter &field : fields_)
     fields += (fields.empty() ? "" : ", ") + parameterName(field);
   std::string rows = problem_.rows.constant() ? std::to_string(*problem_.rows.constant()) : parameterName(rows_);
-  std::string family = instance.family + "<Layer" + instance.suffix + ", " + epilogue + ">";
+  std::string types = "Layer" + instance.suffix + ", " + epilogue;
+  std::string family = instance.family + "<" + types + (instance.splits > 1 && quantized_ ? ", GemmQuantized<" + types + ">>" : ">");
   std::string x = instance.maps ? "&" + parameterName(input) : "reinterpret_cast<const float *>(" + parameterName(input) + ")";
-  lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ", 1) " + kernel.name + "(" +
+  lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ", " + std::to_string(instance.blocks) + ") " + kernel.name + "(" +
                          declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(instance.threads) + " && " +
                          family + "::kSharedBytes == " + std::to_string(instance.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
                          "().run(smem, " + x + ", i64(" + rows + "), i64(d0), " + (instance.maps ? epilogue + "{{" + fields + "}" + mapArguments : "Epilogue{" + fields) +
@@ -352,27 +403,29 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
 /// Multiplications and additions; weights, input and results once.
 void LinearUnit::addCosts(LoweredKernel &plan) const {
   SymContext &symbols = shapes_.symbols();
-  int64_t columns = 0, results = 0;
+  int64_t columns = 0, results = 0, weights = 0;
   for (const LinearSegment &segment : problem_.segments) {
     columns += segment.columns * int64_t(segment.linears.size());
+    weights += int64_t(segment.linears.size()) * (quantized_ ? quantized_->panels.bytes(segment.columns, problem_.depth) : segment.columns * problem_.depth * weightBytes());
     results += segment.columns * int64_t(segment.outputs.size());
   }
   plan.flops = symbols.mul(problem_.rows, symbols.constant(2 * problem_.depth * columns));
-  plan.bytesMoved = symbols.add(symbols.constant(columns * problem_.depth * weightBytes()), symbols.mul(problem_.rows, symbols.constant(4 * (problem_.depth + results))));
+  plan.bytesMoved = symbols.add(symbols.constant(weights), symbols.mul(problem_.rows, symbols.constant(4 * (problem_.depth + results))));
 }
 
 Result<LoweredDeviceKernel> LinearUnit::lower() {
   LoweredDeviceKernel lowered;
   LLMOPT_ASSIGN(std::string epilogueText, epilogue(lowered));
   std::vector<Instance> list = instances();
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_split.cuh\"\n#include \"gemm_simt.cuh\"\n" + std::string(target_.computeCapability == 90 ? "#include \"gemm_wgmma.cuh\"\n" : "") + epilogueText;
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_split.cuh\"\n#include \"gemm_simt.cuh\"\n" + std::string(target_.computeCapability == 90 ? "#include \"gemm_wgmma.cuh\"\n" : "") +
+                        (quantized_ ? "#include \"gemv_quantized.cuh\"\n#include \"gemm_quantized.cuh\"\n" : "") + epilogueText;
   for (const Instance &instance : list)
     addKernel(instance, lowered);
   if (list.size() > 1)
     lowered.plan.selector = problem_.rows;
   for (const LinearSegment &segment : problem_.segments)
     for (llm::LinearOp linear : segment.linears)
-      lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {std::string(panelLayout(weight_)), !linear.getTransposed()};
+      lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {quantized_ ? quantized_->panels.layout() : std::string(panelLayout(weight_)), !linear.getTransposed()};
   addCosts(lowered.plan);
   return lowered;
 }
@@ -388,6 +441,19 @@ bool fits(const LinearProblem &problem) {
   return true;
 }
 
+/// How all weights of a kernel are quantized; nothing where they are not, or differ.
+std::optional<QuantizedWeight> quantizedAs(exec::KernelOp kernel, const LinearProblem &problem) {
+  std::optional<QuantizedWeight> first;
+  for (const LinearSegment &segment : problem.segments)
+    for (llm::LinearOp linear : segment.linears) {
+      std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[cpu::bindingOf(linear.getWeight())], !linear.getTransposed());
+      if (!weight || (first && !(*first == *weight)))
+        return std::nullopt;
+      first = weight;
+    }
+  return first;
+}
+
 } // namespace
 
 Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
@@ -395,6 +461,6 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kern
   Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
   if (!problem || !fits(*problem))
     return std::optional<LoweredDeviceKernel>();
-  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem).lower());
+  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, quantizedAs(kernel, *problem)).lower());
   return std::optional<LoweredDeviceKernel>(std::move(lowered));
 }

@@ -9,6 +9,7 @@
 #include "codegen/Common/CacheLayout.h"
 #include "codegen/Common/CacheType.h"
 #include "codegen/Common/ExpressionTable.h"
+#include "codegen/Common/QuantizedWeight.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
@@ -79,6 +80,10 @@ std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes) {
     printShape(stream, shapes.shapeOf(input));
   for (Value output : kernel.getOutputs())
     printShape(stream, shapes.shapeOf(output));
+  for (auto linear : kernel.getBody().getOps<llm::LinearOp>())
+    if (auto weight = dyn_cast<BlockArgument>(linear.getWeight()))
+      if (auto quantized = findQuantizedWeight(kernel.getInputs()[weight.getArgNumber()], !linear.getTransposed()))
+        stream << quantized->key();
   return text;
 }
 

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/WeightPacking.h"
 
+#include "codegen/Common/QuantizedPanels.h"
+
 #include <algorithm>
 #include <string>
 
@@ -46,6 +48,8 @@ std::string_view llmopt::panelLayout(DType type) {
 }
 
 int64_t llmopt::packedMatrixBytes(std::string_view layout, DType type, int64_t outputs, int64_t inputs) {
+  if (std::optional<QuantizedPanels> quantized = QuantizedPanels::ofLayout(layout))
+    return quantized->bytes(outputs, inputs);
   int64_t group = inputGroup(layout);
   if (group == 0)
     return outputs * inputs * int64_t(dtypeSize(type));

@@ -9,6 +9,8 @@
 //   panel16      [ceil(N / 16)][K][16]              f32, f16
 //   panel16x2    [ceil(N / 16)][ceil(K / 2)][16][2]  bf16; the pair order of vdpbf16ps
 //
+//   panel16q...  codes of 4 and 8 bits with their scales (QuantizedPanels.h), for GPUs
+//
 // Outputs beyond N and an input beyond K are zero. Kernels may read up to 64 bytes before a packed matrix (and ignore them).
 //
 //===----------------------------------------------------------------------===//

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/WeightTable.h"
 
+#include "codegen/Common/QuantizedWeight.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -201,6 +202,27 @@ Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Ten
   return {};
 }
 
+/// Codes, scales and zero points in the layout that a kernel asked for.
+Status WeightTable::packCodes(const Entry &entry, std::span<std::byte> packed) const {
+  std::optional<QuantizedWeight> weight = findQuantizedWeight(entry.value, entry.layout.outputsFirst);
+  if (!weight || weight->panels.layout() != entry.layout.name)
+    return internalError("E0921", "no packing of " + leafName(entry.value) + " as '" + entry.layout.name + "'");
+  auto evaluated = [&](Value value) -> Result<Tensor> {
+    std::span<const std::byte> bytes;
+    Tensor owned;
+    LLMOPT_RETURN_IF_ERROR(evaluate(value, bytes, owned));
+    if (owned.data())
+      return owned;
+    auto shape = cast<RankedTensorType>(value.getType()).getShape();
+    Tensor copy(dtypeOf(value), {shape.begin(), shape.end()});
+    if (bytes.size() != copy.bytes())
+      return badInput("E0917", "weight '" + leafName(value) + "' has " + std::to_string(bytes.size()) + " bytes, its type needs " + std::to_string(copy.bytes()));
+    std::memcpy(copy.data(), bytes.data(), bytes.size());
+    return copy;
+  };
+  return weight->pack(evaluated, packed);
+}
+
 Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
   static const std::vector<std::byte> zeros(kTailPadding);
   uint64_t position = 0;
@@ -219,9 +241,15 @@ Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
     LLMOPT_RETURN_IF_ERROR(padTo(row.offset));
     std::span<const std::byte> bytes;
     Tensor owned;
-    LLMOPT_RETURN_IF_ERROR(evaluate(entries_[i].value, bytes, owned));
     std::vector<std::byte> packed;
-    if (row.layout != "row_major") {
+    if (QuantizedPanels::ofLayout(row.layout)) {
+      packed.resize(row.bytes);
+      LLMOPT_RETURN_IF_ERROR(packCodes(entries_[i], packed));
+      bytes = packed;
+    } else {
+      LLMOPT_RETURN_IF_ERROR(evaluate(entries_[i].value, bytes, owned));
+    }
+    if (packed.empty() && row.layout != "row_major") {
       packed.resize(row.bytes);
       int64_t rows = row.shape[0], columns = row.shape[1];
       bool outputsFirst = entries_[i].layout.outputsFirst;

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/CacheLayout.h"
 #include "codegen/Common/ChooseStrategy.h"
+#include "codegen/Common/QuantizedPanels.h"
 #include "codegen/Common/WeightPacking.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -45,6 +46,45 @@ TEST(WeightPacking, RefusesWrongSizes) {
   std::vector<float> source(4), packed(16);
   EXPECT_FALSE(packWeight("panel16", DType::F32, 5, 1, true, std::as_bytes(std::span(source)), std::as_writable_bytes(std::span(packed))).ok());
   EXPECT_FALSE(packWeight("panel99", DType::F32, 4, 1, true, std::as_bytes(std::span(source)), std::as_writable_bytes(std::span(packed))).ok());
+}
+
+TEST(QuantizedPanels, LayoutsHaveNames) {
+  for (const QuantizedPanels &panels : {QuantizedPanels{4, 32, DType::F32, true}, QuantizedPanels{8, 0, DType::BF16, false}, QuantizedPanels{4, 128, DType::F16, false}}) {
+    std::optional<QuantizedPanels> read = QuantizedPanels::ofLayout(panels.layout());
+    ASSERT_TRUE(read) << panels.layout();
+    EXPECT_TRUE(*read == panels) << panels.layout();
+  }
+  for (const char *layout : {"panel16", "panel16x2", "panel16q", "panel16q4", "panel16q4b32x9"})
+    EXPECT_FALSE(QuantizedPanels::ofLayout(layout)) << layout;
+}
+
+TEST(QuantizedPanels, PutsCodesWhereLanesHoldThem) {
+  QuantizedPanels panels{4, 32, DType::F32, true};
+  constexpr int64_t kN = 18, kK = 70; // two panels, two pieces, the second nearly empty
+  std::vector<uint8_t> codes(kN * kK);
+  for (size_t i = 0; i < codes.size(); ++i)
+    codes[i] = uint8_t(i * 7 % 16) - 8; // signed
+  QuantizedMatrix matrix{kN, kK, codes.data(), kK, 1, 8, {}, {}};
+  for (int64_t i = 0; i < kN * panels.blocks(kK); ++i) {
+    matrix.scales.push_back(float(i));
+    matrix.zeros.push_back(uint8_t(i % 16));
+  }
+  ASSERT_EQ(panels.panelBytes(kK), 2 * 512 + 4 * 16 * 5);
+  std::vector<std::byte> packed(size_t(packedMatrixBytes(panels.layout(), DType::F32, kN, kK)));
+  ASSERT_EQ(packed.size(), 2u * (2 * 512 + 4 * 16 * 5));
+  ASSERT_TRUE(packQuantized(panels, matrix, packed).ok());
+  auto codeAt = [&](int64_t n, int64_t k) {
+    int64_t lane = n % 8 * 4 + k % 16 / 4, bit = n % 16 / 8 * 8 + k / 2 % 2 * 4 + k % 2 * 16;
+    const std::byte *words = packed.data() + n / 16 * panels.panelBytes(kK) + (k / 64 * 32 + lane) * 16 + k % 64 / 16 * 4;
+    return int(words[bit / 8] >> (bit % 8) & std::byte(15));
+  };
+  for (int64_t n = 0; n < kN; ++n)
+    for (int64_t k = 0; k < kK; ++k)
+      EXPECT_EQ(codeAt(n, k), (n * kK + k) * 7 % 16) << n << "," << k;
+  EXPECT_EQ(codeAt(17, 75), int(matrix.zeros[17 * 3 + 2])) << "inputs beyond K are zero points";
+  codes[5] = 9; // 17 with the offset
+  EXPECT_FALSE(packQuantized(panels, matrix, packed).ok());
+  EXPECT_FALSE(packQuantized(panels, matrix, std::span(packed).first(100)).ok());
 }
 
 TEST(CacheLayout, BlockOfWholeVectors) {

@@ -100,6 +100,14 @@ DEVICE u32 permuteBytes(u32 a, u32 b, u32 selector) {
     result |= u32((bytes >> (8 * (selector >> (4 * i) & 7))) & 0xff) << (8 * i);
   return result;
 }
+DEVICE u32 fmaF16(u32 a, u32 b, u32 c) {
+  u32 result = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    auto part = [&](u32 x) { return double(toFloat(f16{u16(x >> shift)})); };
+    result |= u32(toF16(float(part(a) * part(b) + part(c))).bits) << shift;
+  }
+  return result;
+}
 DEVICE u32 fmaBf16(u32 a, u32 b, u32 c) {
   u32 result = 0;
   for (int shift = 0; shift < 32; shift += 16) {

@@ -24,8 +24,8 @@
 /// A tile in shared memory has rows of 128 bytes. The 16-byte chunks of a row change places with the row number, so that one chunk of eight
 /// rows, which is what ldmatrix and TMA move, lies in eight different groups of banks.
 DEVICE u32 chunkAddress(u32 tile, u32 row, u32 chunk) { return tile + row * 128 + ((chunk ^ (row & 7)) << 4); }
-/// The same for rows of 256 bytes of floats, which lanes read in pairs.
-DEVICE u32 wideChunkAddress(u32 tile, u32 row, u32 chunk) { return tile + row * 256 + ((chunk ^ ((row & 3) << 1)) << 4); }
+/// The same for rows of 256 bytes of floats, which lanes read in pairs (from four rows at once) or fours (from two).
+DEVICE u32 wideChunkAddress(u32 tile, u32 row, u32 chunk) { return tile + row * 256 + ((chunk ^ ((row & 1) << 2 | (row & 2))) << 4); }
 
 /// Starts copies of `kRows` rows' kBytes (128 or 256) at byte `offset` of each row. Rows beyond rowsLeft and bytes beyond rowBytes become zero.
 template <int kRows, int kThreads, int kBytes = 128>

@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// gemm_mma.cuh where a few rows make too few tiles for all multiprocessors. Layer as there, and
+// gemm_mma.cuh (or `Products`) where a few rows make too few tiles for all multiprocessors. Layer as there, and
 //
 //   kSplits             blocks that share a tile, at most the number of slices
 //
@@ -13,9 +13,9 @@
 //===----------------------------------------------------------------------===//
 #include "fragments.cuh" // a unit includes gemm_mma.cuh before
 
-template <class Layer, class Epilogue>
-struct GemmSplit : GemmMma<Layer, Epilogue> {
-  typedef GemmMma<Layer, Epilogue> Base;
+template <class Layer, class Epilogue, class Products = GemmMma<Layer, Epilogue>>
+struct GemmSplit : Products {
+  typedef Products Base;
   typedef typename Base::Sum Sum;
   static constexpr int kSplits = Layer::kSplits, kSums = Base::kProducts * Base::kBlocksM * Base::kBlocksN * 4;
   static_assert(kSplits > 1 && kSplits <= int(Base::kSlices));

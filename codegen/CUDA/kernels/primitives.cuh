@@ -146,7 +146,12 @@ DEVICE u32 permuteBytes(u32 a, u32 b, u32 selector) {
   asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(selector));
   return result;
 }
-/// Two products and sums of bf16.
+/// Two products and sums of f16, of bf16.
+DEVICE u32 fmaF16(u32 a, u32 b, u32 c) {
+  u32 result;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+}
 DEVICE u32 fmaBf16(u32 a, u32 b, u32 c) {
   u32 result;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));

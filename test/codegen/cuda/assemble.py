@@ -47,18 +47,18 @@ struct Epilogue {{
 LAYER = "struct Layer {{ typedef {input} Input; typedef {weight} Weight; static constexpr bool kPanels = {panels}; static constexpr int kDepth = 4096{more}; }};\n"
 
 
-def linear(family, file, constants, input="float", weight="bf16", products=1, segments=1, panels="true", maps=False):
+def linear(family, file, constants, input="float", weight="bf16", products=1, segments=1, panels="true", maps=False, blocks=1):
     count = products * segments
     operand = "TensorMap" if maps else "void"
     parameters = ", ".join(("GRID_CONSTANT const TensorMap w%d" if maps else "const void *w%d") % i for i in range(count))
     names = [("&w%d" if maps else "w%d") % i for i in range(count)]
     rows = ", ".join("{" + ", ".join(names[s * products:(s + 1) * products]) + "}" for s in range(segments))
-    text = f'#include "primitives.cuh"\n#include "{file}"\n'
+    text = "".join(f'#include "{name}"\n' for name in ["primitives.cuh", *file.split()])
     text += EPILOGUE.format(products=products, segments=segments, weight=operand, function="map" if maps else "weight")
     text += LAYER.format(input=input, weight=weight, panels=panels, more=", " + constants if constants else "")
     x = "GRID_CONSTANT const TensorMap x" if maps else "const Layer::Input *x"
     return text + f"""typedef {family}<Layer, Epilogue> Family;
-extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(i64 units, i64 rows, {x}, {parameters}, float *output, const float *bias) {{
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, {blocks}) kernel(i64 units, i64 rows, {x}, {parameters}, float *output, const float *bias) {{
   SHARED_MEMORY(smem);
   Family().run(smem, {"&x" if maps else "x"}, rows, units, Epilogue{{{{{rows}}}, output, bias}});
 }}
@@ -109,14 +109,20 @@ def prefill(product, size):
 
 
 def split(name, products):
-    text = linear("GemmSplit", "gemm_split.cuh", SPLIT, weight=name, products=products)
-    text = text.replace('#include "gemm_split.cuh"', '#include "gemm_mma.cuh"\n#include "gemm_split.cuh"').replace("const float *bias) {", "const float *bias, float *parts, u32 *counters) {")
+    text = linear("GemmSplit", "gemm_mma.cuh gemm_split.cuh", SPLIT, weight=name, products=products)
+    text = text.replace("const float *bias) {", "const float *bias, float *parts, u32 *counters) {")
     return text.replace("output, bias});", "output, bias}, parts, counters);")
+
+
+def quantized(family, files, constants, bits, block, zero=-1, weight="bf16", scale="f16", products=1, segments=1):
+    constants = f"{constants}, kBits = {bits}, kBlock = {block}, kZero = {zero}; typedef {scale} Scale"
+    return linear(family, files, constants, weight=weight, products=products, segments=segments, blocks=2 if family == "GemvQuantized" and not ("kRows = 16" in constants and products > 1) else 1)
 
 
 SPLIT = "kTileM = 64, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4, kSplits = 4"
 MMA = "kTileM = 128, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4"
 GATED = MMA.replace("kTileM = 128", "kTileM = 64")
+FEW_ROWS, ROWS, STREAM = "gemv.cuh gemv_quantized.cuh", "gemm_mma.cuh gemm_quantized.cuh", ["ld.global.nc.L1::no_allocate.L2::128B.v4.u32"]
 TMA = ["wgmma.mma_async", "cp.async.bulk.tensor.2d", "setmaxnreg", "mbarrier.try_wait"]
 # name: source, threads, dynamic shared bytes ("Family::..." where it is the family's), PTX that must be there, sm_90a only
 UNITS = {
@@ -129,6 +135,14 @@ UNITS = {
     "gemm_split_bf16": (split("bf16", 1), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "atom.acq_rel.gpu"], False),
     "gemm_split_f16_gated": (split("f16", 2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "atom.acq_rel.gpu"], False),
     "gemm_mma_i8": (linear("GemmMma", "gemm_mma.cuh", MMA, "i8", "i8", panels="false"), ["mma.sync.aligned.m16n8k32.row.col.s32.s8", "ldmatrix"], False),
+    "gemv_w4_bf16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "lop3.b32"], False),
+    "gemv_w4_bf16_16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 4, 32, scale="float", products=2), STREAM + ["fma.rn.bf16x2"], False),
+    "gemv_w8_f16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 8, 32, weight="f16", products=2), STREAM + ["fma.rn.f16x2"], False),
+    "gemv_w4_f16_qkv": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 4, 16, 8, weight="f16", segments=3), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.f16"], False),
+    "gemv_w8_bf16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 8, 0, 128, scale="float"), STREAM + ["prmt.b32", "cvt.rn.bf16x2.f32"], False),
+    "gemm_w4_bf16": (quantized("GemmQuantized", ROWS, GATED, 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg", "ld.shared.v4"], False),
+    "gemm_w4_f16_gated": (quantized("GemmQuantized", ROWS, GATED.replace("kTileM = 64", "kTileM = 32"), 4, 32, scale="float", weight="f16", products=2), STREAM + ["fma.rn.f16x2"], False),
+    "gemm_w8_f16_qkv": (quantized("GemmQuantized", ROWS, GATED, 8, 64, weight="f16", segments=3), STREAM + ["prmt.b32"], False),
     "gemm_wgmma_bf16": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "bf16", maps=True), TMA + ["m64n256k16.f32.bf16"], True),
     "gemm_wgmma_f32_qkv": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 3", segments=3, maps=True), TMA + ["cvt.rn.bf16x2.f32"], True),
     "gemm_wgmma_f16_gated": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 128, kStages = 4", "f16", "f16", products=2, maps=True), TMA + ["m64n128k16.f32.f16"], True),

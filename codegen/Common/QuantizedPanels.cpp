@@ -1,0 +1,112 @@
+//===- QuantizedPanels.cpp - weights of 4 and 8 bits as kernels read them -===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/Common/QuantizedPanels.h"
+
+#include "codegen/Common/WeightPacking.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+using namespace llmopt;
+
+namespace {
+
+constexpr std::string_view kPrefix = "panel16q";
+constexpr int64_t kPiece = 64, kLaneBytes = 16, kLanes = 32;
+
+int64_t pieces(int64_t inputs) { return (inputs + kPiece - 1) / kPiece; }
+
+template <typename Number>
+bool takeNumber(std::string_view &text, Number &number) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  text.remove_prefix(size_t(end - text.data()));
+  return error == std::errc();
+}
+
+void storeScale(DType type, float value, std::byte *to) {
+  uint16_t half = type == DType::BF16 ? floatToBf16(value) : floatToF16(value);
+  if (type == DType::F32)
+    std::memcpy(to, &value, sizeof value);
+  else
+    std::memcpy(to, &half, sizeof half);
+}
+
+/// Adds a code at its place among a panel's.
+void storeCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *panel) {
+  int64_t lane = n % 8 * 4 + k % 16 / 4, j = n / 8, r = k / 2 % 2, e = k % 2;
+  if (bits == 4) {
+    std::byte &to = panel[(k / kPiece * kLanes + lane) * kLaneBytes + k % kPiece / 16 * 4 + j + e * 2];
+    to |= std::byte(code << (r * 4));
+  } else {
+    panel[(k / 32 * kLanes + lane) * kLaneBytes + (k % 32 / 16 * 2 + r) * 4 + j * 2 + e] = std::byte(code);
+  }
+}
+
+} // namespace
+
+std::string QuantizedPanels::layout() const {
+  return std::string(kPrefix) + std::to_string(bits) + "b" + std::to_string(block) + std::string(dtypeName(scale)) + (zeros ? "z" : "");
+}
+
+std::optional<QuantizedPanels> QuantizedPanels::ofLayout(std::string_view layout) {
+  QuantizedPanels panels;
+  if (!layout.starts_with(kPrefix))
+    return std::nullopt;
+  layout.remove_prefix(kPrefix.size());
+  if (!takeNumber(layout, panels.bits) || !layout.starts_with("b"))
+    return std::nullopt;
+  layout.remove_prefix(1);
+  // The block's digits and "f32" or "bf16" cannot run into each other.
+  if (!takeNumber(layout, panels.block))
+    return std::nullopt;
+  panels.zeros = layout.ends_with("z");
+  std::optional<DType> scale = parseDType(layout.substr(0, layout.size() - size_t(panels.zeros)));
+  if (!scale)
+    return std::nullopt;
+  panels.scale = *scale;
+  return panels;
+}
+
+int64_t QuantizedPanels::panelBytes(int64_t inputs) const {
+  int64_t padded = pieces(inputs) * kPiece;
+  return padded * kPanelColumns * bits / 8 + blocks(padded) * kPanelColumns * (int64_t(dtypeSize(scale)) + zeros);
+}
+
+int64_t QuantizedPanels::bytes(int64_t outputs, int64_t inputs) const { return panelCount(outputs) * panelBytes(inputs); }
+
+Status llmopt::packQuantized(const QuantizedPanels &panels, const QuantizedMatrix &matrix, std::span<std::byte> packed) {
+  int64_t blocks = panels.blocks(matrix.inputs), padded = pieces(matrix.inputs) * kPiece, paddedBlocks = panels.blocks(padded);
+  int64_t panelBytes = panels.panelBytes(matrix.inputs), scaleBytes = int64_t(dtypeSize(panels.scale));
+  if (packed.size() != size_t(panels.bytes(matrix.outputs, matrix.inputs)) || int64_t(matrix.scales.size()) != matrix.outputs * blocks ||
+      int64_t(matrix.zeros.size()) != (panels.zeros ? matrix.outputs * blocks : 1))
+    return internalError("E0922", "a quantized weight to be packed has another size than its shape says");
+  std::fill(packed.begin(), packed.end(), std::byte(0));
+  int largest = (1 << panels.bits) - 1;
+  for (int64_t n = 0; n < matrix.outputs; ++n) {
+    std::byte *panel = packed.data() + n / kPanelColumns * panelBytes, *scales = panel + padded * kPanelColumns * panels.bits / 8;
+    std::byte *zeros = scales + paddedBlocks * kPanelColumns * scaleBytes;
+    for (int64_t block = 0; block < paddedBlocks; ++block) {
+      // Inputs beyond K lie in a block of scale 0, or are zero points of the last.
+      bool real = block < blocks;
+      uint8_t zero = panels.zeros ? (real ? matrix.zeros[size_t(n * blocks + block)] : 0) : matrix.zeros[0];
+      if (zero > largest)
+        return badInput("E0922", "a zero point is " + std::to_string(zero) + ", beyond " + std::to_string(panels.bits) + " bits");
+      storeScale(panels.scale, real ? matrix.scales[size_t(n * blocks + block)] : 0, scales + (block * kPanelColumns + n % kPanelColumns) * scaleBytes);
+      if (panels.zeros)
+        zeros[block * kPanelColumns + n % kPanelColumns] = std::byte(zero);
+      int64_t first = panels.block * block, end = panels.block ? std::min(first + panels.block, padded) : padded;
+      for (int64_t k = first; k < end; ++k) {
+        int code = k < matrix.inputs ? uint8_t(matrix.codes[n * matrix.outputStride + k * matrix.inputStride] + matrix.offset) : zero;
+        if (code > largest)
+          return badInput("E0922", "a code is " + std::to_string(code) + ", beyond " + std::to_string(panels.bits) + " bits");
+        storeCode(panels.bits, n % kPanelColumns, k, uint8_t(code), panel);
+      }
+    }
+  }
+  return {};
+}

@@ -1,0 +1,264 @@
+//===- QuantizedWeight.cpp - which weights are codes and scales -----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/Common/QuantizedWeight.h"
+
+#include "llmopt/dialects/LLM/ElementTypes.h"
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <cmath>
+#include <numeric>
+
+using namespace mlir;
+using namespace llmopt;
+
+namespace {
+
+RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+/// Behind conversions and views: the same elements in the same order.
+Value behindViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<llm::CastOp>(op) && !llm::isView(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+Value behindCasts(Value value) {
+  while (auto cast = value.getDefiningOp<llm::CastOp>())
+    value = cast.getInput();
+  return value;
+}
+
+DenseElementsAttr elementsOf(Value value) {
+  auto constant = value.getDefiningOp<llm::ConstantOp>();
+  return constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+}
+
+/// Bits that codes need: 4 if all of them are masked so, or of such a type. 0: kernels do not take them.
+int codeBits(Value value) {
+  int width = int(typeOf(value).getElementTypeBitWidth());
+  if (width == 1 || width > 8)
+    return 0;
+  if (width <= 4)
+    return 4;
+  Operation *op = value.getDefiningOp();
+  if (llm::isView(op) || isa<llm::CastOp, llm::SliceOp, llm::TransposeOp>(op))
+    return codeBits(op->getOperand(0)) == 4 ? 4 : 8;
+  if (isa<llm::ConcatOp>(op))
+    return llvm::all_of(op->getOperands(), [](Value operand) { return codeBits(operand) == 4; }) ? 4 : 8;
+  if (isa<llm::AndOp>(op))
+    for (Value operand : op->getOperands())
+      if (DenseElementsAttr mask = elementsOf(operand); mask && mask.isSplat() && mask.getSplatValue<APInt>().ult(16))
+        return 4;
+  return 8;
+}
+
+/// Zero points are whole numbers: integers made floats, or floats that happen to be whole.
+bool isWhole(Value value) {
+  if (isa<IntegerType>(typeOf(behindViews(value)).getElementType()))
+    return true;
+  DenseElementsAttr elements = elementsOf(value);
+  return elements && llvm::all_of(elements.getValues<APFloat>(), [](const APFloat &number) { return number.isFinite() && number.isInteger(); });
+}
+
+int wholeNumber(DenseElementsAttr splat) {
+  auto type = dyn_cast<IntegerType>(splat.getElementType());
+  if (!type)
+    return int(splat.getSplatValue<APFloat>().convertToDouble());
+  APInt value = splat.getSplatValue<APInt>();
+  return int(type.isUnsigned() ? int64_t(value.getZExtValue()) : value.getSExtValue());
+}
+
+/// The largest part that kernels can take of what may share a parameter; 0: everything may. Nothing where it is too small.
+std::optional<int64_t> allowedBlock(int64_t block) {
+  if (block % 64 != 0)
+    block = std::gcd(block, int64_t(64));
+  return block == 0 || block >= 16 ? std::optional(block) : std::nullopt;
+}
+
+/// Where neighbouring elements of a list differ: the greatest common divisor of those places.
+template <typename Differ>
+int64_t blockOf(int64_t count, Differ differ) {
+  int64_t block = 0;
+  for (int64_t k = 1; k < count; ++k)
+    if (differ(k))
+      block = std::gcd(block, k);
+  return block;
+}
+
+/// Inputs that share an element of a parameter that is broadcast to `shape`, the shape of the codes or of their blocks.
+std::optional<int64_t> sharedInputs(Value parameter, ArrayRef<int64_t> shape, const QuantizedWeight &weight) {
+  auto type = typeOf(parameter);
+  size_t inputDim = weight.outputsFirst ? 1 : 0;
+  if (type.getNumElements() == 1)
+    return 0;
+  SmallVector<int64_t> own(shape.size() - size_t(type.getRank()), 1);
+  llvm::append_range(own, type.getShape());
+  if (shape.size() == 3) { // [outputs, blocks, inputs of a block]
+    bool inBlocks = weight.outputsFirst && shape[0] == weight.outputs && own[2] == 1;
+    return !inBlocks ? std::nullopt : own[1] == 1 ? std::optional<int64_t>(0) : allowedBlock(shape[2]);
+  }
+  if (shape.size() != 2)
+    return std::nullopt;
+  if (own[inputDim] == 1)
+    return 0;
+  if (auto gather = behindCasts(parameter).getDefiningOp<llm::GatherOp>()) {
+    DenseElementsAttr indices = elementsOf(gather.getIndices());
+    if (!indices || size_t(gather.getAxis()) != inputDim || indices.getType().getRank() != 1 || indices.getNumElements() != own[inputDim])
+      return std::nullopt;
+    SmallVector<APInt> at(indices.getValues<APInt>());
+    return allowedBlock(blockOf(own[inputDim], [&](int64_t k) { return at[size_t(k)] != at[size_t(k - 1)]; }));
+  }
+  DenseElementsAttr elements = elementsOf(parameter);
+  if (!elements)
+    return std::nullopt;
+  if (elements.isSplat())
+    return 0;
+  ArrayRef<char> raw = elements.getRawData();
+  int64_t bytes = int64_t(raw.size()) / elements.getNumElements(), inputStride = inputDim == 1 ? 1 : own[1], otherStride = inputDim == 1 ? own[1] : 1;
+  return allowedBlock(blockOf(own[inputDim], [&](int64_t k) {
+    for (int64_t n = 0; n < own[1 - inputDim]; ++n) {
+      const char *here = raw.data() + (n * otherStride + k * inputStride) * bytes;
+      if (!std::equal(here, here + bytes, here - inputStride * bytes))
+        return true;
+    }
+    return false;
+  }));
+}
+
+/// Walks from the matrix to the product with the scales; sets the product type, the orientation and the width of rows.
+Value findProduct(Value value, QuantizedWeight &found) {
+  bool cut = false;
+  while (Operation *op = value.getDefiningOp()) {
+    if (isa<llm::CastOp>(op)) {
+      Type element = typeOf(value).getElementType();
+      if (!isa<FloatType>(typeOf(op->getOperand(0)).getElementType()))
+        return {};
+      if (element.isF16() || element.isBF16())
+        found.product = element.isF16() ? DType::F16 : DType::BF16;
+    } else if (auto transpose = dyn_cast<llm::TransposeOp>(op); transpose && !cut && typeOf(value).getRank() == 2) {
+      found.outputsFirst = transpose.getPermutation()[0] == 1 ? !found.outputsFirst : found.outputsFirst;
+      found.width = typeOf(transpose.getInput()).getDimSize(1);
+    } else if (auto slice = dyn_cast<llm::SliceOp>(op); slice && !cut && typeOf(value).getRank() == 2 && found.outputsFirst) {
+      // Inputs beyond K, which fill the last block up.
+      DenseElementsAttr starts = elementsOf(slice.getStarts());
+      if (slice.getAxes() != ArrayRef<int64_t>{1} || slice.getSteps() != ArrayRef<int64_t>{1} || !starts || !starts.getSplatValue<APInt>().isZero())
+        return {};
+      found.width = typeOf(slice.getInput()).getDimSize(1);
+      cut = true;
+    } else if (llm::isView(op)) {
+      cut = true;
+    } else {
+      break;
+    }
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+} // namespace
+
+std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool outputsFirst) {
+  auto type = dyn_cast<RankedTensorType>(weight.getType());
+  if (!type || !type.hasStaticShape() || type.getRank() != 2 || !llm::isWeightExpression(weight))
+    return std::nullopt;
+  QuantizedWeight found;
+  found.outputs = type.getDimSize(outputsFirst ? 0 : 1);
+  found.inputs = type.getDimSize(outputsFirst ? 1 : 0);
+  found.outputsFirst = outputsFirst;
+  found.width = type.getDimSize(1);
+  Value value = findProduct(weight, found);
+  auto product = value ? value.getDefiningOp<llm::MulOp>() : llm::MulOp();
+  if (!product)
+    return std::nullopt;
+  for (auto [numbers, scales] : {std::pair(product.getLhs(), product.getRhs()), std::pair(product.getRhs(), product.getLhs())}) {
+    QuantizedWeight result = found;
+    Value difference = behindViews(numbers), codes = difference;
+    if (auto sub = difference.getDefiningOp<llm::SubOp>()) {
+      codes = behindViews(sub.getLhs());
+      result.zeros = sub.getRhs();
+      result.shifted.assign(typeOf(sub).getShape().begin(), typeOf(sub).getShape().end());
+    }
+    auto element = dyn_cast<IntegerType>(typeOf(codes).getElementType());
+    int64_t rows = result.outputsFirst ? result.outputs : result.inputs;
+    if (!element || typeOf(codes).getNumElements() != rows * result.width || typeOf(numbers).getShape() != typeOf(product).getShape())
+      continue;
+    result.codes = codes;
+    result.scales = scales;
+    result.scaled.assign(typeOf(product).getShape().begin(), typeOf(product).getShape().end());
+    result.panels.bits = codeBits(codes);
+    bool isSigned = !element.isUnsigned();
+    result.offset = isSigned ? 1 << (result.panels.bits - 1) : 0;
+    std::optional<int64_t> block = sharedInputs(scales, result.scaled, result), zeroBlock = 0;
+    result.zero = result.offset;
+    if (result.zeros) {
+      zeroBlock = isWhole(result.zeros) ? sharedInputs(result.zeros, result.shifted, result) : std::nullopt;
+      DenseElementsAttr constant = elementsOf(result.zeros);
+      result.panels.zeros = !constant || !constant.isSplat();
+      if (!result.panels.zeros) {
+        result.zero += wholeNumber(constant);
+      }
+    }
+    int largest = (1 << result.panels.bits) - 1;
+    if (result.panels.bits == 0 || !block || !zeroBlock || result.zero < 0 || result.zero > largest)
+      continue;
+    result.panels.block = std::gcd(*block, *zeroBlock);
+    DType scaleType = *llm::dtypeOf(typeOf(behindViews(scales)).getElementType());
+    result.panels.scale = scaleType == DType::BF16 || scaleType == DType::F16 ? scaleType : DType::F32;
+    return result;
+  }
+  return std::nullopt;
+}
+
+/// The element of a broadcast parameter for element `flat` of `shape`.
+static double elementFor(const Tensor &parameter, ArrayRef<int64_t> shape, int64_t flat) {
+  int64_t at = 0, stride = 1;
+  for (size_t i = 0; i < shape.size(); ++i) { // from the last dimension on
+    size_t dim = shape.size() - 1 - i;
+    int64_t index = flat % shape[dim];
+    flat /= shape[dim];
+    if (i < parameter.shape().size()) {
+      int64_t own = parameter.shape()[parameter.shape().size() - 1 - i];
+      at += own == 1 ? 0 : index * stride;
+      stride *= own;
+    }
+  }
+  return parameter.at(at);
+}
+
+Status QuantizedWeight::pack(llvm::function_ref<Result<Tensor>(Value)> evaluate, std::span<std::byte> packed) const {
+  LLMOPT_ASSIGN(Tensor codeTensor, evaluate(codes));
+  LLMOPT_ASSIGN(Tensor scaleTensor, evaluate(scales));
+  Tensor zeroTensor;
+  if (panels.zeros) {
+    LLMOPT_ASSIGN(zeroTensor, evaluate(zeros));
+  }
+  QuantizedMatrix matrix;
+  matrix.outputs = outputs;
+  matrix.inputs = inputs;
+  matrix.codes = codeTensor.as<uint8_t>();
+  matrix.outputStride = outputsFirst ? width : 1;
+  matrix.inputStride = outputsFirst ? 1 : width;
+  matrix.offset = offset;
+  if (!panels.zeros)
+    matrix.zeros.push_back(uint8_t(zero));
+  for (int64_t n = 0; n < outputs; ++n)
+    for (int64_t block = 0; block < panels.blocks(inputs); ++block) {
+      int64_t flat = n * matrix.outputStride + block * panels.block * matrix.inputStride;
+      matrix.scales.push_back(float(elementFor(scaleTensor, scaled, flat)));
+      if (panels.zeros) {
+        double own = elementFor(zeroTensor, shifted, flat) + offset;
+        if (!(own >= 0 && own <= 255 && own == std::nearbyint(own)))
+          return badInput("E0922", "a zero point is " + std::to_string(own) + ", no whole number of 8 bits");
+        matrix.zeros.push_back(uint8_t(own));
+      }
+    }
+  return packQuantized(panels, matrix, packed);
+}
