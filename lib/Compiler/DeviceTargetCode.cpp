@@ -9,6 +9,7 @@
 #include "codegen/CUDA/DeviceCompiler.h"
 #include "codegen/CUDA/DrawWeights.h"
 #include "codegen/CUDA/LowerKernel.h"
+#include "codegen/CUDA/SampleRows.h"
 #include "codegen/CUDA/Unpack.h"
 #include "llmopt/lib/Support/CheckedMath.h"
 
@@ -87,6 +88,9 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   if (!weights.drawn().empty())
     addUnit(cuda::drawWeightsUnit(), units);
+  bool steps = llvm::any_of(code.plan.entries, [](const plan::Entry &entry) { return entry.name == "step"; });
+  if (steps && (!compiler || compiler->takesText()))
+    addUnit(cuda::sampleUnit(), units);
   cuda::addUnpackKernels(units);
   if (options.emit == EmitKind::Cuda) {
     for (cuda::KernelUnit &unit : units)

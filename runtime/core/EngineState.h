@@ -35,6 +35,7 @@ struct StepArrays {
   std::vector<uint32_t> tokenSequence;
   std::vector<SequenceRow> rows[2];
   std::vector<int32_t> blocks[2];
+  std::vector<TokenChoice> choices; ///< of logit rows
   void clear();
   std::vector<int32_t> &of(StepRole role);
 };

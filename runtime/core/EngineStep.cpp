@@ -17,6 +17,7 @@ void StepArrays::clear() {
   for (std::vector<int32_t> *array : {&tokenIds, &positions, &logitRows, &tokenTypes, &blocks[0], &blocks[1]})
     array->clear();
   tokenSequence.clear();
+  choices.clear();
   rows[0].clear();
   rows[1].clear();
 }
@@ -38,6 +39,7 @@ std::vector<int32_t> &StepArrays::of(StepRole role) {
 void StepOutput::resize(size_t rows, size_t width, size_t bytes) {
   rows_ = rows;
   width_ = width;
+  tokens_.clear();
   if (memory_.bytes() < bytes)
     memory_ = Tensor(DType::U8, {int64_t(std::max(bytes, 2 * memory_.bytes()))});
 }
@@ -104,6 +106,8 @@ Status EngineState::prepareStep(std::span<const SequenceInput> inputs, StepOutpu
       arrays.positions.push_back(int32_t(past + t));
     for (uint32_t t = input.logits == LogitRows::All ? 0 : count - 1; t < count && input.logits != LogitRows::None; ++t)
       arrays.logitRows.push_back(int32_t(first + t));
+    if (input.choice && input.logits == LogitRows::Last)
+      arrays.choices.push_back(*input.choice);
     appendRow(*input.sequence, count, i);
   }
   return {};
@@ -124,14 +128,19 @@ Status EngineState::runRagged(RaggedEntry &ragged, cpu::ThreadTeam::Turn &turn, 
   }
   LLMOPT_ASSIGN(EntryRunner::Shape * shape, runner.shape({symbols, ragged.symbols.size()}));
   BoundTensor result;
+  bool draws = output && !arrays.choices.empty() && arrays.choices.size() == arrays.logitRows.size() && runner.drawsTokens();
   if (!runner.entry().outputs.empty()) {
     const plan::Buffer &buffer = runner.entry().buffers[runner.entry().outputs[0]];
     std::span<const int64_t> values = shape->values;
     uint64_t rows = uint64_t(values[buffer.shape[0]]), width = uint64_t(values[buffer.shape[1]]);
     uint64_t bytes = std::max(uint64_t(values[buffer.bytes]), rows * width * sizeof(float));
     if (output) {
-      output->resize(rows, width, bytes);
-      result = {output->memory_.data(), bytes};
+      output->resize(rows, width, draws ? 0 : bytes);
+      if (draws) {
+        output->tokens_.resize(rows);
+        runner.drawNext({arrays.choices, output->tokens_});
+      }
+      result = {draws ? nullptr : output->memory_.data(), bytes};
     }
   }
   auto blocksOf = [&](int group) { return arrays.blocks[group].empty() ? nullptr : arrays.blocks[group].data(); };

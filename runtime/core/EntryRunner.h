@@ -14,6 +14,7 @@
 
 #include "llmopt/lib/Artifact/KernelABI.h"
 #include "llmopt/lib/Artifact/Plan.h"
+#include "llmopt/lib/Artifact/TokenChoice.h"
 #include "runtime/core/StageProfiler.h"
 #include "runtime/cpu/ThreadTeam.h"
 
@@ -25,6 +26,12 @@ namespace llmopt {
 struct BoundTensor {
   void *data = nullptr;
   uint64_t bytes = 0;
+};
+
+/// Tokens to be drawn from the rows of an entry's only output, in place of that output.
+struct TokenDraw {
+  std::span<const TokenChoice> choices;
+  std::span<int32_t> tokens; ///< as many
 };
 
 class EntryRunner {
@@ -45,6 +52,11 @@ public:
   virtual Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
                      std::span<const BoundTensor> outputs, const StepTable &table) = 0;
 
+  /// Whether `drawNext` does something: the device has a kernel for it.
+  virtual bool drawsTokens() const { return false; }
+  /// The next `run` draws tokens; what it points to lives until then.
+  void drawNext(const TokenDraw &draw) { draw_ = draw; }
+
   StageProfiler &profiler() { return profiler_; }
   const StageProfiler &profiler() const { return profiler_; }
   size_t knownShapes() const { return shapes_.size(); }
@@ -61,6 +73,7 @@ protected:
 
   const plan::Entry &entry_;
   StageProfiler profiler_;
+  TokenDraw draw_;
 
 private:
   Result<std::unique_ptr<Shape>> makeShape(std::span<const int64_t> symbolValues);

@@ -244,12 +244,15 @@ static StepTable packTable(const StepTable &table, Packer &packer) {
 Status CudaRunner::sendInputs(const CudaShape &shape, std::span<const BoundTensor> inputs, const StepTable &table) {
   Packer size(nullptr, 0, shape.inputBytes);
   packTable(table, size);
+  size.add(draw_.choices.data(), draw_.choices.size());
   uint64_t bytes = size.offset();
-  LLMOPT_RETURN_IF_ERROR(program_.inputs.ensure(bytes));
+  LLMOPT_RETURN_IF_ERROR(program_.inputs.ensure(bytes + draw_.tokens.size_bytes()));
   LLMOPT_RETURN_IF_ERROR(program_.staging->ensure(bytes));
   std::byte *host = program_.staging->data();
   Packer packer(host, program_.inputs.address(), shape.inputBytes);
   StepTable packed = packTable(table, packer);
+  choices_ = reinterpret_cast<DevicePointer>(packer.add(draw_.choices.data(), draw_.choices.size()));
+  tokens_ = program_.inputs.address() + bytes;
   std::memcpy(host, &packed, sizeof(packed));
   for (size_t i = 0; i < inputs.size(); ++i) {
     uint64_t room = uint64_t(std::max<int64_t>(0, shape.values[entry_.buffers[entry_.inputs[i]].bytes])), given = std::min(inputs[i].bytes, room);
@@ -258,6 +261,27 @@ Status CudaRunner::sendInputs(const CudaShape &shape, std::span<const BoundTenso
     std::memset(host + shape.inputPlaces[i] + given, 0, room - given);
   }
   LLMOPT_CUDA_TRY(driver_, "the inputs of " + program_.path, cuMemcpyHtoDAsync_v2, program_.inputs.address(), host, bytes, device_.stream());
+  return {};
+}
+
+bool CudaRunner::drawsTokens() const {
+  const CudaProgram::Kernel *kernel = program_.find(kSampleKernel);
+  return kernel && kernel->metadata->parameters.size() == 5 && entry_.outputs.size() == 1;
+}
+
+/// Behind the step's kernels, and outside of their graph: how many rows there are is not the shape's.
+Status CudaRunner::drawTokens(const CudaShape &shape) {
+  const CudaProgram::Kernel &kernel = *program_.find(kSampleKernel);
+  const plan::Buffer &logits = entry_.buffers[entry_.outputs[0]];
+  uint64_t rows = draw_.choices.size();
+  uint64_t values[] = {shape.addresses[entry_.outputs[0]], rows, uint64_t(shape.values[logits.shape[1]]), choices_, tokens_};
+  void *parameters[std::size(values)];
+  for (size_t i = 0; i < std::size(values); ++i)
+    parameters[i] = &values[i];
+  std::string what = "drawing tokens for entry '" + entry_.name + "' of " + program_.path;
+  LLMOPT_CUDA_TRY(driver_, what, cuLaunchKernel, kernel.function, unsigned(rows), 1u, 1u, kernel.metadata->threads, 1u, 1u, kernel.metadata->sharedBytes,
+                  device_.stream(), parameters, nullptr);
+  LLMOPT_CUDA_TRY(driver_, what, cuMemcpyDtoHAsync_v2, draw_.tokens.data(), tokens_, draw_.tokens.size_bytes(), device_.stream());
   return {};
 }
 
@@ -310,6 +334,10 @@ Status CudaRunner::run(cpu::ThreadTeam &, cpu::ThreadTeam::Turn &, Shape &base, 
                        std::span<const BoundTensor> outputs, const StepTable &table) {
   auto &shape = static_cast<CudaShape &>(base);
   std::string what = "entry '" + entry_.name + "' of " + program_.path;
+  struct Drawn { // an order holds for one run
+    TokenDraw &draw;
+    ~Drawn() { draw = {}; }
+  } drawn{draw_};
   LLMOPT_RETURN_IF_ERROR(device_.makeCurrent());
   LLMOPT_RETURN_IF_ERROR(program_.arena.ensure(shape.arenaBytes));
   LLMOPT_RETURN_IF_ERROR(program_.scratch.ensure(shape.scratchBytes));
@@ -324,6 +352,8 @@ Status CudaRunner::run(cpu::ThreadTeam &, cpu::ThreadTeam::Turn &, Shape &base, 
     LLMOPT_CUDA_TRY(driver_, what, cuGraphLaunch, shape.graph, device_.stream());
   }
   ++shape.runs;
+  if (!draw_.choices.empty())
+    LLMOPT_RETURN_IF_ERROR(drawTokens(shape));
   for (size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i].data && outputs[i].bytes)
       LLMOPT_CUDA_TRY(driver_, what, cuMemcpyDtoHAsync_v2, outputs[i].data, shape.addresses[entry_.outputs[i]], outputs[i].bytes, device_.stream());

@@ -23,6 +23,7 @@ public:
                                                      std::span<std::byte *const> states);
   Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
              std::span<const BoundTensor> outputs, const StepTable &table) override;
+  bool drawsTokens() const override;
 
 private:
   struct Launch;
@@ -36,6 +37,7 @@ private:
   Status bindRows(const plan::Stage &stage, const CudaProgram::Kernel &kernel);
   uint64_t arenaLimit() const override { return program_.arena.limit(); }
   Status sendInputs(const CudaShape &shape, std::span<const BoundTensor> inputs, const StepTable &table);
+  Status drawTokens(const CudaShape &shape);
   Status launch(const Launch &launch);
   Status launchAll(const CudaShape &shape);
   Status launchTimed(const CudaShape &shape, const StepTable &table);
@@ -47,6 +49,7 @@ private:
   const Driver &driver_;
   bool synchronous_ = false;
   std::vector<DevicePointer> fixed_; ///< address of each weight and state buffer
+  DevicePointer choices_ = 0, tokens_ = 0; ///< of a step that draws tokens
   std::vector<DevicePointer> rows_;  ///< of each weight buffer that kernels want as rows: the copy
   std::vector<std::vector<CudaProgram::Kernel>> kernels_; ///< of each stage's variants
 };

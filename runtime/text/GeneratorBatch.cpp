@@ -71,14 +71,16 @@ private:
       if (room == 0 && pending.size() > 1)
         continue;
       std::span<const int32_t> part = pending.first(std::min(pending.size(), std::max<size_t>(room, 1)));
-      inputs_.push_back({&member->sequence, part, part.size() == pending.size() ? LogitRows::Last : LogitRows::None});
+      bool last = part.size() == pending.size();
+      inputs_.push_back({&member->sequence, part, last ? LogitRows::Last : LogitRows::None, last ? member->lane.choice() : nullptr});
       active_.push_back(member.get());
       room -= std::min(room, part.size());
     }
     LLMOPT_RETURN_IF_ERROR(engine_.step(inputs_, output_));
     for (size_t i = 0; i < active_.size(); ++i)
       if (inputs_[i].logits == LogitRows::Last)
-        LLMOPT_RETURN_IF_ERROR(active_[i]->lane.accept(output_.row(output_.firstRow(i))));
+        LLMOPT_RETURN_IF_ERROR(output_.tokens().empty() ? active_[i]->lane.accept(output_.row(output_.firstRow(i)))
+                                                        : active_[i]->lane.accept(output_.tokens()[output_.firstRow(i)]));
     return {};
   }
 

@@ -53,8 +53,19 @@ void Lane::finish(StopReason reason) {
   result_.reason = reason;
 }
 
-Status Lane::accept(std::span<const float> logits) {
-  std::optional<int32_t> id = sampler_.sample(logits, tokens_);
+const TokenChoice *Lane::choice() {
+  choice_ = sampler_.nextChoice();
+  return choice_ ? &*choice_ : nullptr;
+}
+
+Status Lane::accept(std::span<const float> logits) { return append(sampler_.sample(logits, tokens_)); }
+
+Status Lane::accept(int32_t drawn) {
+  sampler_.skip();
+  return append(drawn < 0 ? std::nullopt : std::optional(drawn));
+}
+
+Status Lane::append(std::optional<int32_t> id) {
   if (!id)
     return internalError("E1510", "the model's logits are not numbers");
   tokens_.push_back(*id);

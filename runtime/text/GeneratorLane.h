@@ -45,6 +45,10 @@ public:
 
   /// The token after these logits becomes part of the answer. E1510 when no logit is a number.
   Status accept(std::span<const float> logits);
+  /// The same with a token that was drawn as `choice` says; -1: no logit is a number.
+  Status accept(int32_t drawn);
+  /// How the next token is to be drawn, if somebody else can; valid until it is accepted.
+  const TokenChoice *choice();
   bool done() const { return done_; }
   /// Prompt and answer; the last one is what the model has not seen yet.
   const std::vector<int32_t> &tokens() const { return tokens_; }
@@ -53,8 +57,10 @@ public:
 private:
   using Clock = std::chrono::steady_clock;
   void finish(StopReason reason);
+  Status append(std::optional<int32_t> id);
   const LaneContext &context_;
   Sampler sampler_;
+  std::optional<TokenChoice> choice_;
   std::optional<StreamDecoder> decoder_;
   StopFinder stops_;
   std::vector<int32_t> tokens_;

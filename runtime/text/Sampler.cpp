@@ -74,6 +74,12 @@ void Sampler::keepTopP() {
   candidates_.erase(rare, candidates_.end());
 }
 
+std::optional<TokenChoice> Sampler::nextChoice() const {
+  if (options_.repetitionPenalty != 1)
+    return std::nullopt;
+  return TokenChoice{options_.temperature, options_.topP, options_.minP, uniform(options_.seed, stream_, drawn_), options_.topK};
+}
+
 std::optional<int32_t> Sampler::sample(std::span<const float> logits, std::span<const int32_t> seen) {
   uint64_t index = drawn_++;
   logits = penalized(logits, seen);

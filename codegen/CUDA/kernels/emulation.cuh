@@ -207,6 +207,8 @@ DEVICE Vector64 loadShared64(u32 from) {
   return value;
 }
 DEVICE void storeShared128(u32 to, Vector128 value) { memcpy(emulation::sharedAt(to, 16, 16), &value, 16); }
+DEVICE void addShared(u32 *to, u32 value) { *to += value; }
+DEVICE void addShared(u64 *to, u64 value) { *to += value; }
 DEVICE void addGlobal(float *to, float value) { *to += value; }
 DEVICE u32 addCounter(u32 *counter, u32 value) { return (*counter += value) - value; }
 DEVICE void fenceDevice() {}

@@ -265,6 +265,8 @@ DEVICE void storeShared128(u32 to, Vector128 value) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.word[0]), "r"(value.word[1]), "r"(value.word[2]), "r"(value.word[3])
                : "memory");
 }
+DEVICE void addShared(u32 *to, u32 value) { asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(sharedAddress(to)), "r"(value) : "memory"); }
+DEVICE void addShared(u64 *to, u64 value) { asm volatile("red.shared.add.u64 [%0], %1;" ::"r"(sharedAddress(to)), "l"(value) : "memory"); }
 DEVICE void addGlobal(float *to, float value) { asm volatile("red.global.add.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory"); }
 /// The value before; what the block wrote before is seen by who sees the new value.
 DEVICE u32 addCounter(u32 *counter, u32 value) {

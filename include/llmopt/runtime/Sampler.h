@@ -11,6 +11,8 @@
 #ifndef LLMOPT_RUNTIME_SAMPLER_H
 #define LLMOPT_RUNTIME_SAMPLER_H
 
+#include "llmopt/lib/Artifact/TokenChoice.h"
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -34,6 +36,10 @@ public:
   explicit Sampler(const SamplingOptions &options, uint64_t stream = 0) : options_(options), stream_(stream) {}
   /// The next token; `seen` are prompt and answer so far. Nothing if no logit is a number.
   std::optional<int32_t> sample(std::span<const float> logits, std::span<const int32_t> seen);
+  /// The same draw for somebody else to make (`SequenceInput::choice`). Nothing with a repetition penalty, which needs the tokens seen.
+  std::optional<TokenChoice> nextChoice() const;
+  /// The draw of `nextChoice` was made.
+  void skip() { ++drawn_; }
 
 private:
   std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> seen);

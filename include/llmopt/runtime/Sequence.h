@@ -7,6 +7,7 @@
 #ifndef LLMOPT_RUNTIME_SEQUENCE_H
 #define LLMOPT_RUNTIME_SEQUENCE_H
 
+#include "llmopt/lib/Artifact/TokenChoice.h"
 #include "llmopt/lib/Support/Tensor.h"
 
 #include <cstdint>
@@ -51,6 +52,9 @@ struct SequenceInput {
   Sequence *sequence = nullptr;
   std::span<const int32_t> tokens; ///< at least one
   LogitRows logits = LogitRows::Last;
+  /// With LogitRows::Last: how the next token is to be drawn. If every input that wants logits has one, and the device draws tokens, the step gives
+  /// `StepOutput::tokens` and no logits leave the device.
+  const TokenChoice *choice = nullptr;
 };
 
 struct EncodeInput {
@@ -66,6 +70,8 @@ public:
   size_t width() const { return width_; }
   std::span<const float> row(size_t index) const { return {memory_.as<float>() + index * width_, width_}; }
   std::span<const float> all() const { return {memory_.as<float>(), rows_ * width_}; }
+  /// Tokens in place of rows, one for each; -1 where no logit is a number. Empty where the step gave rows.
+  std::span<const int32_t> tokens() const { return tokens_; }
   /// First row of the step's input `input`; the rows of one input follow each other.
   size_t firstRow(size_t input) const { return firstRow_[input]; }
 
@@ -78,6 +84,7 @@ private:
   void resize(size_t rows, size_t width, size_t bytes);
   Tensor memory_;
   size_t rows_ = 0, width_ = 0;
+  std::vector<int32_t> tokens_;
   std::vector<uint32_t> firstRow_;
 };
 

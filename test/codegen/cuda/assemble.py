@@ -81,6 +81,17 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const {kind} *x, 
 """
 
 
+def sample():
+    return """#include "primitives.cuh"
+#include "sample.cuh"
+struct Rows { static constexpr int kThreads = 1024; };
+typedef Sample<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *logits, i64 rows, i64 width, const TokenChoice *choices, i32 *tokens) {
+  Family::run(logits, rows, width, choices, tokens);
+}
+"""
+
+
 def paged(cache, size, rows, tile, splits):
     return f"""#include "primitives.cuh"
 #include "paged_attention.cuh"
@@ -150,6 +161,7 @@ UNITS = {
     "gemm_wgmma_i8": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "i8", "i8", maps=True), TMA + ["m64n256k32.s32.s8"], True),
     "rms_norm_bf16": (norm("bf16", "false"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "layer_norm_f32": (norm("float", "true"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
+    "sample": (sample(), ["ld.global.v4.u32", "red.shared.add.u64", "ex2.approx"], False),
     "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
     "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),
     "prefill_bf16": (prefill("bf16", 128), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
@@ -172,7 +184,7 @@ def constants_of(clang, source, folder, name):
     """kThreads and kSharedBytes of a unit's family, through the host compiler: the same template, emulated."""
     probe = re.sub(r'extern "C" GLOBAL.*', "", source, flags=re.S)
     probe += '#include <cstdio>\nint main() { printf("%d %u", THREADS, SHARED); }\n'
-    threads, shared = ("Family::kThreads", "unsigned(Family::kSharedBytes)") if "Norm<" not in source else ("Rows::kThreads", "0u")
+    threads, shared = ("Family::kThreads", "unsigned(Family::kSharedBytes)") if "Rows::kThreads" not in source else ("Rows::kThreads", "0u")
     file, program = os.path.join(folder, name + ".cpp"), os.path.join(folder, name)
     with open(file, "w") as out:
         out.write(probe.replace("THREADS", threads).replace("SHARED", shared))

@@ -5,7 +5,7 @@
 //
 // For tests: LLMOPT_LIBCUDA=libllmopt_standin.so runs artifacts of --cuda-compiler=emulate through the real runtime. New device memory is
 // full of NaN, launches are checked as the driver checks them, captured graphs keep the parameters they were captured with.
-// LLMOPT_STANDIN_CAPABILITY (90) is the compute capability it claims.
+// LLMOPT_STANDIN_CAPABILITY (90) is the compute capability it claims; to the file LLMOPT_STANDIN_COPIES it adds the bytes of each copy to the host.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CUDA/kernels/tensor_map.cuh"
@@ -301,6 +301,11 @@ DRIVER_CALL cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t byte
   return kSuccess;
 }
 DRIVER_CALL cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream) {
+  if (const char *path = std::getenv("LLMOPT_STANDIN_COPIES"))
+    if (std::FILE *file = std::fopen(path, "a")) {
+      std::fprintf(file, "%zu\n", bytes);
+      std::fclose(file);
+    }
   if (capturing)
     return kNotSupported;
   std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
