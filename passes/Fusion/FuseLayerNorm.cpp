@@ -8,6 +8,8 @@
 // Scale and bias join afterwards, each by a pattern of its own, when the norm has no other use.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/Fusion/JoinScale.h"
+
 #include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -46,27 +48,6 @@ struct Normalize : OpRewritePattern<RootOp> {
   }
 };
 
-struct JoinScale : OpRewritePattern<llm::MulOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(llm::MulOp root, PatternRewriter &rewriter) const override {
-    auto norm = root.getLhs().getDefiningOp<llm::LayerNormOp>();
-    Value scale = root.getRhs();
-    if (!norm) {
-      norm = root.getRhs().getDefiningOp<llm::LayerNormOp>();
-      scale = root.getLhs();
-    }
-    if (!norm || norm.getScale() || norm.getBias())
-      return rewriter.notifyMatchFailure(root, "not a layer_norm without scale times something");
-    if (!norm->hasOneUse())
-      return missed(rewriter, otherUser(norm, root), Miss::MultiUse, "the norm without its scale is read here as well", "use the scaled norm, or none");
-    if (!isRowVector(scale, norm.getInput()))
-      return missed(rewriter, scale, typeMismatchOr(scale, norm.getInput(), Miss::ShapeMismatch),
-                    "the scale is no vector as long as the last dimension, of the input's type", "multiply by a vector of one row's size and type");
-    rewriter.replaceOpWithNewOp<llm::LayerNormOp>(root, norm.getType(), norm.getInput(), scale, Value(), norm.getEpsilonAttr());
-    return success();
-  }
-};
-
 struct JoinBias : OpRewritePattern<llm::AddOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::AddOp root, PatternRewriter &rewriter) const override {
@@ -87,6 +68,6 @@ struct JoinBias : OpRewritePattern<llm::AddOp> {
 
 namespace llmopt::fusion {
 void addFuseLayerNorm(RewritePatternSet &patterns) {
-  patterns.add<Normalize<llm::DivOp>, Normalize<llm::MulOp>, JoinScale, JoinBias>(patterns.getContext());
+  patterns.add<Normalize<llm::DivOp>, Normalize<llm::MulOp>, JoinScale<llm::LayerNormOp>, JoinBias>(patterns.getContext());
 }
 } // namespace llmopt::fusion

@@ -6,6 +6,8 @@
 //   %y = %x * rsqrt(mean(%x^2) + eps) * %w   ==>   %y = llm.rms_norm %x scale %w {epsilon}
 //
 //===----------------------------------------------------------------------===//
+#include "passes/Fusion/JoinScale.h"
+
 #include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -50,31 +52,10 @@ struct Normalize : OpRewritePattern<RootOp> {
   }
 };
 
-struct JoinScale : OpRewritePattern<llm::MulOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(llm::MulOp root, PatternRewriter &rewriter) const override {
-    auto norm = root.getLhs().getDefiningOp<llm::RMSNormOp>();
-    Value scale = root.getRhs();
-    if (!norm) {
-      norm = root.getRhs().getDefiningOp<llm::RMSNormOp>();
-      scale = root.getLhs();
-    }
-    if (!norm || norm.getScale())
-      return rewriter.notifyMatchFailure(root, "not an rms_norm without scale times something");
-    if (!norm->hasOneUse())
-      return missed(rewriter, otherUser(norm, root), Miss::MultiUse, "the norm without its scale is read here as well", "use the scaled norm, or none");
-    if (!isRowVector(scale, norm.getInput()))
-      return missed(rewriter, scale, typeMismatchOr(scale, norm.getInput(), Miss::ShapeMismatch),
-                    "the scale is no vector as long as the last dimension, of the input's type", "multiply by a vector of one row's size and type");
-    rewriter.replaceOpWithNewOp<llm::RMSNormOp>(root, norm.getType(), norm.getInput(), scale, norm.getEpsilonAttr(), norm.getOffsetAttr());
-    return success();
-  }
-};
-
 } // namespace
 
 namespace llmopt::fusion {
 void addFuseRMSNorm(RewritePatternSet &patterns) {
-  patterns.add<Normalize<llm::DivOp>, Normalize<llm::MulOp>, JoinScale>(patterns.getContext());
+  patterns.add<Normalize<llm::DivOp>, Normalize<llm::MulOp>, JoinScale<llm::RMSNormOp>>(patterns.getContext());
 }
 } // namespace llmopt::fusion
