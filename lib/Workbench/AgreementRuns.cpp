@@ -35,6 +35,8 @@ Result<AgreementRuns> AgreementRuns::create(const std::string &model, const Agre
   LLMOPT_ASSIGN(CompilerInput imported, importModel(*runs.context_, model, import));
   runs.model_ = std::make_unique<ImportedModel>(std::move(imported.model));
   LLMOPT_RETURN_IF_ERROR(runs.has("main") ? runs.makeInputs(options) : runs.makeSteps(options));
+  if (runs.has("main") && runs.model_->metadata.find("io"))
+    (void)runs.makeSteps(options); // none for a short context
   return runs;
 }
 
@@ -59,7 +61,7 @@ Status AgreementRuns::makeSteps(const AgreementOptions &options) {
     ragged_.sources = {draw(11), draw(3)};
   const size_t counts[][2] = {{9, 2}, {1, 1}, {0, 5}, {3, 1}};
   for (auto [first, second] : counts)
-    if (has("step"))
+    if (has("step") || has("main"))
       ragged_.steps.push_back({{draw(first), draw(second)},
                                "step " + std::to_string(ragged_.steps.size() + 1) + ": " + std::to_string(first) + " + " + std::to_string(second) + " tokens"});
   return {};
@@ -263,3 +265,5 @@ Result<std::vector<NamedTensor>> AgreementRuns::onInterpreter() {
 Result<std::vector<NamedTensor>> AgreementRuns::onEngine(const Engine &engine) const {
   return engine.hasGraph() ? engine.run(inputs_) : runSteps(engine, ragged_.sources, ragged_.steps);
 }
+
+Result<std::vector<NamedTensor>> AgreementRuns::stepsOnEngine(const Engine &engine) const { return runSteps(engine, {}, ragged_.steps); }

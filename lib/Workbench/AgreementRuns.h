@@ -19,10 +19,16 @@ namespace llmopt {
 class AgreementRuns {
 public:
   static Result<AgreementRuns> create(const std::string &model, const AgreementOptions &options);
+  bool isGraph() { return has("main"); }
 
   /// Results in the same order, named alike.
   Result<std::vector<NamedTensor>> onInterpreter();
   Result<std::vector<NamedTensor>> onEngine(const Engine &engine) const;
+
+  /// Of a graph that is a decoder: what its ragged step has to give, found by running each sequence alone. Empty for another graph,
+  /// and for one with inputs whose meaning is not known.
+  Result<std::vector<NamedTensor>> stepsOnInterpreter();
+  Result<std::vector<NamedTensor>> stepsOnEngine(const Engine &engine) const;
 
 private:
   using Tokens = std::vector<int32_t>;

@@ -11,12 +11,13 @@ FOLDERS = ["stories260k", "tinystories-656k", "capp-gpt", "tiny-t5"]
 GRAPHS = ["capp-gpt/model.onnx", "genai-tiny-gpt2/past.onnx", "ort-tiny/*/model.onnx"]
 
 
-def agree(name, *arguments):
+def agree(name, *arguments, steps=False):
     code, text, errors = tool("llmopt-eval", "agree", *arguments)
     rows = text.decode().splitlines()
     levels = {row.split()[0] for row in rows}
     worst = " ".join(row for row in rows if ", '" in row)
-    check(f"agree {name}: {len(rows)} results", code == 0 and levels == {"-O0", "-O3"}, f"exit {code}: {worst[:300]} {errors[:300]}")
+    ragged = any(row.startswith("-O3 step") for row in rows) or not steps
+    check(f"agree {name}: {len(rows)} results", code == 0 and levels == {"-O0", "-O3"} and ragged, f"exit {code}: {worst[:300]} {errors[:300]}")
 
 
 agree("storyteller", os.path.join(ROOT, "test", "models", "storyteller"))
@@ -29,7 +30,7 @@ for pattern in GRAPHS:
     for model in sorted(glob.glob(os.path.join(DATA, pattern))):
         folder = os.path.dirname(model)
         name = os.path.relpath(folder, DATA)
-        agree(f"{name} random inputs", model)
+        agree(f"{name} random inputs", model, steps=name == "capp-gpt")  # a padded decoder that becomes ragged steps
         for data in sorted(glob.glob(os.path.join(folder, "test_data_set_*"))):
             agree(f"{name} {os.path.basename(data)}", model, "--test-data", data)
 finish()
