@@ -169,16 +169,17 @@ double readRateOf(unsigned threads, const char *data, size_t bytes) {
 struct AttentionCase {
   int64_t heads, kvHeads, size, past, tokens;
   unsigned threads = 1;
+  DType cache = DType::F32;
   std::string title() const {
     return "paged attention " + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
-           std::to_string(past) + "+" + std::to_string(tokens) + (threads > 1 ? ", " + std::to_string(threads) + " threads" : "");
+           std::to_string(past) + "+" + std::to_string(tokens) + (cache == DType::F16 ? ", f16 cache" : "") + (threads > 1 ? ", " + std::to_string(threads) + " threads" : "");
   }
   std::string text() const {
     std::string dims = std::to_string(heads) + "x" + std::to_string(size), q = "tensor<?x" + dims + "xf32>";
     return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + std::to_string(heads) + ", " + std::to_string(size) + "]}) -> " + q +
            " {\n %r = exec.kernel \"paged_attention\"(%q) : (" + q + ") -> " + q + " {\n ^bb0(%a: " + q +
            "):\n %y = llm.paged_attention %a {state = 0, kv_heads = " + std::to_string(kvHeads) +
-           ", scale = 0.125 : f32, causal} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
+           ", scale = 0.125 : f32, causal" + (cache == DType::F16 ? ", llm.cache_type = f16" : "") + "} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
   }
   /// Of the keys each token sees, rounded up to panels of `panel`.
   double flops(int64_t panel) const {
@@ -196,19 +197,19 @@ void benchAttention(const Options &options, const Target &target, const Attentio
     return;
   auto kernel = CompiledKernel::make(c.text(), cpu::lowerPagedAttention, target, target);
   Launch launch(*kernel, {{"tokens", c.tokens}}, c.threads);
-  int64_t length = c.past + c.tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(c.kvHeads, c.size, c.size, DType::F32);
+  int64_t length = c.past + c.tokens, blocks = (length + 63) / 64, blockBytes = cacheBlockBytes(c.kvHeads, c.size, c.size, c.cache);
   bool memoryBound = c.tokens == 1;
   int64_t copies = memoryBound ? std::max<int64_t>(1, (int64_t(256) << 20) / (blocks * blockBytes)) : 1;
   size_t poolBytes = size_t(copies * blocks * blockBytes), floats = size_t(c.tokens * c.heads * c.size);
   char *pool = static_cast<char *>(cpu::allocateHuge(poolBytes));
-  fillRandom(pool, poolBytes, DType::F32);
+  fillRandom(pool, poolBytes, c.cache);
   auto *x = static_cast<float *>(cpu::allocateHuge(floats * 4)), *y = static_cast<float *>(cpu::allocateHuge(floats * 4));
   fillRandom(x, floats * 4, DType::F32);
   std::vector<int32_t> table(static_cast<size_t>(copies * blocks));
   for (size_t i = 0; i < table.size(); ++i)
     table[i] = int32_t(i);
   std::vector<uint32_t> sequence(size_t(c.tokens), 0);
-  double best = 0, peak = 0, bytes = double(2 * length * c.kvHeads * c.size * 4);
+  double best = 0, peak = 0, bytes = double(2 * length * c.kvHeads * c.size) * double(dtypeSize(c.cache));
   std::vector<double> ratios;
   auto work = [&](unsigned part) {
     for (int64_t copy = 0; copy < copies; ++copy) {
@@ -293,7 +294,10 @@ int main(int argc, char **argv) {
   for (unsigned threads : {1u, 2u})
     for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}}) {
       c.threads = threads;
-      benchAttention(options, *target, c);
+      for (DType cache : {DType::F32, DType::F16}) {
+        c.cache = cache;
+        benchAttention(options, *target, c);
+      }
     }
   return 0;
 }
