@@ -12,6 +12,7 @@
 #include "codegen/CUDA/Norm.h"
 #include "codegen/CUDA/NvptxEmitter.h"
 #include "codegen/CUDA/PagedAttention.h"
+#include "codegen/CUDA/Softmax.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -37,8 +38,12 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
   StringRef family = kernel.getFamily();
   if (family == "linear")
     return cuda::lowerLinear(kernel, shapes, target, symbol);
-  if (family == "rows")
-    return cuda::lowerNorm(kernel, shapes, symbol);
+  if (family == "rows") {
+    LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> norm, cuda::lowerNorm(kernel, shapes, symbol));
+    if (norm)
+      return norm;
+    return cuda::lowerSoftmax(kernel, shapes, target, symbol);
+  }
   if (family == "cache_append")
     return cuda::lowerCacheAppend(kernel, shapes, symbol);
   if (family == "paged_attention")

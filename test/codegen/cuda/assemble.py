@@ -81,6 +81,24 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const {kind} *x, 
 """
 
 
+def softmax():
+    return """#include "primitives.cuh"
+#include "softmax.cuh"
+struct Rows {
+  static constexpr int kThreads = 128;
+  const float *x, *mask;
+  float *y;
+  i64 width;
+  DEVICE_MEMBER float load(i64 row, i64 column) const { return x[row * width + column] * 0.125f + mask[column]; }
+  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { y[row * width + column] = value; }
+};
+typedef Softmax<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, const float *mask, float *y, i64 units, i64 width) {
+  Family::run(Rows{x, mask, y, width}, units, width);
+}
+"""
+
+
 def sample():
     return """#include "primitives.cuh"
 #include "sample.cuh"
@@ -162,6 +180,7 @@ UNITS = {
     "rms_norm_bf16": (norm("bf16", "false"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "layer_norm_f32": (norm("float", "true"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "sample": (sample(), ["ld.global.v4.u32", "red.shared.add.u64", "ex2.approx"], False),
+    "softmax": (softmax(), ["ex2.approx", "shfl.sync.bfly"], False),
     "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
     "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),
     "prefill_bf16": (prefill("bf16", 128), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),

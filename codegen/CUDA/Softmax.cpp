@@ -1,0 +1,115 @@
+//===- Softmax.cpp - softmax of rows by the written family ----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/Softmax.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/CPU/Loops.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cuda;
+
+namespace {
+
+/// The region's softmax, if all results have its shape, so that a thread stores what it computes.
+llm::SoftmaxOp match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  Block &block = kernel.getBody().front();
+  auto found = block.getOps<llm::SoftmaxOp>();
+  if (found.empty() || !llvm::hasSingleElement(found) || !block.getOps<llm::LayerNormOp>().empty() || !block.getOps<llm::RMSNormOp>().empty())
+    return {};
+  llm::SoftmaxOp softmax = *found.begin();
+  auto type = cast<RankedTensorType>(softmax.getType());
+  if (!type.getElementType().isF32() || int64_t(softmax.getAxis()) + 1 != type.getRank())
+    return {};
+  for (Value yielded : block.getTerminator()->getOperands())
+    if (!llvm::equal(shapes.shapeOf(cpu::peelViews(yielded)).dims, shapes.shapeOf(softmax.getResult()).dims))
+      return {};
+  return softmax;
+}
+
+} // namespace
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerSoftmax(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
+  llm::SoftmaxOp softmax = match(kernel, shapes);
+  if (!softmax)
+    return std::optional<LoweredDeviceKernel>();
+  SymContext &symbols = shapes.symbols();
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
+  Target emitterTarget = target;
+  cpu::FamilyContext context{*module, shapes, emitterTarget, symbol};
+  cpu::KernelBuilder b(*module, symbol + "_rows", symbols);
+  SmallVector<SymExpr, 4> dims(shapes.shapeOf(softmax.getResult()).dims);
+  SymExpr width = dims.pop_back_val(), rows = symbols.constant(1);
+  for (SymExpr dim : dims)
+    rows = symbols.mul(rows, dim);
+  if (!rows.known() || !width.known())
+    return std::optional<LoweredDeviceKernel>();
+  b.dim(width);
+  auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column"), value = named(b.f32(), "value");
+  Value to = named(mlir::LLVM::LLVMPointerType::get(kernel.getContext()), "to");
+  Status status;
+  // One body for both, so that they share the list of sizes; the text around it says which half is wanted.
+  for (int64_t half : {0, 1})
+    b.ifThen(b.equal(stores, b.index(half)), [&] {
+      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
+      cpu::LoopScopes &scopes = emitter.scopes;
+      cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
+      at.push_back(scopes.wrap(column, 0));
+      if (half == 0) {
+        cpu::storeElements(b, b.f32(), emitter.element(softmax.getInput(), at), to, b.index(0));
+      } else {
+        emitter.override(softmax.getResult(), [value](cpu::ElementEmitter::At) { return value; });
+        SmallVector<std::pair<Value, Value>> results; // all before any store: a result may lie on an operand that is read at the same place
+        for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
+          results.emplace_back(cpu::peelViews(yielded), emitter.element(cpu::peelViews(yielded), at));
+        for (auto [i, result] : llvm::enumerate(results))
+          cpu::storeElements(b, emitter.elementType(result.first), result.second, b.buffer(unsigned(kernel.getInputs().size() + i)),
+                             scopes.scalar(scopes.linearize(emitter.dims(result.first), at)));
+      }
+      if (!emitter.status())
+        status = emitter.status();
+      if (scopes.sawUnknown)
+        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol);
+    });
+  LLMOPT_RETURN_IF_ERROR(status);
+  cpu::expandHalfConversions(*module, target);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+
+  constexpr int64_t kHeld = 8, kMostThreads = 1024, kUsualThreads = 128;
+  int64_t threads = width.constant() ? std::clamp((*width.constant() / kHeld + 31) / 32 * 32, int64_t(32), kMostThreads) : kUsualThreads;
+  LoweredDeviceKernel lowered;
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  DeviceKernel kernelData;
+  kernelData.name = symbol;
+  kernelData.family = "Softmax";
+  kernelData.threads = uint32_t(threads);
+  kernelData.unitsPerBlock = 1;
+  kernelData.parameters = body.parameters;
+  std::string fields;
+  for (const DeviceParameter &field : body.parameters)
+    fields += (fields.empty() ? "" : ", ") + parameterName(field);
+  DeviceParameter widthParameter{DeviceParameter::Kind::Dim, 1};
+  for (const DeviceParameter &parameter : {DeviceParameter{DeviceParameter::Kind::Dim, 0}, widthParameter})
+    if (!llvm::is_contained(kernelData.parameters, parameter) && !(width.constant() && parameter == widthParameter))
+      kernelData.parameters.push_back(parameter);
+  std::string columns = width.constant() ? std::to_string(*width.constant()) : parameterName(widthParameter), count = std::to_string(threads);
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"softmax.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
+                        declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + count +
+                        ";\n  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+                        "  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"
+                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, float value, u8 *to) const {\n" + body.text +
+                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(kernelData.parameters, ", ") +
+                        ") {\n  Softmax<Rows>::run(Rows{" + fields + "}, i64(d0), i64(" + columns + "));\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
+  lowered.unit.kernels.push_back(std::move(kernelData));
+  lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
+  cpu::addCosts(kernel, shapes, lowered.plan);
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
+}
