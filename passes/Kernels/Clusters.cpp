@@ -20,17 +20,16 @@ using namespace llmopt::kernels;
 using llm::isView;
 using llm::isWeightExpression;
 
-namespace {
-
-bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
-
-/// Says why `reader` computes in another kernel than `producer`, whose epilogue it could have been.
-void explainApart(Operation *producer, Operation *reader, StringRef why, StringRef change) {
+void kernels::explainApart(Operation *producer, Operation *reader, StringRef why, StringRef change) {
   remark::missed(reader->getLoc(), remark::RemarkOpts::name("share-kernel").category("kernel"))
       << remark::reason("{0}", why) << remark::suggest("{0}", change) << remark::metric("Root", reader->getName().getStringRef().str())
       << remark::metric("Blocker", producer->getName().getStringRef().str())
       << remark::metric("BlockerNode", llm::sourceNameOrLine(producer->getLoc()));
 }
+
+namespace {
+
+bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 
 /// Operations that are kernels' hearts, and the family that generates them.
 StringRef anchorFamily(Operation *op) {

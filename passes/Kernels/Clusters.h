@@ -35,6 +35,9 @@ struct Cluster {
 /// made of and that others read as well: each reader then computes where it reads.
 void copySharedMoves(mlir::func::FuncOp function);
 
+/// Remarks why `reader` computes in another kernel than `producer`, though it could have been one (`--explain=share-kernel`).
+void explainApart(mlir::Operation *producer, mlir::Operation *reader, llvm::StringRef why, llvm::StringRef change);
+
 class Clusters {
 public:
   /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader). `norms`: products take in the

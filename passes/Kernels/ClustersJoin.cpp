@@ -114,8 +114,14 @@ void Clusters::joinNorms() {
     for (Operation *user : norm->getUsers())
       if (isa<llm::LinearOp>(user))
         products.insert(of(user));
-    if (products.size() != 1 || *products.begin() < 0)
+    if (products.empty())
       continue;
+    Operation *first = *llvm::find_if(norm->getUsers(), [](Operation *user) { return isa<llm::LinearOp>(user); });
+    auto apart = [&](StringRef why, StringRef change) { explainApart(norm, first, why, change); };
+    if (products.size() != 1 || *products.begin() < 0) {
+      apart("products of several kernels read the norm, so it is computed once, for all of them", "join their weights into one matrix");
+      continue;
+    }
     int product = *products.begin();
     for (Operation *op : clusters_[size_t(product)].ops) {
       auto linear = dyn_cast<llm::LinearOp>(op);
@@ -126,9 +132,15 @@ void Clusters::joinNorms() {
           isInput &= readsNorm && operand == linear.getInput();
     }
     const Cluster &reader = clusters_[size_t(product)];
+    if (!isInput && reader.family == "linear" && !reader.alone)
+      apart("the product's kernel has another input beside the norm, or reads the norm elsewhere as well", "read the norm by this product alone");
     if (!isInput || reader.family != "linear" || reader.alone || norm->getBlock() != reader.ops.front()->getBlock() ||
-        reader.ops.size() + clusters_[i].ops.size() > kMostOps || needs(product, int(i), /*directly=*/false))
+        reader.ops.size() + clusters_[i].ops.size() > kMostOps)
       continue;
+    if (needs(product, int(i), /*directly=*/false)) {
+      apart("the product's kernel needs the norm by way of another kernel as well", "add what comes of the norm later");
+      continue;
+    }
     merge(int(i), product);
   }
 }

@@ -1,5 +1,6 @@
 // RUN: llmopt-opt %s --llmopt-cut-kernels | FileCheck %s
 // RUN: llmopt-opt %s --llmopt-cut-kernels=norms=false | FileCheck %s --check-prefix=APART
+// RUN: llmopt-opt %s --llmopt-cut-kernels --remarks-filter=kernel 2>&1 | FileCheck %s --check-prefix=WHY
 
 // The projections take in the norm of their input, and what the norm returns besides.
 // CHECK-LABEL: func.func @norm_in_front
@@ -20,6 +21,7 @@ func.func @norm_in_front(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %r: tensor
 }
 
 // Two kernels of projections read the norm: it is computed once.
+// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}products of several kernels read the norm
 // CHECK-LABEL: func.func @norm_of_two_kernels
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "linear"
@@ -34,6 +36,7 @@ func.func @norm_of_two_kernels(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (
 }
 
 // The sum behind the product reads the norm as well.
+// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}reads the norm elsewhere as well
 // CHECK-LABEL: func.func @norm_beside_the_product
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "linear"
@@ -46,6 +49,7 @@ func.func @norm_beside_the_product(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) 
 }
 
 // What the product is added to depends on the norm by way of another product: one kernel would wait for itself.
+// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}by way of another kernel
 // CHECK-LABEL: func.func @norm_before_a_detour
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "matmul"
