@@ -83,25 +83,37 @@ Status fillShapes(DenseProblem &problem, ShapeAnalysis &shapes) {
 
 namespace llmopt::cpu {
 
-Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &family) {
-  Block &block = kernel.getBody().front();
-  auto attentions = block.getOps<llm::AttentionOp>();
+Result<DenseProblem> denseProblem(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  auto attentions = kernel.getBody().getOps<llm::AttentionOp>();
   if (!llvm::hasSingleElement(attentions) || kernel.getNumResults() != 1)
     return unsupported("E0975", "an attention kernel has one attention and one result");
   DenseProblem problem;
   problem.op = *attentions.begin();
-  LLMOPT_RETURN_IF_ERROR(fillOperands(problem, kernel, family.shapes));
-  LLMOPT_RETURN_IF_ERROR(fillShapes(problem, family.shapes));
+  LLMOPT_RETURN_IF_ERROR(fillOperands(problem, kernel, shapes));
+  LLMOPT_RETURN_IF_ERROR(fillShapes(problem, shapes));
+  return problem;
+}
 
-  SymContext &symbols = family.shapes.symbols();
-  LoweredKernel result;
+void addDimsAndCosts(const DenseProblem &problem, SymContext &symbols, LoweredKernel &kernel) {
   SmallVector<SymExpr> dims = {problem.batch, problem.queries, problem.keys};
   llvm::append_range(dims, problem.maskDims);
   for (const DenseRows &rows : {problem.query, problem.key, problem.value, problem.output})
     dims.append({rows.offset, rows.batch, rows.head});
   for (SymExpr dim : dims)
-    if (!dim.constant() && !llvm::is_contained(result.dims, dim))
-      result.dims.push_back(dim);
+    if (!dim.constant() && !llvm::is_contained(kernel.dims, dim))
+      kernel.dims.push_back(dim);
+  SymExpr rows = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.heads)), problem.queries);
+  int64_t sizes = problem.keySize + problem.valueSize;
+  kernel.flops = symbols.mul(symbols.mul(rows, problem.keys), symbols.constant(2 * sizes));
+  SymExpr cached = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.kvHeads)), problem.keys);
+  kernel.bytesMoved = symbols.mul(symbols.add(rows, cached), symbols.constant(4 * sizes));
+}
+
+Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &family) {
+  LLMOPT_ASSIGN(DenseProblem problem, denseProblem(kernel, family.shapes));
+  SymContext &symbols = family.shapes.symbols();
+  LoweredKernel result;
+  addDimsAndCosts(problem, symbols, result);
   KernelVariant variant{family.symbol, 0, {}, {}};
   variant.units = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.kvHeads)),
                               symbols.ceilDiv(problem.queries, symbols.constant(problem.tileTokens())));
@@ -110,11 +122,6 @@ Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &famil
     b.dim(dim);
   variant.scratchBytes = symbols.constant(emitDenseAttention(b, problem, family.target, symbols));
   result.variants.push_back(variant);
-  SymExpr rows = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.heads)), problem.queries);
-  int64_t sizes = problem.keySize + problem.valueSize;
-  result.flops = symbols.mul(symbols.mul(rows, problem.keys), symbols.constant(2 * sizes));
-  SymExpr cached = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.kvHeads)), problem.keys);
-  result.bytesMoved = symbols.mul(symbols.add(rows, cached), symbols.constant(4 * sizes));
   return result;
 }
 

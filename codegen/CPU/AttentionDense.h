@@ -33,6 +33,11 @@ struct DenseProblem {
   int64_t tileTokens() const { return std::max<int64_t>(1, 96 / group()); }
 };
 
+/// What the attention of a region asks for; an error says why no kernel takes it.
+Result<DenseProblem> denseProblem(exec::KernelOp kernel, ShapeAnalysis &shapes);
+/// The sizes that a kernel for it has to know at run time, and what it costs.
+void addDimsAndCosts(const DenseProblem &problem, SymContext &symbols, LoweredKernel &kernel);
+
 /// Writes the kernel; a work unit is a tile of query tokens with one key-value head of one batch entry. Returns the scratch
 /// bytes needed.
 int64_t emitDenseAttention(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols);

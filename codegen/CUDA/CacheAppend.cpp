@@ -8,6 +8,7 @@
 
 #include "codegen/CPU/AttentionStep.h"
 #include "codegen/CUDA/Rope.h"
+#include "codegen/Common/CacheType.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -20,19 +21,30 @@ bool isStaticF32(Value heads) {
   return type.getElementType().isF32() && !type.isDynamicDim(1) && !type.isDynamicDim(2);
 }
 
+/// The operation of a region that the family takes; null for others.
+llm::CacheAppendOp findAppend(exec::KernelOp kernel) {
+  auto appends = kernel.getBody().getOps<llm::CacheAppendOp>();
+  if (!llvm::hasSingleElement(appends) || kernel.getNumResults() != 0)
+    return {};
+  llm::CacheAppendOp op = *appends.begin();
+  cpu::HeadsSource keys = cpu::traceHeads(op.getKey()), values = cpu::traceHeads(op.getValue());
+  bool fits = keys.argument && values.argument && !values.rope && isStaticF32(op.getKey()) && isStaticF32(op.getValue());
+  return fits ? op : llm::CacheAppendOp();
+}
+
 } // namespace
+
+bool cuda::takesCacheAppend(exec::KernelOp kernel) { return bool(findAppend(kernel)); }
 
 Result<std::optional<LoweredDeviceKernel>> cuda::lowerCacheAppend(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
   constexpr uint32_t kThreads = 128;
   std::optional<LoweredDeviceKernel> none;
-  auto appends = kernel.getBody().getOps<llm::CacheAppendOp>();
-  if (!llvm::hasSingleElement(appends) || kernel.getNumResults() != 0)
+  llm::CacheAppendOp op = findAppend(kernel);
+  SymExpr tokens = op ? shapes.shapeOf(op.getKey()).dims.front() : SymExpr();
+  if (!tokens.known())
     return none;
-  llm::CacheAppendOp op = *appends.begin();
   cpu::HeadsSource keys = cpu::traceHeads(op.getKey()), values = cpu::traceHeads(op.getValue());
-  SymExpr tokens = shapes.shapeOf(op.getKey()).dims.front();
-  if (!keys.argument || !values.argument || values.rope || !isStaticF32(op.getKey()) || !isStaticF32(op.getValue()) || !tokens.known())
-    return none;
+  DType cache = cacheTypeOf(op);
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
 
   using Kind = DeviceParameter::Kind;
@@ -53,12 +65,12 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerCacheAppend(exec::KernelOp
   llm::RopeOp rope = keys.rope;
   std::string operands = argument(keys.argument, "float") + ", " + argument(values.argument, "float") + ", " +
                          argument(rope ? cpu::throughViews(rope.getPositions()) : Value(), "Problem::Position") + ", " +
-                         argument(rope ? cpu::throughViews(rope.getFrequencies()) : Value(), "float") + ", " + buffer(kernel.getNumOperands(), "float");
+                         argument(rope ? cpu::throughViews(rope.getFrequencies()) : Value(), "float") + ", " + buffer(kernel.getNumOperands(), "Problem::Cache");
   DeviceParameter table{Kind::Table}, units{Kind::Dim, 0};
   device.parameters.insert(device.parameters.end(), {table, units});
 
   LoweredDeviceKernel lowered;
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"cache_append.cuh\"\nstruct Problem {\n" + constantText("kKvHeads", key.getDimSize(1)) +
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"cache_append.cuh\"\nstruct Problem {\n  typedef " + std::string(cache == DType::F16 ? "f16" : "float") + " Cache;\n" + constantText("kKvHeads", key.getDimSize(1)) +
                         constantText("kKeySize", key.getDimSize(2)) + constantText("kValueSize", value.getDimSize(2)) +
                         constantText("kTable", int64_t(op.getGroup())) + ropeText(rope) + "};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) +
                         ", 1) " + symbol + "(" + declareParameters(device.parameters, ", ") + ") {\n  static_assert(CacheAppend<Problem>::kThreads == " +
@@ -70,6 +82,6 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerCacheAppend(exec::KernelOp
   lowered.plan.states.push_back(int64_t(op.getState()));
   lowered.plan.flops = symbols.constant(0);
   int64_t floats = key.getDimSize(1) * (key.getDimSize(2) + value.getDimSize(2));
-  lowered.plan.bytesMoved = symbols.mul(tokens, symbols.constant(2 * int64_t(sizeof(float)) * floats));
+  lowered.plan.bytesMoved = symbols.mul(tokens, symbols.constant(int64_t(sizeof(float) + dtypeSize(cache)) * floats));
   return std::optional<LoweredDeviceKernel>(std::move(lowered));
 }

@@ -16,6 +16,9 @@ namespace llmopt::cuda {
 /// A kernel of family "cache_append" by kernels/cache_append.cuh; empty where that does not take its region.
 Result<std::optional<LoweredDeviceKernel>> lowerCacheAppend(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol);
 
+/// As takesPagedAttention.
+bool takesCacheAppend(exec::KernelOp kernel);
+
 } // namespace llmopt::cuda
 
 #endif // LLMOPT_CODEGEN_CUDA_CACHEAPPEND_H

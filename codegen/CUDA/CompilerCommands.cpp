@@ -9,6 +9,7 @@
 #include "codegen/CUDA/Compilers.h"
 #include "codegen/CUDA/Programs.h"
 #include "codegen/CUDA/Ptxas.h"
+#include "llmopt/lib/Target/PortableCode.h"
 
 #include "llvm/Config/llvm-config.h"
 
@@ -40,8 +41,9 @@ public:
     WorkFolder folder;
     LLMOPT_RETURN_IF_ERROR(folder.create(unit.source));
     std::string version = target.computeCapability >= 100 ? "+ptx86" : "+ptx80", log;
+    std::string architecture = isPortable(target) ? "sm_" + std::to_string(target.computeCapability) : target.gpuArchitecture; // clang has one name for both
     LLMOPT_RETURN_IF_ERROR(folder.run(clang_,
-                                      {"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + target.gpuArchitecture, "-nocudainc", "-nocudalib",
+                                      {"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + architecture, "-nocudainc", "-nocudalib",
                                        "-std=c++17", "-O3", "-fms-extensions", unit.exact ? "-ffp-contract=off" : "-ffp-contract=fast",
                                        "-mllvm", unit.exact ? "-nvptx-prec-divf32=2" : "-nvptx-prec-divf32=1", "--cuda-feature=" + version, "-Wno-unknown-cuda-version", "-Wno-unused-command-line-argument", "-S",
                                        folder.file("unit.cu"), "-o", folder.file("unit.ptx")},

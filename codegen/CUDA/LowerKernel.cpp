@@ -8,11 +8,13 @@
 
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CUDA/CacheAppend.h"
+#include "codegen/CUDA/DenseAttention.h"
 #include "codegen/CUDA/Linear.h"
 #include "codegen/CUDA/Norm.h"
 #include "codegen/CUDA/NvptxEmitter.h"
 #include "codegen/CUDA/PagedAttention.h"
 #include "codegen/CUDA/Softmax.h"
+#include "codegen/Common/CacheType.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -44,10 +46,12 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
       return norm;
     return cuda::lowerSoftmax(kernel, shapes, target, symbol);
   }
+  if (family == "attention")
+    return cuda::lowerDenseAttention(kernel, shapes, symbol);
   if (family == "cache_append")
     return cuda::lowerCacheAppend(kernel, shapes, symbol);
   if (family == "paged_attention")
-    return cuda::lowerPagedAttention(kernel, shapes, symbol);
+    return cuda::lowerPagedAttention(kernel, shapes, target, symbol);
   return std::optional<cuda::LoweredDeviceKernel>();
 }
 
@@ -58,6 +62,9 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
     if (written)
       return std::move(*written);
   }
+  for (Operation &op : kernel.getBody().front())
+    if (cacheTypeOf(&op) != DType::F32) // takesNarrowCache should have known
+      return internalError("E0921", "a kernel of family '" + kernel.getFamily().str() + "' cannot keep keys and values in 16 bits; compile with --kv-cache=f32");
   StringRef family = kernel.getFamily();
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   Target emitter = emitterTarget(target, family);

@@ -7,10 +7,8 @@
 #include "codegen/CUDA/PagedAttention.h"
 
 #include "codegen/CPU/PagedAttentionWriter.h"
+#include "codegen/CUDA/ProductType.h"
 #include "codegen/CUDA/Rope.h"
-#include "llmopt/dialects/LLM/ElementTypes.h"
-
-#include <set>
 
 using namespace mlir;
 using namespace llmopt;
@@ -27,8 +25,11 @@ constexpr int64_t kPrefillTokens = 64; ///< steps of at least this many take the
 struct Division {
   std::string suffix;
   int64_t limit, tileTokens, rows, splits, warps = 8;
-  bool prefill = false; ///< by prefill_attention.cuh
+  const char *family = "PagedAttention";
+  int64_t stages = 0; ///< of wgmma_attention.cuh
 };
+
+bool isPrefill(const Division &division) { return division.family != StringRef("PagedAttention"); }
 
 bool isFloatArgument(Value operand) {
   return !operand || (isa<BlockArgument>(operand) && getElementTypeOrSelf(operand.getType()).isF32());
@@ -51,18 +52,10 @@ llm::PagedAttentionOp findAttention(exec::KernelOp kernel) {
   return simple ? op : llm::PagedAttentionOp();
 }
 
-/// What the model's linear layers round their operands to, if that is one 16-bit type: attention may round to it as well.
-std::optional<DType> productType(exec::KernelOp kernel) {
-  std::set<DType> types;
-  kernel->getParentOfType<ModuleOp>().walk([&](llm::LinearOp linear) { types.insert(*llm::dtypeOf(getElementTypeOrSelf(linear.getWeight().getType()))); });
-  bool narrow = types.size() == 1 && (types.contains(DType::BF16) || types.contains(DType::F16));
-  return narrow ? std::optional(*types.begin()) : std::nullopt;
-}
-
 class PagedUnit {
 public:
-  PagedUnit(const PagedProblem &problem, const std::string &symbol, std::optional<DType> product)
-      : problem_(problem), op_(problem.op), symbol_(symbol), product_(product) {
+  PagedUnit(const PagedProblem &problem, const Target &target, const std::string &symbol, std::optional<DType> product)
+      : problem_(problem), op_(problem.op), target_(target), symbol_(symbol), cache_(problem.layout.dtype), product_(product && cache_ != DType::F32 ? cache_ : product) {
     values_ = (problem.layout.valueSize + 15) / 16 * 4; // registers of a lane for one row
   }
   LoweredDeviceKernel lower(SymContext &symbols, SymExpr tokens);
@@ -80,7 +73,9 @@ private:
 
   const PagedProblem &problem_;
   llm::PagedAttentionOp op_;
+  const Target &target_;
   const std::string &symbol_;
+  DType cache_;
   std::optional<DType> product_;
   int64_t values_;
 };
@@ -113,22 +108,33 @@ std::optional<Division> PagedUnit::prefill() const {
   constexpr int64_t kRows = 64, kWarps = 4, kMostSize = 128;
   if (!product_ || problem_.layout.keySize > kMostSize || problem_.layout.valueSize > kMostSize)
     return std::nullopt;
-  return Division{"_prefill", 0, std::max<int64_t>(1, kRows / problem_.group()), kRows, 1, kWarps, true};
+  auto wgmmaTakes = [](int64_t size) { return size == 64 || size == 128; };
+  if (target_.computeCapability == 90 && cache_ != DType::F32 && wgmmaTakes(problem_.layout.keySize) && wgmmaTakes(problem_.layout.valueSize)) {
+    constexpr int64_t kWgmmaRows = 128, kWgmmaWarps = 12, kStages = 3;
+    return Division{"_wgmma", 0, std::max<int64_t>(1, kWgmmaRows / problem_.group()), kWgmmaRows, 1, kWgmmaWarps, "WgmmaAttention", kStages};
+  }
+  return Division{"_prefill", 0, std::max<int64_t>(1, kRows / problem_.group()), kRows, 1, kWarps, "PrefillAttention"};
 }
+
+std::string cacheText(DType type) { return type == DType::F16 ? "f16" : "float"; }
 
 /// As the families' own constants have it.
 uint32_t PagedUnit::sharedBytes(const Division &division) const {
   auto padded = [](int64_t size) { return (size + 15) / 16 * 16; };
-  int64_t keySize = problem_.layout.keySize;
-  int64_t floats = division.prefill ? 64 * (padded(keySize) + padded(problem_.layout.valueSize))
-                                    : division.rows * keySize + division.warps * division.rows * 16 + division.warps * partFloats(division) + 4;
-  return uint32_t(floats * int64_t(sizeof(float)));
+  int64_t keySize = problem_.layout.keySize, block = 64 * (padded(keySize) + padded(problem_.layout.valueSize)) * int64_t(dtypeSize(cache_));
+  if (division.stages)
+    return uint32_t(division.stages * (block + 32));
+  if (isPrefill(division))
+    return uint32_t(block);
+  return uint32_t((division.rows * keySize + division.warps * division.rows * 16 + division.warps * partFloats(division) + 4) * int64_t(sizeof(float)));
 }
 
 std::string PagedUnit::problemText(const Division &division) {
   int64_t biasWidth = op_.getBias() ? cast<RankedTensorType>(op_.getBias().getType()).getDimSize(1) : 0;
-  std::string text = "struct Problem" + division.suffix + " {\n  typedef float Cache;\n";
-  if (division.prefill)
+  std::string text = "struct Problem" + division.suffix + " {\n  typedef " + cacheText(cache_) + " Cache;\n";
+  if (division.stages)
+    text += constantText("kStages", division.stages);
+  if (isPrefill(division))
     text += std::string("  typedef ") + (*product_ == DType::BF16 ? "bf16" : "f16") + " Product;\n";
   return text + constantText("kHeads", problem_.heads) + constantText("kKvHeads", problem_.kvHeads) + constantText("kKeySize", problem_.layout.keySize) +
          constantText("kValueSize", problem_.layout.valueSize) + constantText("kTileTokens", division.tileTokens) + constantText("kRows", division.rows) +
@@ -141,10 +147,11 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
   using Kind = DeviceParameter::Kind;
   DeviceKernel kernel;
   kernel.name = symbol_ + division.suffix;
-  kernel.family = division.prefill ? "PrefillAttention" : "PagedAttention";
+  kernel.family = division.family;
+  kernel.stages = uint32_t(std::max<int64_t>(1, division.stages));
   kernel.threads = uint32_t(32 * division.warps);
   kernel.sharedBytes = sharedBytes(division);
-  if (division.prefill)
+  if (isPrefill(division))
     kernel.math = dtypeName(*product_);
   kernel.unitsPerBlock = 1;
   auto pass = [&](Kind kind, uint32_t index = 0) {
@@ -158,14 +165,14 @@ void PagedUnit::addKernel(const Division &division, SymContext &symbols, SymExpr
       return std::string("nullptr");
     return "reinterpret_cast<const " + type + " *>(" + pass(Kind::Buffer, cast<BlockArgument>(operand).getArgNumber()) + ")";
   };
-  std::string problem = "Problem" + division.suffix, family = (division.prefill ? "PrefillAttention<" : "PagedAttention<") + problem + ">", counters = "nullptr", parts = counters, data;
+  std::string problem = "Problem" + division.suffix, family = division.family + ("<" + problem + ">"), counters = "nullptr", parts = counters, data;
   llm::RopeOp rope = problem_.queries.rope;
   std::string operands = buffer(problem_.queries.argument, "float");
   operands += ", " + buffer(rope ? cpu::throughViews(rope.getPositions()) : Value(), problem + "::Position");
   operands += ", " + buffer(rope ? cpu::throughViews(rope.getFrequencies()) : Value(), "float");
   for (Value operand : {Value(op_.getSlopes()), Value(op_.getBias()), Value(op_.getSinks())})
     operands += ", " + buffer(operand, "float");
-  operands += ", reinterpret_cast<const float *>(" + pass(Kind::Buffer, problem_.state) + "), reinterpret_cast<float *>(" +
+  operands += ", reinterpret_cast<const " + cacheText(cache_) + " *>(" + pass(Kind::Buffer, problem_.state) + "), reinterpret_cast<float *>(" +
               pass(Kind::Buffer, problem_.output) + ")";
   SymExpr scratch;
   if (division.splits > 1) {
@@ -192,7 +199,7 @@ LoweredDeviceKernel PagedUnit::lower(SymContext &symbols, SymExpr tokens) {
   lowered.unit.source = "#include \"primitives.cuh\"\n#include \"paged_attention.cuh\"\n";
   std::vector<Division> divisions = {few(), many()};
   if (std::optional<Division> matrix = prefill()) {
-    lowered.unit.source += "#include \"prefill_attention.cuh\"\n";
+    lowered.unit.source += std::string("#include \"prefill_attention.cuh\"\n") + (matrix->stages ? "#include \"wgmma_attention.cuh\"\n" : "");
     divisions.back().limit = kPrefillTokens - 1;
     divisions.push_back(*matrix);
   }
@@ -209,12 +216,17 @@ LoweredDeviceKernel PagedUnit::lower(SymContext &symbols, SymExpr tokens) {
 
 } // namespace
 
-Result<std::optional<LoweredDeviceKernel>> cuda::lowerPagedAttention(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
+bool cuda::takesPagedAttention(exec::KernelOp kernel) {
+  llm::PagedAttentionOp op = findAttention(kernel);
+  return op && cpu::traceHeads(op.getQuery()).argument;
+}
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerPagedAttention(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
   llm::PagedAttentionOp op = findAttention(kernel);
   cpu::HeadsSource queries = op ? cpu::traceHeads(op.getQuery()) : cpu::HeadsSource();
   SymExpr tokens = op ? shapes.shapeOf(op.getQuery()).dims.front() : SymExpr();
   if (!queries.argument || !tokens.known())
     return std::optional<LoweredDeviceKernel>();
   PagedProblem problem(op, queries, kernel.getNumOperands());
-  return std::optional<LoweredDeviceKernel>(PagedUnit(problem, symbol, productType(kernel)).lower(shapes.symbols(), tokens));
+  return std::optional<LoweredDeviceKernel>(PagedUnit(problem, target, symbol, productType(kernel->getParentOfType<ModuleOp>())).lower(shapes.symbols(), tokens));
 }

@@ -14,7 +14,9 @@
 namespace llmopt::cuda {
 
 /// A kernel of family "paged_attention" by kernels/paged_attention.cuh; empty where that does not take its region.
-Result<std::optional<LoweredDeviceKernel>> lowerPagedAttention(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol);
+Result<std::optional<LoweredDeviceKernel>> lowerPagedAttention(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol);
+/// Whether it takes the region, whatever the shapes turn out to be: a cache of 16 bits lies as written kernels alone have it.
+bool takesPagedAttention(exec::KernelOp kernel);
 
 } // namespace llmopt::cuda
 

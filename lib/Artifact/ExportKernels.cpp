@@ -7,6 +7,7 @@
 #include "llmopt/lib/Artifact/ExportKernels.h"
 
 #include "llmopt/lib/Support/Hash.h"
+#include "llmopt/lib/Target/PortableCode.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -33,6 +34,8 @@ Result<size_t> llmopt::exportKernels(const Artifact &artifact, const std::string
   for (const TargetRequirement &target : artifact.targets())
     if (artifact.section("kernels/" + target.name))
       targets.push_back(target.name);
+  if (targets.size() > 1) // the same kernels for GPUs to come
+    std::erase(targets, kPortableGpuTarget);
   if (targets.empty())
     return unsupported("E0214", "the artifact has no code for a GPU; compile it with --target sm_90", artifact.path());
   size_t count = 0;

@@ -18,6 +18,7 @@
 #include "llmopt/dialects/Strategy/Strategy.h"
 #include "llmopt/lib/Artifact/Roofline.h"
 #include "llmopt/lib/Compiler/ImportModel.h"
+#include "llmopt/lib/Target/PortableCode.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
@@ -225,7 +226,7 @@ Status Compilation::writeReport() {
                           options_.machine});
   Json gpus{Json::Array{}};
   for (const auto &[target, code] : targets_)
-    if (!code.launchMetadata.empty()) {
+    if (!code.launchMetadata.empty() && !isPortable(target)) { // PTX: nobody knows its registers
       LLMOPT_ASSIGN(Json launches, Json::parse(code.launchMetadata, target.name));
       LLMOPT_ASSIGN(DeviceCode device, deviceCodeFromJson(launches, code.image.size(), target.name));
       gpus.push(kernelTable(code.plan, device, kPrefillTokens));

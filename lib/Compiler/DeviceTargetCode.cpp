@@ -9,9 +9,12 @@
 #include "codegen/CUDA/DeviceCompiler.h"
 #include "codegen/CUDA/DrawWeights.h"
 #include "codegen/CUDA/LowerKernel.h"
+#include "codegen/CUDA/ProductType.h"
 #include "codegen/CUDA/SampleRows.h"
 #include "codegen/CUDA/Unpack.h"
+#include "codegen/Common/CacheType.h"
 #include "llmopt/lib/Support/CheckedMath.h"
+#include "llmopt/lib/Target/PortableCode.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -51,6 +54,17 @@ void package(std::vector<cuda::KernelUnit> &units, std::vector<cuda::CompiledUni
   }
 }
 
+/// How decoders keep keys and values: unless told otherwise, in f16 where their linear layers are in 16 bits.
+Result<DType> cacheTypeFor(ModuleOp planned, const CompileOptions &options, bool hasFamilies) {
+  bool narrow = hasFamilies && cuda::takesNarrowCache(planned);
+  if (options.kvCache == CacheFormat::F16 && !narrow)
+    return unsupported("E0989", "--kv-cache=f16 needs kernels that " +
+                                    std::string(hasFamilies ? "are not there for this model's heads" : "a CUDA compiler makes ('pip install nvidia-cuda-nvrtc' is enough)") +
+                                    "; leave it out to keep keys and values in f32");
+  bool wanted = options.kvCache == CacheFormat::Auto ? cuda::productType(planned).has_value() : options.kvCache == CacheFormat::F16;
+  return narrow && wanted ? DType::F16 : DType::F32;
+}
+
 bool isDeviceEmit(EmitKind kind) {
   return kind == EmitKind::Artifact || kind == EmitKind::Cuda || kind == EmitKind::Ptx || kind == EmitKind::Cubin;
 }
@@ -76,10 +90,13 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
   } else if (options.cudaCompiler == "llvm") {
     return usageError("E0313", "there is no CUDA C++ with --cuda-compiler=llvm; use --emit=ptx");
   }
+  bool hasFamilies = !compiler || compiler->takesText();
+  LLMOPT_ASSIGN(DType cacheType, cacheTypeFor(planned, options, hasFamilies));
+  setCacheType(planned, cacheType);
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) -> Result<LoweredKernel> {
     report(Phase::Lowered, ++code.kernels, 0);
     std::optional<cuda::LoweredDeviceKernel> made = library.lower(kernel, shapes, target, symbol);
-    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol, !compiler || compiler->takesText()));
+    LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol, hasFamilies));
     addUnit(std::move(lowered.unit), units);
     return std::move(lowered.plan);
   };
@@ -99,10 +116,15 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   }
   report(Phase::Binary, 0, units.size());
-  cuda::UnitOptions unitOptions{options.emit == EmitKind::Ptx, options.jobs, {}, options.kernelOverride};
+  bool ptx = options.emit == EmitKind::Ptx || (isPortable(target) && options.cudaCompiler != "emulate");
+  cuda::UnitOptions unitOptions{ptx, options.jobs, {}, options.kernelOverride};
   if (!options.dumpFolder.empty())
     unitOptions.dumpFolder = options.dumpFolder + "/" + std::to_string(int(Phase::Binary)) + "-" + target.name;
   LLMOPT_ASSIGN(std::vector<cuda::CompiledUnit> compiled, cuda::compileUnits(*compiler, units, target, unitOptions));
+  for (const cuda::KernelUnit &unit : units) // of written kernels none does
+    for (const DeviceKernel &kernel : unit.kernels)
+      if (kernel.spillBytes)
+        code.warnings.push_back("target " + target.name + ": kernel '" + kernel.name + "' spills " + std::to_string(kernel.spillBytes) + " bytes of registers to memory");
   if (options.emit != EmitKind::Artifact) {
     for (cuda::CompiledUnit &unit : compiled)
       if (options.emit != EmitKind::Ptx || unit.form == "ptx") // a library may have an image only

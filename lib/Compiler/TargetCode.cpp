@@ -74,11 +74,9 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
   return lowered;
 }
 
-Result<DType> cacheTypeFor(const Target &target, const CompileOptions &options) {
-  if (options.kvCache == CacheFormat::F16 && target.isGpu())
-    return unsupported("E0989", "GPUs keep keys and values in f32; leave out --kv-cache=f16, or the target " + target.name);
+DType cacheTypeFor(const CompileOptions &options) {
   bool half = options.kvCache == CacheFormat::Auto ? options.bf16Products : options.kvCache == CacheFormat::F16;
-  return half && !target.isGpu() ? DType::F16 : DType::F32;
+  return half ? DType::F16 : DType::F32;
 }
 
 } // namespace
@@ -92,8 +90,8 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
-  LLMOPT_ASSIGN(DType cacheType, cacheTypeFor(target, options));
-  setCacheType(planned, cacheType);
+  if (!target.isGpu())
+    setCacheType(planned, cacheTypeFor(options));
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);

@@ -54,6 +54,7 @@ const std::vector<Target> &table() {
        .int8Dot = true,
        .l2Bytes = 1 << 20,
        .l3Bytes = 32 << 20},
+      gpu("compute_80", 80, "compute_80", 99), // what every later GPU has
       gpu("sm_80", 80, "sm_80", 163),
       gpu("sm_89", 89, "sm_89", 99),
       gpu("sm_90", 90, "sm_90a", 227),

@@ -8,7 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/EngineState.h"
 
-#include "llmopt/lib/Target/Target.h"
+#include "llmopt/lib/Target/PortableCode.h"
 #include "runtime/cpu/Topology.h"
 #include "runtime/cuda/CudaRunner.h"
 
@@ -90,7 +90,8 @@ Status EngineState::admit(const TargetRequirement &candidate) {
     std::vector<std::string> missing = missingFeatures(candidate.features);
     return missing.empty() ? Status() : refuse(join(missing));
   }
-  std::string needed = "an NVIDIA GPU of compute capability " + std::to_string(row->computeCapability / 10) + "." + std::to_string(row->computeCapability % 10);
+  std::string needed = "an NVIDIA GPU of compute capability " + std::to_string(row->computeCapability / 10) + "." + std::to_string(row->computeCapability % 10) +
+                       (isPortable(*row) ? " or later" : "");
   if (options.device == "cpu")
     return refuse(needed);
   if (!gpu) {
@@ -99,10 +100,10 @@ Status EngineState::admit(const TargetRequirement &candidate) {
       return refuse(needed + ": " + opened.error().message);
     gpu = std::move(*opened);
   }
-  // Code for sm_90a and sm_100a runs on exactly these; plain code on later minor versions too.
+  // Code for sm_90a and sm_100a runs on exactly these, plain code on later minor versions too, PTX on all later GPUs.
   bool exact = row->gpuArchitecture.ends_with("a");
   bool runs = exact ? gpu->capability() == row->computeCapability
-                    : gpu->capability() >= row->computeCapability && gpu->capability() / 10 == row->computeCapability / 10;
+                    : gpu->capability() >= row->computeCapability && (isPortable(*row) || gpu->capability() / 10 == row->computeCapability / 10);
   return runs ? Status() : refuse(needed + "; " + gpu->name() + " has " + std::to_string(gpu->capability() / 10) + "." + std::to_string(gpu->capability() % 10));
 }
 

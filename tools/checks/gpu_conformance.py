@@ -26,6 +26,7 @@ GROUPS = {
     "lanes": (32, 0, "bits", 384, 768, "I", 0),
     "mma_bf16": (32, 1024, "bf16", 768, 1024, "mma", 1e-5),
     "mma_f16": (32, 1024, "f16", 768, 1024, "mma", 1e-5),
+    "mma_tf32": (32, 1024, "f32", 768, 1024, "mma", 1e-5),
     "mma_e4m3": (32, 1024, "e4m3", 768, 1024, "mma", 1e-3),
     "mma_i8": (32, 1024, "bits", 768, 1024, "I", 0),
     "copies": (128, 4112, "bits", 2048, 2056, "I", 0),
@@ -33,12 +34,15 @@ GROUPS = {
     "wgmma_f16": (128, 192 * 128 + 16, "f16", 192 * 128, 64 * 128 * 4, "f", 1e-5),
     "wgmma_e4m3": (128, 128 * 128 + 16, "e4m3", 128 * 128, 64 * 64 * 4, "f", 1e-3),
     "wgmma_i8": (128, 128 * 128 + 16, "bits", 128 * 128, 64 * 64 * 4, "I", 0),
+    "wgmma_transposed_bf16": (128, 2048 + 16, "bf16", 4096, 2 * 64 * 64 * 4, "f", 1e-5),
+    "wgmma_transposed_f16": (128, 2048 + 16, "f16", 4096, 2 * 64 * 64 * 4, "f", 1e-5),
+    "tensor_map": (128, 8192 + 16, "map", 128 + 40 * 176, 8192, "I", 0),
 }
 
 
 def numbers(kind, count, generator):
     """Bytes of random numbers of a kind; of small floats, those between about 1/16 and 2."""
-    if kind == "bits":
+    if kind in ("bits", "map"):
         return generator.randbytes(count)
     if kind == "f32":
         return b"".join(struct.pack("<f", generator.uniform(-4, 4)) for _ in range(count // 4))
@@ -53,6 +57,8 @@ def launch(driver, folder, name, content):
     kernel = Kernel(driver, os.path.join(folder, "conform_" + name))
     size = GROUPS[name][4]
     given, result = driver.upload(content), driver.upload(b"\xee" * size)
+    if GROUPS[name][2] == "map":  # of the 40 rows of 80 numbers behind it, 176 bytes apart
+        given = driver.upload(driver.tensor_map(given.value + 128, (80, 40), 176, (64, 32)) + content[128:])
     kernel.launch((1, 1, 1), [given, result])
     return driver.download(result, size)
 

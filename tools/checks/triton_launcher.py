@@ -67,6 +67,15 @@ class Driver:
         self.call("cuStreamSynchronize", self.stream)
         return pointer
 
+    def tensor_map(self, address, sizes, stride, box):
+        """The 128 bytes of a map of a matrix of f16 with the 128-byte swizzle; sizes and box: columns, rows."""
+        constants = [ctypes.c_int(n) for n in (0, 3, 2, 0)]  # no interleaving, the swizzle, L2 promotion to 128 bytes, zeros outside
+        space = ctypes.create_string_buffer(192)  # the map begins at a multiple of 64 bytes
+        place = (ctypes.addressof(space) + 63) // 64 * 64
+        self.call("cuTensorMapEncodeTiled", ctypes.c_void_p(place), ctypes.c_int(6), ctypes.c_uint(2), ctypes.c_uint64(address), (ctypes.c_uint64 * 2)(*sizes),
+                  (ctypes.c_uint64 * 1)(stride), (ctypes.c_uint32 * 2)(*box), (ctypes.c_uint32 * 2)(1, 1), *constants)
+        return ctypes.string_at(place, 128)
+
     def download(self, pointer, count):
         content = ctypes.create_string_buffer(count)
         self.call("cuMemcpyDtoHAsync_v2", content, pointer, ctypes.c_size_t(count), self.stream)

@@ -9,12 +9,13 @@
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Compiler/Remarks.h"
 #include "llmopt/lib/Support/File.h"
-#include "llmopt/lib/Target/Target.h"
+#include "llmopt/lib/Target/PortableCode.h"
 #include "llmopt/lib/Workbench/Tune.h"
 #include "llmopt/runtime/MachineLimits.h"
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -39,7 +40,7 @@ struct Arguments {
   std::string tuneFile;
   CLI::Option *explainOption = nullptr, *tuneOption = nullptr;
   std::vector<CompileRemark> remarks;
-  bool listTargets = false, noTokenizer = false, quiet = false;
+  bool listTargets = false, noTokenizer = false, noPortablePtx = false, quiet = false;
   CompileOptions options;
 };
 
@@ -52,7 +53,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--products", a.products, "Arithmetic of products with bf16 weights: f32, or bf16, which rounds the activations to bf16 before (faster where "
                                            "the target has dot products of bf16)")
       ->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str()->group("Optimization");
-  app.add_option("--kv-cache", a.kvCache, "Keys and values of decoders on CPUs: f32, f16 (half the memory and reading), auto (f16 with --products=bf16, else f32)")
+  app.add_option("--kv-cache", a.kvCache, "Keys and values of decoders: f32, f16 (half the memory and reading), auto (f16 with --products=bf16 and, on GPUs, with weights in 16 bits, else f32)")
       ->check(CLI::IsMember({"auto", "f32", "f16"}))->capture_default_str()->group("Optimization");
   app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
   app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
@@ -60,7 +61,8 @@ void addOptions(CLI::App &app, Arguments &a) {
   a.tuneOption = app.add_flag("--tune{}", a.tuneFile, "Measure kernels and fusions of the model on this machine first, and keep the fastest in the tuning "
                               "database of this host; --tune=FILE: in that file")->group("Optimization");
   app.add_option("--tuning-db", a.options.tuningFile, "Take tiles and fusions from this tuning database, without measuring")->excludes(a.tuneOption)->group("Optimization");
-  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, sm_80, sm_89, sm_90, sm_100 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, sm_80, sm_89, sm_90, sm_100, compute_80 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_flag("--no-portable-ptx", a.noPortablePtx, "Leave out compute_80, PTX that GPUs later than those of --target compile when it is loaded; it is added to every sm_NN")->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; llvm: PTX with nothing of NVIDIA's, no tensor cores; emulate: host code for tests without a GPU")
       ->check(CLI::IsMember({"auto", "nvrtc", "clang", "nvcc", "llvm", "emulate"}))->capture_default_str()->group("Target");
@@ -191,11 +193,23 @@ Status explain(const Arguments &a) {
   return file.commit();
 }
 
+/// An artifact for one GPU runs on later ones as well. Not where somebody looks at, or changes, the code of one target; nor under emulation, where there is no PTX.
+void addPortablePtx(CompileOptions &options) {
+  auto isGpu = [](const std::string &name) {
+    Result<Target> target = findTarget(name);
+    return target && target->isGpu();
+  };
+  if (options.emit == EmitKind::Artifact && options.kernelOverride.empty() && options.cudaCompiler != "emulate" && std::ranges::any_of(options.targets, isGpu) &&
+      std::ranges::find(options.targets, kPortableGpuTarget) == options.targets.end())
+    options.targets.push_back(kPortableGpuTarget);
+}
+
 void listTargets() {
   for (const Target &target : allTargets()) {
     if (target.isGpu()) {
-      std::printf("%-14s NVIDIA GPU of compute capability %d.%d and later minor ones, %d KiB shared memory a block\n", target.name.c_str(),
-                  target.computeCapability / 10, target.computeCapability % 10, target.sharedMemoryBytes >> 10);
+      std::printf("%-14s NVIDIA GPU of compute capability %d.%d and %s, %d KiB shared memory a block\n", target.name.c_str(), target.computeCapability / 10,
+                  target.computeCapability % 10, isPortable(target) ? "all later ones, which compile its PTX when it is loaded" : "later minor ones",
+                  target.sharedMemoryBytes >> 10);
       continue;
     }
     std::printf("%-14s %d-bit vectors, needs", target.name.c_str(), target.vectorBits);
@@ -227,6 +241,8 @@ int main(int argc, char **argv) {
     return report(usageError("E0303", "no input; try llmopt-compile --help").error());
   if (Status status = finishOptions(arguments); !status)
     return report(status.error());
+  if (!arguments.noPortablePtx)
+    addPortablePtx(arguments.options);
   for (int i = 0; i < argc; ++i)
     arguments.options.commandLine += (i ? " " : "") + std::string(argv[i]);
   if (!arguments.options.reportFile.empty())

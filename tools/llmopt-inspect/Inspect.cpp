@@ -8,7 +8,7 @@
 
 #include "llmopt/lib/Artifact/KernelABI.h"
 #include "llmopt/lib/Artifact/Roofline.h"
-#include "llmopt/lib/Target/Target.h"
+#include "llmopt/lib/Target/PortableCode.h"
 
 #include <map>
 #include <set>
@@ -180,12 +180,12 @@ Json tools::stagesJson(const Inspected &inspected) {
 Result<Json> tools::kernelsJson(const Inspected &inspected, int64_t tokens) {
   Json targets{Json::Array{}};
   for (const auto &[target, plan] : inspected.plans) {
-    if (!inspected.artifact.section("kernels/" + target))
+    if (!inspected.artifact.section("kernels/" + target) || target == kPortableGpuTarget) // PTX: nobody knows its registers
       continue;
     LLMOPT_ASSIGN(DeviceCode code, readDeviceCode(inspected.artifact, target));
     targets.push(kernelTable(plan, code, tokens));
   }
   if (targets.asArray().empty())
-    return unsupported("E0214", "the artifact has no code for a GPU; compile it with --target sm_90", inspected.artifact.path());
+    return unsupported("E0214", "the artifact has no code for a GPU, or PTX alone; compile it with --target sm_90", inspected.artifact.path());
   return targets;
 }

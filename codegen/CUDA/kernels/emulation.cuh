@@ -209,6 +209,7 @@ DEVICE Vector64 loadShared64(u32 from) {
 DEVICE void storeShared128(u32 to, Vector128 value) { memcpy(emulation::sharedAt(to, 16, 16), &value, 16); }
 DEVICE void addShared(u32 *to, u32 value) { *to += value; }
 DEVICE void addShared(u64 *to, u64 value) { *to += value; }
+DEVICE void storeShared64(u32 to, Vector64 value) { memcpy(emulation::sharedAt(to, 8, 8), &value, 8); }
 DEVICE void addGlobal(float *to, float value) { *to += value; }
 DEVICE u32 addCounter(u32 *counter, u32 value) { return (*counter += value) - value; }
 DEVICE void fenceDevice() {}
@@ -277,7 +278,9 @@ namespace emulation {
 /// Element e of the four bytes of a register.
 template <class T>
 static double element(u32 word, u32 e) {
-  if constexpr (sizeof(T) == 2)
+  if constexpr (std::is_same_v<T, float>)
+    return floatOf(word & 0xffffe000u); // tf32
+  else if constexpr (sizeof(T) == 2)
     return toFloat(T{u16(word >> (16 * e))});
   else if constexpr (std::is_same_v<T, i8>)
     return i8(word >> (8 * e));
@@ -317,6 +320,7 @@ static void multiplyWarp(const char *what, Sum *sums, const u32 *a, const u32 *b
 
 DEVICE void multiply(bf16, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<bf16>("mma bf16", sums, a, b); }
 DEVICE void multiply(f16, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<f16>("mma f16", sums, a, b); }
+DEVICE void multiply(tf32, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<float>("mma tf32", sums, a, b); }
 DEVICE void multiply(e4m3, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<e4m3>("mma e4m3", sums, a, b); }
 DEVICE void multiply(i8, i32 (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<i8>("mma s8", sums, a, b); }
 
@@ -381,18 +385,25 @@ DEVICE u64 descriptor(u32 shared) { return u64((shared & 0x3ffff) >> 4) | 1ull <
 DEVICE u64 descriptorTransposed(u32 shared, u32 blockBytes) {
   return u64((shared & 0x3ffff) >> 4) | u64(blockBytes >> 4) << 16 | 64ull << 32 | 1ull << 62;
 }
+/// The same without a swizzle: blocks of 8 by 8, 128 bytes with a row of K in each 16, lie depthBytes apart along K and columnBytes apart across it.
+DEVICE u64 descriptorBlocks(u32 shared, u32 depthBytes, u32 columnBytes) {
+  return u64((shared & 0x3ffff) >> 4) | u64(depthBytes >> 4) << 16 | u64(columnBytes >> 4) << 32;
+}
 
 namespace emulation {
 /// Four bytes' worth of operand: element k of row `row` of the operand a descriptor names.
 template <class T>
 static double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
   u32 start = u32(descriptor & 0x3fff) << 4, leading = u32(descriptor >> 16 & 0x3fff) << 4, stride = u32(descriptor >> 32 & 0x3fff) << 4;
-  if (descriptor >> 62 != 1)
-    fail("a wgmma descriptor without the 128-byte swizzle");
-  u32 offset = transposed ? row / 64 * leading + row % 64 * u32(sizeof(T)) + k % 8 * 128 + k / 8 * stride
+  bool swizzles = descriptor >> 62 == 1;
+  if (!swizzles && (descriptor >> 62 != 0 || !transposed))
+    fail("a wgmma descriptor with a layout that no kernel uses");
+  u32 offset = row / 8 * stride + row % 8 * u32(sizeof(T)) + k % 8 * 16 + k / 8 * leading; // without a swizzle
+  if (swizzles)
+    offset = transposed ? row / 64 * leading + row % 64 * u32(sizeof(T)) + k % 8 * 128 + k / 8 * stride
                           : row / 8 * stride + row % 8 * 128 + k * u32(sizeof(T));
   u32 word = 0;
-  memcpy(&word, sharedAt(swizzled(start + offset, 128), sizeof(T)), sizeof(T));
+  memcpy(&word, sharedAt(swizzles ? swizzled(start + offset, 128) : start + offset, sizeof(T)), sizeof(T));
   return element<T>(word, 0);
 }
 

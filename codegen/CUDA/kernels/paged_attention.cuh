@@ -4,7 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // llm.paged_attention, queries rotated on the way (llm.rope): softmax in f32 with a running maximum; nothing of the size of the scores is kept.
-// Any target. Cache blocks lie as codegen/Common/CacheLayout.h says: keys in panels of 16 tokens, values in panels of 16 features. Problem has
+// Any target. Cache blocks lie as codegen/Common/CacheLayout.h says: keys in panels of 16 tokens, values in panels of 16 features; a cache of 16 bits
+// in panels of 8, whose lines are the 16 bytes that tensor cores take as a row of 8 by 8. Problem has
 //
 //   Cache               float, bf16 or f16; queries and results are float
 //   kHeads, kKvHeads, kKeySize, kValueSize
@@ -44,6 +45,7 @@ struct PagedAttention {
   static constexpr int kD = Problem::kKeySize, kE = Problem::kValueSize, kPanelsE = (kE + 15) / 16;
   static constexpr int kGroup = Problem::kHeads / Problem::kKvHeads, kChunks = (Problem::kTileTokens * kGroup + kRows - 1) / kRows;
   static constexpr int kEach = 16 / sizeof(Cache), kLanes = 16 / kEach, kAtOnce = 32 / kLanes; // of a 16-byte load: numbers, lanes of a line, lines
+  static constexpr int kPanel = sizeof(Cache) == 4 ? 16 : 8;
   static constexpr i64 kHeadSize = 64 * (kD + kPanelsE * 16), kBlockSize = kHeadSize * Problem::kKvHeads;
   static constexpr int kPartFloats = kRows * (kE + 2); // maximum, sum and values of each row
   static constexpr u32 kSharedBytes = (kRows * kD + kWarps * kRows * 16 + kWarps * kPartFloats) * 4 + 16;
@@ -81,8 +83,9 @@ struct PagedAttention {
   static DEVICE_MEMBER float *weights(unsigned char *smem) { return queries(smem) + kRows * kD + threadIdx.x / 32 * kRows * 16; }
   static DEVICE_MEMBER float *part(unsigned char *smem, int warp) { return queries(smem) + kRows * kD + kWarps * kRows * 16 + warp * kPartFloats; }
 
+  /// Scores are in base 2, or what softcap takes.
+  static DEVICE_MEMBER float queryFactor() { return Problem::softcap() > 0 ? Problem::scale() / Problem::softcap() : Problem::scale() * kLog2E; }
   static DEVICE_MEMBER void loadQueries(float *to, const Run &run, const Operands &operands) {
-    float factor = Problem::softcap() > 0 ? Problem::scale() / Problem::softcap() : Problem::scale() * kLog2E;
     for (int i = threadIdx.x; i < kRows * kD; i += kThreads) {
       int r = i / kD, d = i % kD;
       if (!run.has(r)) {
@@ -90,10 +93,15 @@ struct PagedAttention {
         continue;
       }
       const float *query = operands.query + (run.token(r) * Problem::kHeads + run.queryHead(r)) * kD;
-      to[i] = rotatedElement<Problem>(query, d, operands.positions + run.token(r), operands.frequencies) * factor;
+      to[i] = rotatedElement<Problem>(query, d, operands.positions + run.token(r), operands.frequencies) * queryFactor();
     }
   }
 
+  /// Where a lane's 16 bytes of a line of 16 begin, behind the first: in one panel, or in two of `lines` lines each.
+  static DEVICE_MEMBER i64 partOfLine(int line, int lines) {
+    int part = laneId() % kLanes * kEach;
+    return part / kPanel * lines * kPanel + line * kPanel + part % kPanel;
+  }
   /// Scores in base 2 of 16 keys from `key` on: a lane gets those of kEach keys, all groups of kLanes lanes the same.
   static DEVICE_MEMBER void scorePanel(const float *query, const Cache *keys, i64 key, const Run &run, const Operands &operands,
                                        float (&scores)[kRows][kEach]) {
@@ -108,7 +116,7 @@ struct PagedAttention {
       if (kD % kAtOnce && d >= kD)
         break;
       float numbers[kEach];
-      unpack(Cache(), loadGlobal128(keys + d * 16 + laneId() % kLanes * kEach), numbers);
+      unpack(Cache(), loadGlobal128(keys + partOfLine(d, kD)), numbers);
       UNROLL
       for (int r = 0; r < kRows; ++r) {
         float q = query[r * kD + d];
@@ -152,7 +160,7 @@ struct PagedAttention {
   /// Takes 16 keys into account.
   static DEVICE_MEMBER void panel(State &state, const float *query, float *weights, i64 key, i64 high, const Run &run, const Operands &operands) {
     i64 block = run.blocks[run.sequence.table + key / 64];
-    const Cache *keys = operands.cache + block * kBlockSize + run.head * kHeadSize, *values = keys + 64 * kD + key % 64 * 16;
+    const Cache *keys = operands.cache + block * kBlockSize + run.head * kHeadSize, *values = keys + 64 * kD + key % 64 * kPanel;
     float scores[kRows][kEach];
     scorePanel(query, keys + key % 64 * kD, key, run, operands, scores);
     UNROLL
@@ -194,7 +202,7 @@ struct PagedAttention {
       UNROLL
       for (int p = 0; p < kPanelsE; ++p) {
         float numbers[kEach];
-        unpack(Cache(), loadGlobal128(values + (p * 64 + mine) * 16 + laneId() % kLanes * kEach), numbers);
+        unpack(Cache(), loadGlobal128(values + p * 64 * 16 + partOfLine(mine, 64)), numbers);
         UNROLL
         for (int r = 0; r < kRows; ++r)
           UNROLL
@@ -319,12 +327,12 @@ struct PagedAttention {
   }
 
   static DEVICE_MEMBER void run(unsigned char *smem, const StepTable *table, i64 units, const Operands &operands) {
-    runFamily<PagedAttention>(smem, table, units, operands);
+    forEachRun(table, units, [&](const Run &run, int split, i64 unit) INLINE_LAMBDA { chunk(smem, run, split, unit, operands); });
   }
 
-  /// Deals the units; `Family::chunk` does one.
-  template <class Family>
-  static DEVICE_MEMBER void runFamily(unsigned char *smem, const StepTable *table, i64 units, const Operands &operands) {
+  /// Deals the units; `body` does one run of one, by its split.
+  template <class Body>
+  static DEVICE_MEMBER void forEachRun(const StepTable *table, i64 units, Body body) {
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       int split = unit % kSplits, chunkOfTile = unit / kSplits % kChunks;
@@ -343,7 +351,7 @@ struct PagedAttention {
           ++next;
         run.rows = int(next - first) * kGroup;
         if (run.firstRow < run.rows)
-          Family::chunk(smem, run, split, unit, operands);
+          body(run, split, unit);
         first = next;
       }
     }

@@ -73,6 +73,8 @@ struct f16 {
 struct e4m3 {
   u8 bits;
 };
+/// What tensor cores multiply of a float: its lowest 13 bits do not count.
+struct tf32 {};
 
 DEVICE float toFloat(float x) { return x; }
 DEVICE float toFloat(bf16 x) { return floatOf(u32(x.bits) << 16); }

@@ -267,6 +267,9 @@ DEVICE void storeShared128(u32 to, Vector128 value) {
 }
 DEVICE void addShared(u32 *to, u32 value) { asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(sharedAddress(to)), "r"(value) : "memory"); }
 DEVICE void addShared(u64 *to, u64 value) { asm volatile("red.shared.add.u64 [%0], %1;" ::"r"(sharedAddress(to)), "l"(value) : "memory"); }
+DEVICE void storeShared64(u32 to, Vector64 value) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(value.word[0]), "r"(value.word[1]) : "memory");
+}
 DEVICE void addGlobal(float *to, float value) { asm volatile("red.global.add.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory"); }
 /// The value before; what the block wrote before is seen by who sees the new value.
 DEVICE u32 addCounter(u32 *counter, u32 value) {
@@ -315,6 +318,7 @@ DEVICE void loadMatrixTransposed4(u32 (&registers)[4], u32 address) {
   }
 LLMOPT_MMA(bf16, float, "f", "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")
 LLMOPT_MMA(f16, float, "f", "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
+LLMOPT_MMA(tf32, float, "f", "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
 LLMOPT_MMA(e4m3, float, "f", "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32")
 LLMOPT_MMA(i8, i32, "r", "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32")
 #undef LLMOPT_MMA
@@ -380,6 +384,10 @@ DEVICE u64 descriptor(u32 shared) { return u64((shared & 0x3ffff) >> 4) | 1ull <
 /// Operand whose other dimension is contiguous: blocks of 64 elements lie blockBytes apart, 8 rows of K every 1024 bytes.
 DEVICE u64 descriptorTransposed(u32 shared, u32 blockBytes) {
   return u64((shared & 0x3ffff) >> 4) | u64(blockBytes >> 4) << 16 | 64ull << 32 | 1ull << 62;
+}
+/// The same without a swizzle: blocks of 8 by 8, 128 bytes with a row of K in each 16, lie depthBytes apart along K and columnBytes apart across it.
+DEVICE u64 descriptorBlocks(u32 shared, u32 depthBytes, u32 columnBytes) {
+  return u64((shared & 0x3ffff) >> 4) | u64(depthBytes >> 4) << 16 | u64(columnBytes >> 4) << 32;
 }
 DEVICE void wgmmaFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmmaCommit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

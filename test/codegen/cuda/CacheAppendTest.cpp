@@ -7,12 +7,14 @@
 #include "EmulatedKernel.h"
 
 #include "codegen/CUDA/kernels/rope.cuh"
+#include "codegen/CUDA/kernels/vectors.cuh"
 
 using namespace llmopt::test;
 
 namespace {
 
 struct Plain {
+  typedef float Cache;
   typedef i64 Position;
   static constexpr int kKvHeads = 3, kKeySize = 5, kValueSize = 33, kTable = 0, kPairs = 0;
   static constexpr bool kInterleaved = false;
@@ -26,6 +28,9 @@ struct Rotated : Plain {
 struct Interleaved : Rotated {
   static constexpr int kKeySize = 130, kPairs = 65;
   static constexpr bool kInterleaved = true;
+};
+struct Narrow : Rotated {
+  typedef f16 Cache;
 };
 
 #include "codegen/CUDA/kernels/cache_append.cuh"
@@ -47,7 +52,10 @@ void check() {
   std::fill(sequenceOf.begin(), sequenceOf.begin() + 3, 0);
   StepTable table{tokens, 2, {rows, rows}, {blocks, blocks}, sequenceOf.data()};
   Buffer<float> keys(tokens * kHeads * kD), values(tokens * kHeads * kE), frequencies(std::max(1, Problem::kPairs));
-  Buffer<float> cache(blockCount * kHeads * kHead, NAN);
+  typedef typename Problem::Cache Cache;
+  constexpr int kPanel = sizeof(Cache) == 4 ? 16 : 8;
+  Buffer<Cache> cache(blockCount * kHeads * kHead);
+  memset(cache.data(), 0xff, cache.size() * sizeof(Cache)); // not a number
   Buffer<typename Problem::Position> positions(tokens);
   keys.random(1), values.random(2), frequencies.random(3);
   for (u32 i = 0; i < tokens; ++i)
@@ -59,7 +67,7 @@ void check() {
     const SequenceRow &row = rows[sequenceOf[t]];
     u32 place = row.past + t - row.first, slot = place % 64;
     for (int h = 0; h < kHeads; ++h) {
-      float *head = cache.data() + (blocks[row.table + place / 64] * i64(kHeads) + h) * kHead;
+      Cache *head = cache.data() + (blocks[row.table + place / 64] * i64(kHeads) + h) * kHead;
       const float *key = keys.data() + (t * kHeads + h) * kD;
       std::vector<double> expected(key, key + kD);
       for (int i = 0; i < Problem::kPairs; ++i) {
@@ -68,23 +76,33 @@ void check() {
         expected[x] = (key[x] * cos(angle) - key[y] * sin(angle)) * Problem::ropeScale();
         expected[y] = (key[y] * cos(angle) + key[x] * sin(angle)) * Problem::ropeScale();
       }
-      auto take = [&](float &from, double value) {
-        error.add(from, value);
-        from = NAN;
+      auto take = [&](Cache &from, double value) {
+        error.add(load(from), value);
+        memset(&from, 0xff, sizeof(Cache));
       };
       for (int d = 0; d < kD; ++d)
-        take(head[slot / 16 * kD * 16 + d * 16 + slot % 16], expected[d]);
+        take(head[slot / kPanel * kD * kPanel + d * kPanel + slot % kPanel], expected[d]);
       for (int e = 0; e < kE; ++e)
-        take(head[64 * kD + e / 16 * 64 * 16 + slot * 16 + e % 16], values[(t * kHeads + h) * kE + e]);
+        take(head[64 * kD + e / kPanel * 64 * kPanel + slot * kPanel + e % kPanel], values[(t * kHeads + h) * kE + e]);
     }
   }
-  EXPECT_LT(error.worst(), 1e-6);
+  EXPECT_LT(error.worst(), sizeof(Cache) == 4 ? 1e-6 : 5e-4);
   for (size_t i = 0; i < cache.size(); ++i)
-    ASSERT_TRUE(std::isnan(cache[i])) << "written without need: " << i;
+    ASSERT_TRUE(std::isnan(load(cache[i]))) << "written without need: " << i;
 }
 
 TEST(CacheAppend, Plain) { check<Plain>(); }
 TEST(CacheAppend, Rotated) { check<Rotated>(); }
+TEST(CacheAppend, SixteenBits) {
+  check<Narrow>();
+  f16 kept;
+  for (auto [from, to] : {std::pair(1e6f, 65504.0f), {-HUGE_VALF, -65504.0f}, {2.5f, 2.5f}}) { // infinity would spoil every later token
+    keep(kept, from);
+    EXPECT_EQ(load(kept), to);
+  }
+  keep(kept, NAN);
+  EXPECT_TRUE(std::isnan(load(kept)));
+}
 TEST(CacheAppend, Interleaved) { check<Interleaved>(); }
 
 } // namespace

@@ -23,6 +23,9 @@ struct Decode { // one token a sequence, several blocks for long ones
   DEVICE_MEMBER static constexpr float softcap() { return 0; }
   DEVICE_MEMBER static constexpr float ropeScale() { return 1; }
 };
+struct NarrowDecode : Decode {
+  typedef f16 Cache;
+};
 struct Prompt : Decode { // tokens of several sequences in a tile, more rows than a chunk, rotated
   static constexpr int kTileTokens = 4, kRows = 2, kSplits = 1, kPairs = 8, kWindow = 70;
 };
@@ -51,6 +54,7 @@ namespace no_reset { // injected: blocks of one result do not see each other
 TEST(PagedAttention, Decode) {
   EXPECT_LT((worstError<PagedAttention<Decode>, Decode>({{0, 1}, {15, 1}, {16, 1}, {64, 1}, {700, 1}, {333, 1}})), 1e-5);
 }
+TEST(PagedAttention, DecodeFrom16Bits) { EXPECT_LT((worstError<PagedAttention<NarrowDecode>, NarrowDecode>({{0, 1}, {15, 1}, {64, 1}, {333, 1}})), 1e-5); }
 TEST(PagedAttention, DecodeWithSlopesAndSinks) { EXPECT_LT((worstError<PagedAttention<Decode>, Decode>({{333, 1}, {3, 1}}, true)), 1e-5); }
 TEST(PagedAttention, PromptWithRopeAndWindow) {
   EXPECT_LT((worstError<PagedAttention<Prompt>, Prompt>({{0, 3}, {60, 2}, {99, 1}, {0, 69}})), 1e-5);

@@ -61,6 +61,7 @@ struct Step {
     table = {first, u32(rows.size()), {rows.data(), nullptr}, {blocks.data(), nullptr}, sequenceOf.data()};
   }
   void fillCache() {
+    constexpr int kPanel = sizeof(Cache) == 4 ? 16 : 8;
     constexpr i64 kHead = 64 * (kD + (kE + 15) / 16 * 16);
     cache = std::make_unique<Buffer<Cache>>(blocks.size() * kHead * Problem::kKvHeads);
     memset(cache->data(), 0xff, cache->size() * sizeof(Cache));
@@ -77,9 +78,9 @@ struct Step {
             copy = load(to);
           };
           for (int d = 0; d < kD; ++d)
-            put(head[t % 64 / 16 * kD * 16 + d * 16 + t % 16], keys.back()[(t * Problem::kKvHeads + h) * kD + d]);
+            put(head[t % 64 / kPanel * kD * kPanel + d * kPanel + t % kPanel], keys.back()[(t * Problem::kKvHeads + h) * kD + d]);
           for (int e = 0; e < kE; ++e)
-            put(head[64 * kD + e / 16 * 64 * 16 + t % 64 * 16 + e % 16], values.back()[(t * Problem::kKvHeads + h) * kE + e]);
+            put(head[64 * kD + e / kPanel * 64 * kPanel + t % 64 * kPanel + e % kPanel], values.back()[(t * Problem::kKvHeads + h) * kE + e]);
         }
     }
   }

@@ -38,7 +38,14 @@ struct Capped : Causal {
   DEVICE_MEMBER static constexpr float softcap() { return 1.5f; }
   DEVICE_MEMBER static constexpr float ropeScale() { return 1.25f; }
 };
+struct Narrow : Causal { // the cache in 16 bits
+  typedef bf16 Cache;
+};
+struct NarrowWindowed : Windowed {
+  typedef f16 Cache;
+};
 
+#include "codegen/CUDA/kernels/running_softmax.cuh"
 #include "codegen/CUDA/kernels/paged_attention.cuh"
 #include "codegen/CUDA/kernels/prefill_attention.cuh"
 
@@ -67,6 +74,10 @@ namespace beyond { // injected: copies end beyond shared memory
 TEST(PrefillAttention, RaggedWithRope) { EXPECT_LT((worstError<PrefillAttention<Causal>, Causal>({{0, 3}, {60, 40}, {99, 1}, {0, 69}})), 0.02); }
 TEST(PrefillAttention, WindowInChunks) { EXPECT_LT((worstError<PrefillAttention<Windowed>, Windowed>({{130, 33}, {0, 64}})), 0.003); }
 TEST(PrefillAttention, CappedWithBias) { EXPECT_LT((worstError<PrefillAttention<Capped>, Capped>({{0, 5}, {70, 67}})), 0.003); }
+TEST(PrefillAttention, From16Bits) {
+  EXPECT_LT((worstError<PrefillAttention<Narrow>, Narrow>({{0, 3}, {60, 40}, {99, 1}, {0, 69}})), 0.02);
+  EXPECT_LT((worstError<PrefillAttention<NarrowWindowed>, NarrowWindowed>({{130, 33}, {0, 64}})), 0.003);
+}
 TEST(PrefillAttention, SlopesAndSinks) { EXPECT_LT((worstError<PrefillAttention<Causal>, Causal>({{65, 23}, {3, 1}}, true)), 0.02); }
 
 TEST(PrefillAttention, InjectedErrorsAreCaught) {
@@ -74,6 +85,8 @@ TEST(PrefillAttention, InjectedErrorsAreCaught) {
   EXPECT_FALSE(caught(worstError<PrefillAttention<Causal>, Causal>({{130, 33}})));
   EXPECT_TRUE(caught(worstError<late_wait::PrefillAttention<Causal>, Causal>({{130, 33}})));
   EXPECT_TRUE(caught(worstError<no_barrier::PrefillAttention<Causal>, Causal>({{130, 33}})));
+  EXPECT_TRUE(caught(worstError<late_wait::PrefillAttention<Narrow>, Narrow>({{130, 33}})));
+  EXPECT_TRUE(caught(worstError<no_barrier::PrefillAttention<Narrow>, Narrow>({{130, 33}})));
   EXPECT_NE((runStep<beyond::PrefillAttention<Causal>, Causal>({{130, 33}}).second), "");
 }
 

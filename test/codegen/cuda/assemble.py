@@ -3,7 +3,7 @@
 """Assembles every kernel family for sm_80 and sm_90a with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
 performance warnings, the instructions the family is for. Also: inline PTX lies in one file.
 
-    assemble.py [--json FILE]     registers, shared memory, blocks of a multiprocessor and bytes a multiplication needs, as data
+    assemble.py [UNIT ...] [--json FILE]     registers, shared memory, blocks of a multiprocessor and bytes a multiplication needs, as data
 
 Needs clang with the NVPTX back end, and ptxas (LLMOPT_PTXAS, PATH or /usr/local/cuda/bin); skips without.
 """
@@ -132,9 +132,36 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(const StepTable
 """
 
 
-def prefill(product, size):
-    text = paged("float", size, 64, 16, 1).replace("kWarps = 8", "kWarps = 4").replace("typedef i64 Position;", f"typedef i64 Position;\n  typedef {product} Product;")
+def prefill(product, size, cache="float"):
+    text = paged(cache, size, 64, 16, 1).replace("kWarps = 8", "kWarps = 4").replace("typedef i64 Position;", f"typedef i64 Position;\n  typedef {product} Product;")
     return text.replace('#include "paged_attention.cuh"', '#include "paged_attention.cuh"\n#include "prefill_attention.cuh"').replace("typedef PagedAttention<", "typedef PrefillAttention<")
+
+
+def wgmma_attention(cache, size, stages):
+    text = prefill(cache, size, cache).replace("kRows = 64", "kRows = 128").replace("kTileTokens = 16", "kTileTokens = 32").replace("kWarps = 4", "kWarps = 12")
+    text = text.replace('#include "prefill_attention.cuh"', '#include "prefill_attention.cuh"\n#include "wgmma_attention.cuh"').replace("typedef PrefillAttention<", "typedef WgmmaAttention<")
+    return text.replace("kBiasWidth = 0;", f"kBiasWidth = 0, kStages = {stages};")
+
+
+def dense(product, size, mask="float", aligned="true"):
+    return f"""#include "primitives.cuh"
+#include "dense_attention.cuh"
+struct Problem {{
+  typedef {product} Product;
+  typedef {mask} Mask;
+  static constexpr int kMask = {2 if mask == "float" else 1}, kMaskKey = 1, kHeads = 12, kKvHeads = 12, kKeySize = {size}, kValueSize = {size}, kWindow = 0;
+  static constexpr int kQueryStride = {12 * size}, kKeyStride = {12 * size}, kValueStride = {12 * size}, kOutputStride = {12 * size};
+  static constexpr bool kAligned = {aligned}, kCausal = false;
+  DEVICE_MEMBER static float scale() {{ return 0.125f; }}
+  DEVICE_MEMBER static float softcap() {{ return 0; }}
+}};
+typedef DenseAttention<Problem> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(i64 units, const float *q, const float *k, const float *v, const {mask} *m, float *o, i64 queries,
+                                                              i64 keys, i64 b, i64 h) {{
+  SHARED_MEMORY(smem);
+  Family::run(smem, units, {{q, k, v, m, o, queries, keys, {{0, b, h}}, {{0, b, h}}, {{0, b, h}}, {{0, b, h}}, keys, 0, 0}});
+}}
+"""
 
 
 def split(name, products):
@@ -185,6 +212,14 @@ UNITS = {
     "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),
     "prefill_bf16": (prefill("bf16", 128), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
     "prefill_f16": (prefill("f16", 64), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "cp.async.cg.shared.global"], False),
+    "prefill_f16_narrow": (prefill("f16", 128, "f16"), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "cp.async.cg.shared.global", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
+    "wgmma_attention_f16": (wgmma_attention("f16", 128, 3), ["wgmma.mma_async", "m64n64k16.f32.f16", "m64n128k16.f32.f16", "cp.async.bulk.shared", "setmaxnreg", "mbarrier.try_wait"], True),
+    "wgmma_attention_bf16": (wgmma_attention("bf16", 64, 4), ["wgmma.mma_async", "m64n64k16.f32.bf16", "cp.async.bulk.shared", "setmaxnreg"], True),
+    "dense_bf16": (dense("bf16", 64), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
+    "dense_f16_wide": (dense("f16", 128, "u8"), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "cp.async.cg.shared.global"], False),
+    "dense_f16_odd": (dense("f16", 75, "float", "false"), ["mma.sync.aligned.m16n8k16.row.col.f32.f16"], False),
+    "dense_f32": (dense("float", 64), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32", "cp.async.cg.shared.global"], False),
+    "dense_f32_wide": (dense("float", 128), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32", "cp.async.cg.shared.global"], False),
     "paged_decode_bf16": (paged("bf16", 128, 2, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
 }
 
@@ -253,7 +288,8 @@ def main():
     if not clang or not ptxas:
         print("SKIP assembling kernels: " + ("clang" if not clang else "ptxas") + " is not installed")
         return 1 if elsewhere else 0
-    jobs = [(name, architecture) for name in UNITS for architecture in ARCHITECTURES if architecture == "sm_90a" or not UNITS[name][2]]
+    chosen = [name for name in sys.argv[1:] if name in UNITS] or UNITS
+    jobs = [(name, architecture) for name in chosen for architecture in ARCHITECTURES if architecture == "sm_90a" or not UNITS[name][2]]
     report, failed = [], bool(elsewhere)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
         for (name, architecture), (wrong, data) in zip(jobs, pool.map(lambda job: assemble(clang, ptxas, folder, *job), jobs)):

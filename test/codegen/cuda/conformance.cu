@@ -81,6 +81,8 @@ CONFORMANCE(conform_mma_bf16, 32) { product<bf16, float>(in, out); }
 LLMOPT_EXPORT(conform_mma_bf16)
 CONFORMANCE(conform_mma_f16, 32) { product<f16, float>(in, out); }
 LLMOPT_EXPORT(conform_mma_f16)
+CONFORMANCE(conform_mma_tf32, 32) { product<tf32, float>(in, out); }
+LLMOPT_EXPORT(conform_mma_tf32)
 CONFORMANCE(conform_mma_e4m3, 32) { product<e4m3, float>(in, out); }
 LLMOPT_EXPORT(conform_mma_e4m3)
 CONFORMANCE(conform_mma_i8, 32) { product<i8, i32>(in, out); }
@@ -151,3 +153,65 @@ CONFORMANCE(conform_wgmma_e4m3, 128) { groupProduct<e4m3, float, 64>(in, out); }
 LLMOPT_EXPORT(conform_wgmma_e4m3)
 CONFORMANCE(conform_wgmma_i8, 128) { groupProduct<i8, i32, 64>(in, out); }
 LLMOPT_EXPORT(conform_wgmma_i8)
+
+/// A warpgroup; the first operand in registers, the second [16, 64] with its columns contiguous: under the 128-byte swizzle, and in blocks of 8 by 8.
+template <class T>
+DEVICE void groupTransposed(const u8 *in, u8 *out) {
+  SHARED_MEMORY(shared);
+  constexpr u32 kBytes = 2048; // of either operand
+  u32 base = sharedAddress(shared), barrier = base + kBytes;
+  if (threadIdx.x == 0) {
+    mbarrierInit(barrier, 1);
+    fenceMbarrierInit();
+  }
+  blockSync();
+  if (threadIdx.x == 0) {
+    mbarrierExpect(barrier, kBytes);
+    bulkLoad(base, in + kBytes, kBytes, barrier);
+  }
+  mbarrierWait(barrier, 0);
+  const u32 *from = reinterpret_cast<const u32 *>(in) + threadIdx.x * 4;
+  u32 a[4] = {from[0], from[1], from[2], from[3]};
+  float swizzled[32], blocks[32];
+  UNROLL
+  for (int i = 0; i < 32; ++i)
+    swizzled[i] = blocks[i] = 77;
+  wgmmaFence();
+  wgmmaTransposed(T(), swizzled, a, descriptorTransposed(base, 2048), false);
+  wgmmaTransposed(T(), blocks, a, descriptorBlocks(base, 128, 256), false);
+  wgmmaCommit();
+  wgmmaWait<0>();
+  UNROLL
+  for (int i = 0; i < 32; ++i) {
+    reinterpret_cast<float *>(out)[threadIdx.x * 64 + i] = swizzled[i];
+    reinterpret_cast<float *>(out)[threadIdx.x * 64 + 32 + i] = blocks[i];
+  }
+}
+CONFORMANCE(conform_wgmma_transposed_bf16, 128) { groupTransposed<bf16>(in, out); }
+LLMOPT_EXPORT(conform_wgmma_transposed_bf16)
+CONFORMANCE(conform_wgmma_transposed_f16, 128) { groupTransposed<f16>(in, out); }
+LLMOPT_EXPORT(conform_wgmma_transposed_f16)
+
+/// 128 threads; two boxes of 64 by 32 of 16-bit numbers through a tensor map that `in` begins with: one inside, one that ends beyond the matrix. Both
+/// go out as they lie in shared memory.
+CONFORMANCE(conform_tensor_map, 128) {
+  SHARED_MEMORY(shared);
+  const TensorMap *map = reinterpret_cast<const TensorMap *>(in);
+  u32 base = sharedAddress(shared), barrier = base + 8192;
+  if (threadIdx.x == 0) {
+    mbarrierInit(barrier, 1);
+    fenceMbarrierInit();
+    prefetchTensorMap(map);
+  }
+  blockSync();
+  if (threadIdx.x == 0) {
+    mbarrierExpect(barrier, 8192);
+    tmaLoad2(base, map, barrier, 8, 3);
+    tmaLoad2(base + 4096, map, barrier, 40, 20);
+  }
+  mbarrierWait(barrier, 0);
+  UNROLL
+  for (int i = 0; i < 4; ++i)
+    storeGlobal128(out + (i * 128 + threadIdx.x) * 16, loadShared128(base + (i * 128 + threadIdx.x) * 16));
+}
+LLMOPT_EXPORT(conform_tensor_map)
