@@ -9,6 +9,8 @@
 #include "codegen/CPU/LinearStream.h"
 #include "codegen/CPU/Rows.h"
 #include "codegen/Common/ChooseStrategy.h"
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -40,9 +42,9 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
 
 void declareWeights(const LinearProblem &problem, LoweredKernel &result) {
   for (const LinearSegment &segment : problem.segments)
-    for (llm::LinearOp linear : segment.linears) {
-      const char *layout = panelFormat(linear) == PanelFormat::BF16Pairs ? "panel16x2" : "panel16";
-      result.weightLayouts[bindingOf(linear.getWeight())] = {layout, !linear.getTransposed()};
+    for (Projection linear : segment.linears) {
+      std::string_view layout = panelLayout(*llm::dtypeOf(linear.weightType().getElementType()));
+      result.weightLayouts[bindingOf(linear.getWeight())] = {std::string(layout), !linear.getTransposed()};
     }
 }
 
@@ -50,7 +52,7 @@ void declareWeights(const LinearProblem &problem, LoweredKernel &result) {
 void declareCost(const LinearProblem &problem, SymContext &symbols, LoweredKernel &result) {
   int64_t columns = 0, weightBytes = 0, outputColumns = 0;
   for (const LinearSegment &segment : problem.segments) {
-    for (llm::LinearOp linear : segment.linears) {
+    for (Projection linear : segment.linears) {
       columns += segment.columns;
       int64_t bits = getElementTypeOrSelf(linear.getWeight().getType()).getIntOrFloatBitWidth();
       weightBytes += segment.panels() * panelElements(linear, problem.depth) * bits / 8;
@@ -58,7 +60,7 @@ void declareCost(const LinearProblem &problem, SymContext &symbols, LoweredKerne
     outputColumns += segment.columns * int64_t(segment.outputs.size());
   }
   result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns));
-  SymExpr activations = symbols.mul(problem.rows, symbols.constant(4 * (problem.depth + outputColumns)));
+  SymExpr activations = symbols.mul(problem.rows, symbols.constant((problem.integer ? 1 : 4) * problem.depth + 4 * outputColumns));
   result.bytesMoved = symbols.add(symbols.constant(weightBytes), activations);
 }
 
@@ -92,7 +94,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;
-  result.arithmetic = context.bf16Products ? DType::BF16 : DType::F32;
+  result.arithmetic = problem.integer ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
   declareWeights(problem, result);
   declareCost(problem, family.shapes.symbols(), result);
   return result;

@@ -34,7 +34,7 @@ struct BlockPlan {
   BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
 
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
-  bool pack, round, widen;
+  bool pack, words, widen;
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
@@ -45,14 +45,14 @@ struct BlockPlan {
       sum += columnTiles(segment);
     return sum;
   }
-  /// Elements of scratch: unfinished sums of a chunk for each weight, the packed rows, widened panels or the rows as bf16.
+  /// Elements of scratch: unfinished sums of a chunk for each weight, the packed rows, widened panels, the rows in words.
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
-  int64_t roundedElements() const { return round ? (blockRows() * depth + 31) / 16 * 16 : 0; }
+  int64_t wordElements() const { return words ? (blockRows() * depth + 31) / 16 * 16 : 0; }
   int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
   /// Before the rows that a norm in front gives.
-  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + roundedElements(); }
+  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + wordElements(); }
 };
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
@@ -60,8 +60,9 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
       kBlock(std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
       pack(bucket.getPackInput()),
-      round(context.bf16Products),
-      widen(context.target.vectorRegisters < 32 && !round && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
+      words(context.inWords()),
+      widen(context.problem.integer ? !context.byteDot()
+                                    : context.target.vectorRegisters < 32 && !words && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
 
 class BlockWriter {
 public:
@@ -87,18 +88,20 @@ private:
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
   KernelBuilder::Values tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
-  void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, llm::LinearOp linear, const TileBlock &block);
-  void widenPanels(llm::LinearOp linear, const TileBlock &block);
-  Value panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0);
+  void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
+  void widenPanels(Projection linear, const TileBlock &block);
+  Value panelBlock(Projection linear, Value tile, int64_t panel, Value k0);
   Value blockDepth(Value k0);
   Value sums() { return b_.scratch(); }
   Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
-  /// The block's rows: those of the input, or, normed and rounded to bf16, in scratch.
-  Value input(Value firstRow) { return plan_.round ? widened() : unrounded(firstRow); }
-  Value unrounded(Value firstRow) {
+  /// The block's rows: those of the input, or, normed and in words, in scratch.
+  Value input(Value firstRow) {
+    return plan_.words ? b_.address(widened(), b_.index(plan_.widenedElements()), b_.f32()) : rowsAsGiven(firstRow);
+  }
+  Value rowsAsGiven(Value firstRow) {
     if (context_.norm)
       return b_.address(b_.scratch(), b_.index(plan_.otherElements(context_.problem.mostWeights())), b_.f32());
-    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.problem.depth), b_.f32());
+    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.problem.depth), context_.inputElement(b_));
   }
   Value widened() {
     int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
@@ -140,9 +143,9 @@ void BlockWriter::run() {
 /// All of a block of rows with column tiles [begin, end).
 void BlockWriter::rowBlock(const RowBlock &rows, Value begin, Value end) {
   if (context_.norm) // the part that has the block's first column tile also stores the normed rows
-    context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), unrounded(rows.firstRow), b_.equal(begin, b_.index(0)));
-  if (plan_.round)
-    emitBf16Rows(b_, context_, unrounded(rows.firstRow), rows.rows, input(rows.firstRow));
+    context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), rowsAsGiven(rows.firstRow), b_.equal(begin, b_.index(0)));
+  if (plan_.words)
+    emitRowWords(b_, context_, rowsAsGiven(rows.firstRow), rows.rows, input(rows.firstRow));
   if (plan_.pack) {
     RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
     packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
@@ -196,7 +199,7 @@ BlockWriter::TileBlock BlockWriter::followed(Value chunkBegin, Value chunkEnd, V
 /// one on the registers of the finished tile, others (and those of cut columns) on the sums in memory.
 void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block) {
   llvm::SmallVector<Value> products;
-  for (llm::LinearOp linear : segment.linears)
+  for (Projection linear : segment.linears)
     products.push_back(linear.getResult());
   LinearEpilogue epilogue(b_, context_.shapes, products, segment.outputs, context_.problem.leading,
                           context_.shapes.symbols().constant(segment.columns), plan_.lanes);
@@ -232,11 +235,11 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
 
 /// The tile's sums after this block of K; `before`: where those of the blocks before it lie.
 KernelBuilder::Values BlockWriter::tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0) {
-  KernelBuilder::Values start = zeroTile(b_, shape, b_.f32());
+  KernelBuilder::Values start = zeroTile(b_, shape, in.element);
   if (plan_.kBlocks > 1)
     start = b_.ifThen(
         b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
-        [&] { return loadTile(b_, shape, b_.f32(), before, shape.columns()); });
+        [&] { return loadTile(b_, shape, in.element, before, shape.columns()); });
   return emitTileLoop(b_, shape, in, start);
 }
 
@@ -247,12 +250,12 @@ Value BlockWriter::blockDepth(Value k0) {
 }
 
 /// Address of input k0 of a panel of a column tile.
-Value BlockWriter::panelBlock(llm::LinearOp linear, Value tile, int64_t panel, Value k0) {
+Value BlockWriter::panelBlock(Projection linear, Value tile, int64_t panel, Value k0) {
   Value start = panelAddress(b_, context_, linear, b_.add(b_.mul(tile, plan_.tilePanels), panel));
   return b_.address(start, b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
 }
 
-void BlockWriter::widenPanels(llm::LinearOp linear, const TileBlock &block) {
+void BlockWriter::widenPanels(Projection linear, const TileBlock &block) {
   TileOperands in = tileOperands(b_, context_, linear);
   in.depth = blockDepth(block.k0);
   for (int64_t i = 0; i < block.panels; ++i)
@@ -262,7 +265,7 @@ void BlockWriter::widenPanels(llm::LinearOp linear, const TileBlock &block) {
 
 TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
                                    int64_t height, const TileBlock &block) {
-  llm::LinearOp linear = segment.linears[weight];
+  Projection linear = segment.linears[weight];
   TileOperands in = tileOperands(b_, context_, linear);
   in.depth = blockDepth(block.k0);
   in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
@@ -282,7 +285,7 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
     in.panels.push_back(panelBlock(linear, block.tile, i, block.k0));
   addPrefetch(in, rows, rowTile, linear, block);
   if (plan_.widen) {
-    in.format = PanelFormat::Plain;
+    in.format = context_.problem.integer ? PanelFormat::ShortDot : PanelFormat::Plain;
     for (int64_t i = 0; i < block.panels; ++i)
       in.panels[size_t(i)] = b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32());
   }
@@ -290,7 +293,7 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
 }
 
 /// Row tile i of n prefetches the i-th part of the block that comes next, evenly over its own steps: with few row tiles several lines each.
-void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, llm::LinearOp linear, const TileBlock &block) {
+void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block) {
   Type element = panelElement(b_, in);
   int64_t stepElements = 16 * in.unroll * block.panels, line = 512 / element.getIntOrFloatBitWidth();
   Value tiles = b_.sub(rows.last, rows.first), index = b_.sub(rowTile, rows.first);

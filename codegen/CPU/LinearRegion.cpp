@@ -22,7 +22,7 @@ bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operati
   Operation *op = value.getDefiningOp();
   if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op))
     return true;
-  if (isa<llm::LinearOp>(op)) {
+  if (Projection::of(op)) {
     linears.insert(op);
     return true;
   }
@@ -31,40 +31,36 @@ bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operati
   return llvm::all_of(op->getOperands(), [&](Value operand) { return collectLinears(operand, linears, seen); });
 }
 
-Status checkLinear(llm::LinearOp linear, Value input) {
-  auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+Status checkLinear(Projection linear, Value input) {
+  auto weight = linear.weightType();
   Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
   if (linear.getInput() != input)
     return unsupported("E0930", "the projections of one kernel have different inputs");
   bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
   if (!isMade || !isa<BlockArgument>(linear.getWeight()))
     return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
-  if (!inputElement.isF32())
+  if (!linear.isInteger() && !inputElement.isF32())
     return unsupported("E0932", "projection kernels take f32 activations");
-  if (!element.isF32() && !element.isF16() && !element.isBF16())
+  if (!linear.isInteger() && !element.isF32() && !element.isF16() && !element.isBF16())
     return unsupported("E0933", "projection kernels take f32, f16 and bf16 weights");
   if (!weight.hasStaticShape() || weight.getNumElements() == 0)
     return unsupported("E0934", "a projection's weight has no static shape");
   return {};
 }
 
-int64_t columnsOf(llm::LinearOp linear) {
-  return cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(linear.getTransposed() ? 1 : 0);
-}
-
 /// Joins outputs that share a product into one segment.
 Status addOutput(LinearProblem &problem, const Linears &linears, LinearOutput output) {
   LinearSegment joined;
   for (Operation *op : linears)
-    joined.linears.push_back(cast<llm::LinearOp>(op));
-  joined.columns = columnsOf(joined.linears.front());
+    joined.linears.push_back(Projection::of(op));
+  joined.columns = joined.linears.front().columns();
   for (size_t i = 0; i < problem.segments.size();) {
     LinearSegment &segment = problem.segments[i];
-    if (llvm::none_of(segment.linears, [&](llm::LinearOp linear) { return linears.contains(linear); })) {
+    if (llvm::none_of(segment.linears, [&](Projection linear) { return linears.contains(linear.operation()); })) {
       ++i;
       continue;
     }
-    for (llm::LinearOp linear : segment.linears)
+    for (Projection linear : segment.linears)
       if (!llvm::is_contained(joined.linears, linear))
         joined.linears.push_back(linear);
     llvm::append_range(joined.outputs, segment.outputs);
@@ -72,8 +68,8 @@ Status addOutput(LinearProblem &problem, const Linears &linears, LinearOutput ou
   }
   joined.outputs.push_back(output);
   Type element = getElementTypeOrSelf(joined.linears.front().getWeight().getType());
-  for (llm::LinearOp linear : joined.linears)
-    if (columnsOf(linear) != joined.columns || getElementTypeOrSelf(linear.getWeight().getType()) != element)
+  for (Projection linear : joined.linears)
+    if (linear.columns() != joined.columns || getElementTypeOrSelf(linear.getWeight().getType()) != element)
       return unsupported("E0935", "projections of different widths or weight types meet in one result");
   problem.segments.push_back(std::move(joined));
   return {};
@@ -90,7 +86,7 @@ Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis 
   for (Operation &op : kernel.getBody().front().without_terminator())
     for (Value operand : op.getOperands()) {
       bool isInFront = problem.norm && (&op == problem.norm || op.isBeforeInBlock(problem.norm));
-      if (!isa<BlockArgument>(operand) || isa<llm::LinearOp>(op) || isInFront)
+      if (!isa<BlockArgument>(operand) || Projection::of(&op) || isInFront)
         continue;
       const ValueShape &shape = shapes.shapeOf(operand);
       auto type = cast<RankedTensorType>(operand.getType());
@@ -122,21 +118,21 @@ int64_t LinearProblem::mostWeights() const {
 Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &shapes) {
   LinearProblem problem;
   Block &block = kernel.getBody().front();
-  auto linears = block.getOps<llm::LinearOp>();
+  SmallVector<Projection> linears;
+  for (Operation &op : block)
+    if (Projection linear = Projection::of(&op))
+      linears.push_back(linear);
   if (linears.empty())
     return unsupported("E0938", "a kernel of family linear has no projection");
-  Value input = (*linears.begin()).getInput();
-  for (llm::LinearOp linear : linears)
+  Value input = linears.front().getInput();
+  for (Projection linear : linears)
     LLMOPT_RETURN_IF_ERROR(checkLinear(linear, input));
+  problem.integer = linears.front().isInteger();
   problem.norm = input.getDefiningOp();
   if (!problem.norm)
     problem.inputBinding = bindingOf(input);
   const ValueShape &inputShape = shapes.shapeOf(input);
-  problem.depth = cast<RankedTensorType>(input.getType()).getShape().back();
-  if (ShapedType::isDynamic(problem.depth)) {
-    auto weight = cast<RankedTensorType>((*linears.begin()).getWeight().getType());
-    problem.depth = weight.getDimSize((*linears.begin()).getTransposed() ? 0 : 1);
-  }
+  problem.depth = linears.front().depth();
   problem.rows = shapes.symbols().constant(1);
   for (SymExpr dim : ArrayRef(inputShape.dims).drop_back()) {
     problem.leading.push_back(dim);

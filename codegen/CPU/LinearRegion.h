@@ -3,9 +3,10 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A region of family "linear" is one input, one or more llm.linear on it, and elementwise operations on their results:
+// A region of family "linear" is one input, one or more projections of it, and elementwise operations on their results:
 //
 //   one projection        y = act(x W^T + b) + residual      one segment
+//   of bytes              y = float(x W - correction) * s    the same; sums are i32 (llmopt/lib/Analysis/Projection.h)
 //   joined projections    q, k, v = x Wq^T, x Wk^T, x Wv^T   three segments of one kernel: their panels are dealt as one list
 //   a gated pair          y = silu(x Wg^T) * (x Wu^T)        one segment with two weights: their products meet in the epilogue
 //   a norm in front       y = norm(x + r) W^T                each part norms the rows it multiplies; the sum and the norm may be results too
@@ -16,6 +17,7 @@
 
 #include "codegen/CPU/KernelFamily.h"
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/Projection.h"
 
 namespace llmopt::cpu {
 
@@ -26,7 +28,7 @@ struct LinearOutput {
 
 /// Column panels whose results are computed from the same weights' products.
 struct LinearSegment {
-  llvm::SmallVector<llm::LinearOp, 2> linears;
+  llvm::SmallVector<Projection, 2> linears;
   llvm::SmallVector<LinearOutput, 1> outputs;
   int64_t columns = 0;
   int64_t panels() const { return (columns + 15) / 16; }
@@ -35,6 +37,7 @@ struct LinearSegment {
 struct LinearProblem {
   unsigned inputBinding = 0;
   mlir::Operation *norm = nullptr;             ///< (or cast) whose result is the input, instead of a binding
+  bool integer = false;                        ///< of bytes
   int64_t depth = 0;                           ///< K
   llvm::SmallVector<SymExpr, 4> leading;       ///< dimensions of the results before the last
   SymExpr rows;                                ///< their product, M

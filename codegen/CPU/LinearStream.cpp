@@ -11,38 +11,46 @@
 #include "codegen/CPU/LinearStream.h"
 
 #include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
-PanelFormat cpu::panelFormat(llm::LinearOp linear) {
+PanelFormat cpu::panelFormat(Projection linear) {
   Type element = getElementTypeOrSelf(linear.getWeight().getType());
+  if (element.isInteger(8))
+    return PanelFormat::BytePairs;
   return element.isBF16() ? PanelFormat::BF16Pairs : element.isF16() ? PanelFormat::F16 : PanelFormat::Plain;
 }
 
-int64_t cpu::panelElements(llm::LinearOp linear, int64_t depth) {
-  return 16 * (panelFormat(linear) == PanelFormat::BF16Pairs ? (depth + 1) / 2 * 2 : depth);
+int64_t cpu::panelElements(Projection linear, int64_t depth) {
+  int64_t group = inputGroup(panelLayout(*llm::dtypeOf(getElementTypeOrSelf(linear.getWeight().getType()))));
+  return 16 * ((depth + group - 1) / group * group);
 }
 
-TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear) {
+TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear) {
   TileOperands in;
-  in.element = b.f32();
-  in.format = context.bf16Products ? PanelFormat::BF16Dot : panelFormat(linear);
+  in.element = context.sumElement(b);
+  in.format = context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
   in.hasBf16Dot = context.target.bf16Dot;
+  in.targetLanes = context.target.vectorBits / 32;
   return in;
 }
 
-Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear, Value panel) {
+Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, Projection linear, Value panel) {
   TileOperands in = tileOperands(b, context, linear);
-  int64_t elements = in.format == PanelFormat::BF16Dot ? 16 * context.depth() : panelElements(linear, context.problem.depth);
+  int64_t elements = context.inWords() ? 16 * context.depth() : panelElements(linear, context.problem.depth);
   return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
 }
 
-void cpu::emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
+static void emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
   int64_t inputs = context.problem.depth, lanes = context.lanes, whole = inputs / lanes * lanes;
   VectorType type = b.vec(lanes, b.f32());
   Type half = b.ops().getIntegerType(16);
@@ -58,11 +66,61 @@ void cpu::emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value row
   });
 }
 
+/// A word of four bytes as it is; or as two words of two i16, bytes 0 and 2 and bytes 1 and 3.
+static void storeByteWords(KernelBuilder &b, bool asTheyAre, Value words, Value to, Value place) {
+  if (asTheyAre)
+    return b.store(words, to, place);
+  OpBuilder &ops = b.ops();
+  Type type = words.getType();
+  Value mask = b.constantInt(type, 0x00ff00ff);
+  Value even = arith::AndIOp::create(ops, b.loc(), words, mask);
+  Value odd = arith::AndIOp::create(ops, b.loc(), arith::ShRUIOp::create(ops, b.loc(), words, b.constantInt(type, 8)), mask);
+  Value at = b.mul(place, 2);
+  auto vector = dyn_cast<VectorType>(type);
+  int64_t lanes = vector ? vector.getNumElements() : 1;
+  if (!vector) {
+    b.store(even, to, at);
+    return b.store(odd, to, b.add(at, 1));
+  }
+  for (int64_t half = 0; half < 2; ++half) {
+    SmallVector<int64_t> order;
+    for (int64_t i = 0; i < lanes; ++i)
+      order.push_back(half * lanes / 2 + i / 2 + i % 2 * lanes);
+    b.store(vector::ShuffleOp::create(ops, b.loc(), even, odd, order), to, b.add(at, half * lanes));
+  }
+}
+
+/// The last word of a row is filled up with zeros: the weights there are zero too.
+static void emitByteRows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
+  int64_t inputs = context.problem.depth, lanes = context.lanes, words = inputs / 4, whole = words / lanes * lanes;
+  Type byte = b.ops().getI8Type();
+  bool asTheyAre = context.byteDot();
+  b.forLoop(b.index(0), count, 1, [&](Value row) {
+    Value from = b.address(rows, b.mul(row, inputs), byte), target = b.address(to, b.mul(row, context.depth()), b.i32());
+    b.forLoop(b.index(0), b.index(whole), lanes,
+              [&](Value k) { storeByteWords(b, asTheyAre, b.load(b.vec(lanes, b.i32()), from, k, 1), target, k); });
+    b.forLoop(b.index(whole), b.index(words), 1, [&](Value k) { storeByteWords(b, asTheyAre, b.load(b.i32(), from, k, 1), target, k); });
+    if (inputs % 4 == 0)
+      return;
+    Value last = b.constantInt(b.i32(), 0);
+    for (int64_t i = words * 4; i < inputs; ++i) {
+      Value wide = arith::ExtUIOp::create(b.ops(), b.loc(), b.i32(), b.load(byte, from, b.index(i)));
+      Value shifted = arith::ShLIOp::create(b.ops(), b.loc(), wide, b.constantInt(b.i32(), i % 4 * 8));
+      last = arith::OrIOp::create(b.ops(), b.loc(), last, shifted);
+    }
+    storeByteWords(b, asTheyAre, last, target, b.index(words));
+  });
+}
+
+void cpu::emitRowWords(KernelBuilder &b, const LinearContext &context, Value from, Value count, Value to) {
+  (context.bf16Products ? emitBf16Rows : emitByteRows)(b, context, from, count, to);
+}
+
 namespace {
 
 class StreamWriter {
 public:
-  /// `input`: the rows, as bf16 words where products are of those.
+  /// `input`: the rows, in words where products are of those.
   StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value input)
       : b_(b), context_(context), segment_(segment), rows_(rows), input_(input),
         epilogue_(b, context.shapes, products(segment), segment.outputs, context.problem.leading,
@@ -74,7 +132,7 @@ public:
 private:
   static llvm::SmallVector<Value> products(const LinearSegment &segment) {
     llvm::SmallVector<Value> values;
-    for (llm::LinearOp linear : segment.linears)
+    for (Projection linear : segment.linears)
       values.push_back(linear.getResult());
     return values;
   }
@@ -109,12 +167,12 @@ void StreamWriter::panels(Value first, int64_t count) {
   in.aRow = depth;
   in.depth = b_.index(depth);
   in.depthMultiple = depth;
-  for (llm::LinearOp linear : segment_.linears)
+  for (Projection linear : segment_.linears)
     for (int64_t i = 0; i < count; ++i)
       in.panels.push_back(panelAddress(b_, context_, linear, b_.add(first, i)));
   if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
     readAhead(in);
-  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
+  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
   // To scratch, a matrix of rows x (count * 16) for each weight.
   int64_t width = count * 16, productStride = rows_ * width;
   TileShape part{1, count, context_.lanes};
@@ -141,10 +199,10 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
   } else {
     input = b.buffer(context.problem.inputBinding);
   }
-  if (context.bf16Products) {
-    Value rounded = b.address(b.scratch(), b.index(sums + normed), b.f32());
-    emitBf16Rows(b, context, input, b.index(rows), rounded);
-    input = rounded;
+  if (context.inWords()) {
+    Value words = b.address(b.scratch(), b.index(sums + normed), b.f32());
+    emitRowWords(b, context, input, b.index(rows), words);
+    input = words;
   }
   for (const LinearSegment &segment : context.problem.segments) {
     StreamWriter writer(b, context, segment, rows, input);
@@ -160,5 +218,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return (sums + normed + (context.bf16Products ? rows * context.depth() : 0)) * 4;
+  return (sums + normed + (context.inWords() ? rows * context.depth() : 0)) * 4;
 }

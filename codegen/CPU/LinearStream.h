@@ -24,22 +24,33 @@ struct LinearContext {
   bool bf16Products; ///< of words of two bf16
   /// Norms rows [first, end) to the address `to`, and stores what the kernel returns of them if `publish`; null where the input lies in memory.
   std::function<void(KernelBuilder &, mlir::Value first, mlir::Value end, mlir::Value to, mlir::Value publish)> norm;
-  /// Floats that `rows` normed rows take.
-  int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth + 31) / 16 * 16 : 0; }
+  /// Words that `rows` normed rows take.
+  int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth / (problem.integer ? 4 : 1) + 31) / 16 * 16 : 0; }
+  /// Sums of four products of bytes in one instruction; else bytes are widened and two are.
+  bool byteDot() const { return problem.integer && target.int8Dot && lanes == 16; }
+  /// Rows are brought into words first.
+  bool inWords() const { return bf16Products || problem.integer; }
   /// Steps of the tile loops: K, or its words.
-  int64_t depth() const { return bf16Products ? (problem.depth + 1) / 2 : problem.depth; }
+  int64_t depth() const {
+    if (problem.integer)
+      return (problem.depth + 3) / 4 * (byteDot() ? 1 : 2);
+    return bf16Products ? (problem.depth + 1) / 2 : problem.depth;
+  }
+  mlir::Type sumElement(KernelBuilder &b) const { return problem.integer ? b.i32() : b.f32(); }
+  /// Of the input in memory.
+  mlir::Type inputElement(KernelBuilder &b) const { return problem.integer ? mlir::Type(b.ops().getI8Type()) : b.f32(); }
 };
 
 /// Format of a weight's panels in memory, and elements of one panel.
-PanelFormat panelFormat(llm::LinearOp linear);
-int64_t panelElements(llm::LinearOp linear, int64_t depth);
+PanelFormat panelFormat(Projection linear);
+int64_t panelElements(Projection linear, int64_t depth);
 /// The address of panel `panel`.
-mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear, mlir::Value panel);
+mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, Projection linear, mlir::Value panel);
 /// What every tile of a linear has in common.
-TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, llm::LinearOp linear);
+TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear);
 
-/// `count` rows at `from`, rounded to bf16, to rows of context.depth() words at `to`.
-void emitBf16Rows(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
+/// `count` rows at `from`, rounded to bf16 or as bytes, to rows of context.depth() words at `to`.
+void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
 
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.

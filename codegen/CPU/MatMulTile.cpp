@@ -33,6 +33,9 @@ private:
   Value widenF16(Value half);
   Value multiplyAdd(Value a, Value w, Value sum);
   Value dotPairs(Value a, Value w, Value sum);
+  Value dotBytes(Value a, Value w, Value sum);
+  Value dotShorts(Value a, Value w, Value sum);
+  Value byteVector(Value panelAtK, int64_t step, int64_t vector);
   Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
@@ -63,9 +66,44 @@ Value TileWriter::dotPairs(Value a, Value w, Value sum) {
   return b_.fma(half(a, false), half(w, false), sum);
 }
 
+Value TileWriter::dotBytes(Value a, Value w, Value sum) {
+  OpBuilder &ops = b_.ops();
+  VectorType bytes = b_.vec(4 * shape_.lanes, ops.getI8Type());
+  Value operands[] = {sum, vector::BitCastOp::create(ops, b_.loc(), bytes, a), vector::BitCastOp::create(ops, b_.loc(), bytes, w)};
+  return LLVM::CallIntrinsicOp::create(ops, b_.loc(), type_, ops.getStringAttr("llvm.x86.avx512.vpdpbusd.512"), operands).getResult(0);
+}
+
+// vpmaddwd. Products of bytes fill at most 17 bits of 32: nothing saturates, unlike in vpmaddubsw. LLVM does not split intrinsics
+// of vectors that are wider than the target's.
+Value TileWriter::dotShorts(Value a, Value w, Value sum) {
+  OpBuilder &ops = b_.ops();
+  int64_t lanes = std::min(shape_.lanes, in_.targetLanes);
+  VectorType shorts = b_.vec(2 * shape_.lanes, ops.getI16Type()), part = b_.vec(lanes, b_.i32());
+  const char *name = lanes == 16 ? "llvm.x86.avx512.pmaddw.d.512" : lanes == 8 ? "llvm.x86.avx2.pmadd.wd" : "llvm.x86.sse2.pmadd.wd";
+  Value left = vector::BitCastOp::create(ops, b_.loc(), shorts, a), right = vector::BitCastOp::create(ops, b_.loc(), shorts, w), products;
+  auto multiply = [&](Value x, Value y) {
+    Value operands[] = {x, y};
+    return LLVM::CallIntrinsicOp::create(ops, b_.loc(), part, ops.getStringAttr(name), operands).getResult(0);
+  };
+  if (lanes == shape_.lanes) {
+    products = multiply(left, right);
+  } else {
+    products = b_.constantInt(type_, 0);
+    for (int64_t first = 0; first < shape_.lanes; first += lanes) {
+      auto slice = [&](Value x) -> Value { return vector::ExtractStridedSliceOp::create(ops, b_.loc(), x, 2 * first, 2 * lanes, int64_t(1)); };
+      products = vector::InsertStridedSliceOp::create(ops, b_.loc(), multiply(slice(left), slice(right)), products, first, int64_t(1));
+    }
+  }
+  return arith::AddIOp::create(ops, b_.loc(), sum, products);
+}
+
 Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
   if (in_.format == PanelFormat::BF16Dot)
     return dotPairs(a, w, sum);
+  if (in_.format == PanelFormat::ByteDot)
+    return dotBytes(a, w, sum);
+  if (in_.format == PanelFormat::BytePairs || in_.format == PanelFormat::ShortDot)
+    return dotShorts(a, w, sum);
   if (isa<FloatType>(in_.element))
     return b_.fma(a, w, sum);
   Value product = arith::MulIOp::create(b_.ops(), b_.loc(), a, w);
@@ -102,9 +140,23 @@ Value TileWriter::pairVector(Value panelAtK, int64_t step, int64_t vector) {
   return arith::BitcastOp::create(ops, b_.loc(), type_, bits);
 }
 
+/// Bytes 0 and 2 (even steps) or 1 and 3 of each word, as i16.
+Value TileWriter::byteVector(Value panelAtK, int64_t step, int64_t vector) {
+  OpBuilder &ops = b_.ops();
+  VectorType shorts = b_.vec(2 * shape_.lanes, ops.getI16Type());
+  Value bytes = b_.load(shorts, panelAtK, b_.index((step / 2 * 16 + vector * shape_.lanes) * 2), 16);
+  Value eight = b_.constantInt(shorts, 8);
+  if (step % 2 == 0)
+    bytes = arith::ShLIOp::create(ops, b_.loc(), bytes, eight);
+  bytes = arith::ShRSIOp::create(ops, b_.loc(), bytes, eight);
+  return vector::BitCastOp::create(ops, b_.loc(), type_, bytes);
+}
+
 Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
   if (in_.format == PanelFormat::BF16Pairs)
     return pairVector(panelAtK, step, vector);
+  if (in_.format == PanelFormat::BytePairs)
+    return byteVector(panelAtK, step, vector);
   Value place = b_.index(step * 16 + vector * shape_.lanes);
   if (in_.format == PanelFormat::F16)
     return widenF16(b_.load(b_.vec(shape_.lanes, b_.ops().getF16Type()), panelAtK, place));
@@ -171,18 +223,24 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   switch (in.format) {
   case PanelFormat::Plain:
   case PanelFormat::BF16Dot:
+  case PanelFormat::ByteDot:
+  case PanelFormat::ShortDot:
     return in.element;
   case PanelFormat::F16:
     return b.ops().getF16Type();
   case PanelFormat::BF16Pairs:
+  case PanelFormat::BytePairs:
     return b.ops().getIntegerType(16);
   }
   return in.element;
 }
 
+/// Steps that a word of B holds.
+static int64_t stepsTogether(PanelFormat format) { return format == PanelFormat::BF16Pairs || format == PanelFormat::BytePairs ? 2 : 1; }
+
 KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &in, ValueRange initial) {
   TileWriter writer(b, shape, in);
-  int64_t unit = in.format == PanelFormat::BF16Pairs ? 2 : 1;
+  int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);
   Value zero = b.index(0);
   bool even = in.depthMultiple % unroll == 0;
@@ -205,7 +263,7 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
 void cpu::emitWidenedPanel(KernelBuilder &b, const TileOperands &in, int64_t lanes, Value panel, Value to) {
   TileShape shape{1, 1, lanes};
   TileWriter writer(b, shape, in);
-  int64_t unit = in.format == PanelFormat::BF16Pairs ? 2 : 1;
+  int64_t unit = stepsTogether(in.format);
   b.forLoop(b.index(0), in.depth, unit, [&](Value k) {
     Value from = b.address(panel, b.mul(k, 16), panelElement(b, in)), target = b.address(to, b.mul(k, 16), b.f32());
     for (int64_t step = 0; step < unit; ++step)

@@ -20,7 +20,9 @@ namespace llmopt::cpu {
 
 /// Elements of the B panels (codegen/Common/WeightPacking.h): those of A, or narrower ones that are widened to f32. BF16Dot: A and B
 /// are words of two bf16 each, depth counts words, and both products of two words are added.
-enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot };
+/// Integers, whose sums are i32 and exact: ByteDot: words of four bytes, unsigned in A and signed in B. ShortDot: words of two i16. BytePairs: A as in
+/// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
+enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot, ByteDot, BytePairs, ShortDot };
 
 struct TileShape {
   int64_t rows = 1;
@@ -45,6 +47,7 @@ struct TileOperands {
   PanelFormat format = PanelFormat::Plain;
   bool hasF16Conversion = true; ///< the target has vcvtph2ps
   bool hasBf16Dot = false;      ///< the target has vdpbf16ps
+  int64_t targetLanes = 4;      ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
   mlir::Value depth;            ///< K
   int64_t depthMultiple = 1;    ///< K is known to be a multiple of this
   int64_t unroll = 4;

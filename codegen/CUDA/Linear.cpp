@@ -87,7 +87,7 @@ void LinearUnit::writeSegment(cpu::KernelBuilder &b, cpu::FamilyContext &context
   cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
   cpu::LoopScopes &scopes = emitter.scopes;
   for (size_t i = 0; i < segment.linears.size(); ++i) {
-    llm::LinearOp linear = segment.linears[i];
+    Projection linear = segment.linears[i];
     Value product = products[i], bias = linear.getBias();
     emitter.override(linear.getResult(), [&emitter, &b, bias, product](cpu::ElementEmitter::At at) {
       return bias ? b.fadd(product, emitter.element(bias, at.back())) : product;
@@ -134,7 +134,7 @@ Result<std::string> LinearUnit::epilogue(LoweredDeviceKernel &lowered) {
 
   fields_ = body.parameters;
   for (const LinearSegment &part : problem_.segments)
-    for (llm::LinearOp linear : part.linears) {
+    for (Projection linear : part.linears) {
       DeviceParameter weight{DeviceParameter::Kind::Buffer, cpu::bindingOf(linear.getWeight())};
       if (!llvm::is_contained(fields_, weight))
         fields_.push_back(weight);
@@ -424,7 +424,7 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
   if (list.size() > 1)
     lowered.plan.selector = problem_.rows;
   for (const LinearSegment &segment : problem_.segments)
-    for (llm::LinearOp linear : segment.linears)
+    for (Projection linear : segment.linears)
       lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {quantized_ ? quantized_->panels.layout() : std::string(panelLayout(weight_)), !linear.getTransposed()};
   addCosts(lowered.plan);
   return lowered;
@@ -432,11 +432,11 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
 
 /// The families take one type of weight, and as many products in each segment.
 bool fits(const LinearProblem &problem) {
-  auto elementOf = [](llm::LinearOp linear) { return getElementTypeOrSelf(linear.getWeight().getType()); };
-  ArrayRef<llm::LinearOp> first = problem.segments.front().linears;
+  auto elementOf = [](Projection linear) { return getElementTypeOrSelf(linear.getWeight().getType()); };
+  ArrayRef<Projection> first = problem.segments.front().linears;
   for (const LinearSegment &segment : problem.segments)
-    for (llm::LinearOp linear : segment.linears)
-      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || !getElementTypeOrSelf(linear.getType()).isF32())
+    for (Projection linear : segment.linears)
+      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isInteger() || !getElementTypeOrSelf(linear.getResult().getType()).isF32())
         return false;
   return true;
 }

@@ -7,6 +7,7 @@
 #include "codegen/Common/ChooseStrategy.h"
 
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/Projection.h"
 
 #include "mlir/IR/Remarks.h"
 
@@ -91,18 +92,25 @@ strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Targ
   return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits);
 }
 
-std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options) {
+std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
   bool allBf16 = true;
-  kernel.getBody().walk([&](llm::LinearOp linear) {
-    auto weight = cast<RankedTensorType>(linear.getWeight().getType());
+  kernel.getBody().walk([&](Operation *op) {
+    Projection linear = Projection::of(op);
+    if (!linear)
+      return;
     GemmFacts found;
-    found.depth = weight.getDimSize(linear.getTransposed() ? 0 : 1);
-    found.weightBytes = weight.getElementTypeBitWidth() / 8;
+    found.depth = linear.depth();
+    found.weightBytes = linear.weightType().getElementTypeBitWidth() / 8;
+    if (linear.isInteger()) { // words of four bytes, or of two i16
+      bool byteDot = target.int8Dot && target.vectorBits == 512;
+      found.depth = (found.depth + 3) / 4 * (byteDot ? 1 : 2);
+      found.weightBytes = byteDot ? 4 : 2;
+    }
     SymExpr rows = shapes.symbols().constant(1);
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
-    allBf16 &= weight.getElementType().isBF16();
+    allBf16 &= linear.weightType().getElementType().isBF16();
     if (rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
@@ -137,7 +145,7 @@ static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Targ
     // One element a thread; neighbours in memory belong to neighbouring threads.
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/1, target.vectorBits));
   } else if (family == "linear") {
-    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, options))
+    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, target, options))
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {
     kernel.setStrategyAttr(chooseGemm(context, target, GemmFacts{.depth = 512, .rows = 512}));

@@ -22,7 +22,7 @@ namespace llmopt {
 
 /// What is known about a matrix product with packed weights.
 struct GemmFacts {
-  int64_t depth = 0;           ///< K
+  int64_t depth = 0;           ///< K, or its words
   std::optional<int64_t> rows = std::nullopt; ///< M, where it is static
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
@@ -38,8 +38,8 @@ struct StrategyOptions {
 strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
 strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target);
 
-/// The facts of a region around `llm.linear`, or nothing if a shape is not known.
-std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const StrategyOptions &options);
+/// The facts of a region around projections, or nothing if a shape is not known.
+std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options);
 
 /// Sets the `strategy` of a kernel that has none; families without choices are left alone.
 Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options = {});

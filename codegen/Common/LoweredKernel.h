@@ -29,6 +29,7 @@ struct KernelVariant {
 ///   "row_major"  as stored
 ///   "panel16"    a matrix of N outputs by K inputs as [ceil(N / 16)][K][16], outputs beyond N zero (f32, f16)
 ///   "panel16x2"  the same for bf16: [ceil(N / 16)][ceil(K / 2)][16][2], k pairs together (vdpbf16ps order)
+///   "panel16x4"  the same for i8: [ceil(N / 16)][ceil(K / 4)][16][4] (vpdpbusd order)
 struct WeightLayout {
   std::string name = "row_major";
   bool outputsFirst = true; ///< the operand is [N, K]; false: [K, N] (llm.linear `transposed`)

@@ -19,7 +19,7 @@ using strategy::LoopsAttr;
 
 TuningKey llmopt::tuningKey(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   KernelSignature signature = signatureOf(kernel, shapes);
-  std::optional<GemmFacts> facts = kernel.getFamily() == "linear" ? linearFacts(kernel, shapes, options) : std::nullopt;
+  std::optional<GemmFacts> facts = kernel.getFamily() == "linear" ? linearFacts(kernel, shapes, target, options) : std::nullopt;
   if (facts && facts->bf16Products)
     signature.dtype += ", products in bf16"; // other numbers: never for who did not ask for them
   return {target.name, kernel.getFamily().str(), signature.ops, signature.shape, signature.dtype};
@@ -83,7 +83,7 @@ Result<Attribute> llmopt::tunedStrategy(const TuningEntry &entry, exec::KernelOp
   ScopedDiagnosticHandler quiet(kernel.getContext(), [](Diagnostic &) { return success(); });
   Attribute attribute = parseAttribute(entry.choice, kernel.getContext());
   std::string problem = "no strategy of this family";
-  std::optional<GemmFacts> facts = entry.key.kernel == "linear" ? linearFacts(kernel, shapes, options) : std::nullopt;
+  std::optional<GemmFacts> facts = entry.key.kernel == "linear" ? linearFacts(kernel, shapes, target, options) : std::nullopt;
   if (auto gemm = dyn_cast_or_null<GemmAttr>(attribute); gemm && facts)
     problem = problemOf(gemm, *facts, target);
   else if (auto loops = dyn_cast_or_null<LoopsAttr>(attribute); loops && (entry.key.kernel == "loops" || entry.key.kernel == "rows"))

@@ -33,7 +33,9 @@ void packPanels(int64_t group, int64_t outputs, int64_t inputs, bool outputsFirs
 
 } // namespace
 
-int64_t llmopt::inputGroup(std::string_view layout) { return layout == "panel16" ? 1 : layout == "panel16x2" ? 2 : 0; }
+int64_t llmopt::inputGroup(std::string_view layout) {
+  return layout == "panel16" ? 1 : layout == "panel16x2" ? 2 : layout == "panel16x4" ? 4 : 0;
+}
 
 std::string_view llmopt::panelLayout(DType type) {
   switch (type) {
@@ -42,6 +44,8 @@ std::string_view llmopt::panelLayout(DType type) {
     return "panel16";
   case DType::BF16:
     return "panel16x2";
+  case DType::I8:
+    return "panel16x4";
   default:
     return {};
   }
@@ -60,7 +64,7 @@ Status llmopt::packWeight(std::string_view layout, DType type, int64_t outputs, 
                           std::span<const std::byte> source, std::span<std::byte> packed) {
   int64_t group = inputGroup(layout);
   size_t elementBytes = dtypeSize(type);
-  if (group == 0 || (elementBytes != 2 && elementBytes != 4))
+  if (group == 0 || (elementBytes != 1 && elementBytes != 2 && elementBytes != 4))
     return internalError("E0921", "no packing of " + std::string(dtypeName(type)) + " as '" + std::string(layout) + "'");
   if (source.size() != size_t(outputs * inputs) * elementBytes ||
       packed.size() != size_t(packedMatrixBytes(layout, type, outputs, inputs)))
@@ -72,7 +76,9 @@ Status llmopt::packWeight(std::string_view layout, DType type, int64_t outputs, 
   };
   if (elementBytes == 4)
     pack(uint32_t());
-  else
+  else if (elementBytes == 2)
     pack(uint16_t());
+  else
+    pack(uint8_t());
   return {};
 }

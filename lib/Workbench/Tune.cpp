@@ -12,6 +12,7 @@
 #include "lib/Workbench/TuneHarness.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/KernelSignature.h"
+#include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Compiler/Compiler.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/ScratchFolder.h"
@@ -182,7 +183,10 @@ private:
   /// Symbols for `rows` rows of a projection's input: the last one that stands for rows, the others 1.
   static SymbolValues withRows(SymbolValues values, exec::KernelOp kernel, ShapeAnalysis &shapes, int64_t rows) {
     std::string last;
-    kernel.getBody().walk([&](llm::LinearOp linear) {
+    kernel.getBody().walk([&](mlir::Operation *op) {
+      Projection linear = Projection::of(op);
+      if (!linear)
+        return;
       for (SymExpr dim : llvm::ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
         if (dim.node() && dim.node()->op == SymExpr::Node::Op::Symbol) {
           values[dim.node()->name] = 1;
@@ -227,7 +231,7 @@ private:
   Result<TuningEntry> chooseGemmWay(const Job &job, strategy::GemmAttr usual, llvm::ArrayRef<mlir::Attribute> ways, const TuneGraph &graph,
                                     int64_t copies, MeasureAt measureAt) {
     auto kernel = mlir::cast<exec::KernelOp>(job.op);
-    bool fixed = linearFacts(kernel, *job.shapes, strategyOptions())->rows.has_value();
+    bool fixed = linearFacts(kernel, *job.shapes, *target_, strategyOptions())->rows.has_value();
     TuningEntry entry{job.key, {}};
     llvm::SmallVector<strategy::GemmBucketAttr> chosen;
     bool changed = false;

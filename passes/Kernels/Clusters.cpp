@@ -8,6 +8,7 @@
 
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
+#include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Analysis/SizeOperands.h"
 
 #include "mlir/IR/Remarks.h"
@@ -36,6 +37,8 @@ StringRef anchorFamily(Operation *op) {
   return llvm::TypeSwitch<Operation *, StringRef>(op)
       .Case<llm::LinearOp>([](auto) { return "linear"; })
       .Case<llm::MatMulOp>([](llm::MatMulOp matmul) {
+        if (Projection::of(matmul) && isWeightExpression(matmul.getRhs()))
+          return "linear";
         bool plain = llvm::all_of(matmul->getOperandTypes(), [](Type type) { return getElementTypeOrSelf(type).isF32(); });
         return plain ? "matmul" : ""; // other types: a plain loop nest
       })
@@ -182,13 +185,18 @@ void Clusters::absorbNormPrologue(int cluster) {
   put(producer, cluster);
 }
 
-/// What a register tile can read beside its own element: an operand of the same shape, or one row (or element) for all rows.
+/// What a register tile can read beside its own element: an operand of the same shape, one row (or element) for all rows, or one
+/// element for each row.
 bool Clusters::repeatsOrFits(Value operand, Value of) {
   auto dims = shapes_.shapeOf(operand).dims;
   if (dims.empty() || sameShape(operand, of))
     return true;
+  auto result = shapes_.shapeOf(of).dims;
+  auto rows = [](ArrayRef<SymExpr> all) { return all.drop_back(); };
+  if (dims.size() == result.size() && dims.back().isConstant(1) && llvm::equal(rows(dims), rows(result)))
+    return true;
   bool oneRow = llvm::all_of(ArrayRef<SymExpr>(dims).drop_back(), [](SymExpr dim) { return dim.isConstant(1); });
-  return oneRow && (dims.back().isConstant(1) || dims.back() == shapes_.shapeOf(of).dims.back());
+  return oneRow && (dims.back().isConstant(1) || dims.back() == result.back());
 }
 
 // Follows the only user of `value` while it computes element by element on the same shape.
@@ -215,38 +223,50 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
   }
 }
 
+/// The projection that a cluster of family "linear" began with.
+static Projection projectionOf(const Cluster &cluster) {
+  return cluster.ops.empty() || cluster.alone || cluster.family != "linear" ? Projection() : Projection::of(cluster.ops.front());
+}
+
+static bool goTogether(Projection a, Projection b) {
+  return a.getInput() == b.getInput() && a.getTransposed() == b.getTransposed() && a.isInteger() == b.isInteger() &&
+         a.weightType().getElementType() == b.weightType().getElementType() && a->getBlock() == b->getBlock();
+}
+
 // Two products of one input that meet in an elementwise operation: silu(x Wg) * (x Wu).
 void Clusters::joinGatedPairs() {
   for (size_t i = 0; i < clusters_.size(); ++i) {
-    Cluster &cluster = clusters_[i];
-    auto linear = cluster.ops.empty() || cluster.alone ? llm::LinearOp() : dyn_cast<llm::LinearOp>(cluster.ops.front());
+    Projection linear = projectionOf(clusters_[i]);
     if (!linear)
       continue;
-    for (Operation *op : llvm::to_vector(cluster.ops))
+    for (Operation *op : llvm::to_vector(clusters_[i].ops))
       for (Value operand : op->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         int other = producer ? of(producer) : -1;
-        if (other < 0 || other == int(i) || !onlyUser(operand) || clusters_[size_t(other)].alone)
+        if (other < 0 || other == int(i) || !onlyUser(operand))
           continue;
-        auto second = dyn_cast<llm::LinearOp>(clusters_[size_t(other)].ops.front());
-        if (second && clusters_[size_t(other)].ops.back() == producer && second.getInput() == linear.getInput() &&
-            second.getTransposed() == linear.getTransposed() && second.getWeight().getType() == linear.getWeight().getType())
+        Projection second = projectionOf(clusters_[size_t(other)]);
+        if (second && clusters_[size_t(other)].ops.back() == producer && goTogether(linear, second) && second.weightType() == linear.weightType())
           merge(other, int(i));
       }
   }
 }
 
-// Products of one input without an epilogue: queries, keys and values.
+// Products of one input: queries, keys and values. Those of bytes have epilogues, which must not need each other.
 void Clusters::joinProjections() {
-  llvm::DenseMap<std::pair<Value, Type>, int> first;
+  SmallVector<int> leaders;
   for (size_t i = 0; i < clusters_.size(); ++i) {
-    auto linear = clusters_[i].ops.size() == 1 && !clusters_[i].alone ? dyn_cast<llm::LinearOp>(clusters_[i].ops.front()) : llm::LinearOp();
-    if (!linear)
+    Projection linear = projectionOf(clusters_[i]);
+    if (!linear || (clusters_[i].ops.size() > 1 && !linear.isInteger()))
       continue;
-    Type weightElement = cast<RankedTensorType>(linear.getWeight().getType()).getElementType();
-    auto [it, isNew] = first.try_emplace({linear.getInput(), weightElement}, int(i));
-    auto leader = isNew ? linear : cast<llm::LinearOp>(clusters_[size_t(it->second)].ops.front());
-    if (!isNew && leader.getTransposed() == linear.getTransposed() && leader->getBlock() == linear->getBlock())
-      merge(int(i), it->second);
+    auto leader = llvm::find_if(leaders, [&](int other) {
+      const Cluster &cluster = clusters_[size_t(other)];
+      return goTogether(Projection::of(cluster.ops.front()), linear) && cluster.ops.size() + clusters_[i].ops.size() <= kMostOps &&
+             (!linear.isInteger() || (!needs(int(i), other) && !needs(other, int(i))));
+    });
+    if (leader == leaders.end())
+      leaders.push_back(int(i));
+    else
+      merge(int(i), *leader);
   }
 }

@@ -6,12 +6,13 @@
 // Each kernel ends at a barrier, so one kernel for two pieces of work saves one:
 //
 //   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other
-//   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms the rows that it multiplies
+//   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms (or quantizes) the rows that it multiplies
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Kernels/Clusters.h"
 
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/Projection.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -88,19 +89,25 @@ void Clusters::joinLoops() {
   }
 }
 
-/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast that only products read.
+/// Quantizes: elementwise operations on numbers that lie in memory anyway, down to bytes.
+static bool isQuantization(const Cluster &cluster) {
+  return llvm::all_of(cluster.ops, [](Operation *op) { return op->hasTrait<llm::Elementwise>(); }) &&
+         getElementTypeOrSelf(lastOf(cluster)->getResult(0).getType()).isUnsignedInteger(8);
+}
+
+/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast, or a quantization, that only products read.
 static Operation *normOf(const Cluster &cluster) {
   if (cluster.ops.empty() || cluster.alone)
     return nullptr;
   Operation *norm = lastOf(cluster);
-  bool isNorm = cluster.family == "rows" && isa<llm::LayerNormOp, llm::RMSNormOp>(norm);
-  bool isCast = cluster.family == "loops" && cluster.ops.size() == 1 && isa<llm::CastOp>(norm) &&
-                llvm::all_of(norm->getUsers(), [](Operation *user) { return isa<llm::LinearOp>(user); });
-  if (!isNorm && !isCast)
-    return nullptr;
   auto type = cast<RankedTensorType>(norm->getResult(0).getType());
-  bool isKnown = type.getRank() > 0 && type.getElementType().isF32() && !type.isDynamicDim(type.getRank() - 1);
-  return isKnown ? norm : nullptr;
+  if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1))
+    return nullptr;
+  bool isNorm = cluster.family == "rows" && isa<llm::LayerNormOp, llm::RMSNormOp>(norm) && type.getElementType().isF32();
+  bool isCast = cluster.family == "loops" && isa<llm::CastOp>(norm) &&
+                ((cluster.ops.size() == 1 && type.getElementType().isF32()) || isQuantization(cluster)) &&
+                llvm::all_of(norm->getUses(), [](OpOperand &use) { return Projection::of(use.getOwner()) && use.getOperandNumber() == 0; });
+  return isNorm || isCast ? norm : nullptr;
 }
 
 // One kernel of projections, whose other operations read nothing of the norm. Where two such kernels read a norm, it is computed once.
@@ -112,7 +119,7 @@ void Clusters::joinNorms() {
     llvm::DenseSet<int> products;
     bool isInput = true;
     for (Operation *user : norm->getUsers())
-      if (isa<llm::LinearOp>(user))
+      if (Projection::of(user))
         products.insert(of(user));
     if (products.empty())
       continue;
@@ -124,7 +131,7 @@ void Clusters::joinNorms() {
     }
     int product = *products.begin();
     for (Operation *op : clusters_[size_t(product)].ops) {
-      auto linear = dyn_cast<llm::LinearOp>(op);
+      Projection linear = Projection::of(op);
       bool readsNorm = linear && linear.getInput() == norm->getResult(0);
       isInput &= !linear || readsNorm;
       for (Value operand : op->getOperands())

@@ -48,9 +48,9 @@ std::span<const cpu::ArithmeticLoop> cpu::arithmeticLoops() {
       {"f32", "vfmadd ymm", {"avx2", "fma"}, 12 * 2 * 8, multiplyAdd256},
       {"f32", "vfmadd zmm", {"avx512f"}, 12 * 2 * 16, multiplyAdd512},
       {"bf16", "vdpbf16ps zmm", {"avx512f", "avx512_bf16"}, 12 * 2 * 32, dotBf16},
-      {"int8", "vpmaddubsw ymm", {"avx2"}, 12 * 2 * 32, pairsInt8},
-      {"int8", "vpdpbusd zmm", {"avx512f", "avx512_vnni"}, 12 * 2 * 64, dotInt8},
-      {"int16", "vpmaddwd ymm", {"avx2"}, 12 * 2 * 16, pairsInt16},
+      {"i8", "vpmaddubsw ymm", {"avx2"}, 12 * 2 * 32, pairsInt8},
+      {"i8", "vpdpbusd zmm", {"avx512f", "avx512_vnni"}, 12 * 2 * 64, dotInt8},
+      {"i16", "vpmaddwd ymm", {"avx2"}, 12 * 2 * 16, pairsInt16},
   };
   return loops;
 }

@@ -3,9 +3,9 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-//   bench-kernels [--target=x86-64-v3] [--rounds=15] [--linear=MxNxK] [filter]
+//   bench-kernels [--target=x86-64-v3] [--rounds=15] [--threads=2] [--linear=MxNxK] [filter]
 //
-// One thread, pinned, but where the name says "2 threads". Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
+// One thread, pinned, but where the name says "2 threads" (--threads is for projections). Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
 // of the peak (best round), memory-bound ones as the share of the read rate (median of the rounds' ratios).
 //
 //===----------------------------------------------------------------------===//
@@ -37,6 +37,7 @@ struct Options {
   std::string target = "native", filter;
   int rounds = 15;
   std::array<int64_t, 3> shape = {}; ///< of the only product to measure
+  unsigned threads = 1;
 };
 
 /// A kernel ready to be called again and again.
@@ -77,6 +78,10 @@ void fillRandom(void *data, size_t bytes, DType type) {
   std::uniform_real_distribution<float> uniform(-1, 1);
   for (size_t i = 0; i < bytes / dtypeSize(type); ++i) {
     float value = uniform(random);
+    if (type == DType::I8 || type == DType::U8) {
+      static_cast<int8_t *>(data)[i] = int8_t(random());
+      continue;
+    }
     if (type == DType::F32)
       static_cast<float *>(data)[i] = value;
     else
@@ -84,61 +89,14 @@ void fillRandom(void *data, size_t bytes, DType type) {
   }
 }
 
-std::string linearText(int64_t n, int64_t k, const std::string &element) {
+std::string linearText(int64_t n, int64_t k, DType type) {
   auto tensor = [](const std::string &dims, const std::string &type) { return "tensor<" + dims + "x" + type + ">"; };
-  std::string x = tensor("?x" + std::to_string(k), "f32"), w = tensor(std::to_string(n) + "x" + std::to_string(k), element);
-  std::string y = tensor("?x" + std::to_string(n), "f32");
+  bool bytes = type == DType::I8; // [K, N], and sums as they are
+  std::string rows = "?x" + std::to_string(k), columns = "?x" + std::to_string(n), matrix = std::to_string(bytes ? k : n) + "x" + std::to_string(bytes ? n : k);
+  std::string x = tensor(rows, bytes ? "ui8" : "f32"), w = tensor(matrix, std::string(dtypeName(type))), y = tensor(columns, bytes ? "i32" : "f32");
   return "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + std::to_string(k) + "]}, %w: " + w + ") -> " + y +
          " {\n %r = exec.kernel \"linear\"(%x, %w) : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w +
-         "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
-}
-
-/// Weights rotate over at least 256 MiB where reading them is the limit.
-void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false) {
-  std::string title = "linear " + std::string(bf16Products ? "bf16 products" : dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
-  if (title.find(options.filter) == std::string::npos)
-    return;
-  auto kernel = CompiledKernel::make(linearText(n, k, std::string(dtypeName(type))), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
-  Launch launch(*kernel, {{"m", m}});
-  size_t weightBytes = size_t(packedMatrixBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
-  bool memoryBound = m <= 4;
-  size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
-  char *weights = static_cast<char *>(cpu::allocateHuge(64 + copies * stride));
-  fillRandom(weights + 64, weightBytes, type);
-  for (size_t i = 1; i < copies; ++i)
-    std::memcpy(weights + 64 + i * stride, weights + 64, weightBytes);
-  auto *x = static_cast<float *>(cpu::allocateHuge(size_t(m * k) * 4)), *y = static_cast<float *>(cpu::allocateHuge(size_t(m * n) * 4));
-  fillRandom(x, size_t(m * k) * 4, DType::F32);
-  double flops = 2.0 * double(m) * double(n) * double(k), bestRate = 0, peak = 0, bestRead = 0;
-  std::vector<double> ratios;
-  size_t next = 0;
-  int repeats = memoryBound ? int(copies) : std::max(1, int(6e-3 * 1e11 / flops));
-  auto once = [&] { launch.run({x, weights + 64 + (next++ % copies) * stride, y}); };
-  once();
-  for (int round = 0; round < options.rounds; ++round) {
-    double limit = memoryBound ? readRate(weights, copies * stride) : peakOperations(bf16Products && target.bf16Dot ? "bf16" : "f32", target.vectorBits);
-    double begin = seconds();
-    for (int i = 0; i < repeats; ++i)
-      once();
-    double time = (seconds() - begin) / repeats;
-    if (memoryBound) {
-      bestRead = std::max(bestRead, limit);
-      ratios.push_back(double(weightBytes) / time / limit);
-      bestRate = std::max(bestRate, double(weightBytes) / time);
-    } else {
-      peak = std::max(peak, limit);
-      bestRate = std::max(bestRate, flops / time);
-    }
-  }
-  if (memoryBound)
-    std::printf("%-32s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of reading\n", title.c_str(), launch.name.c_str(),
-                bestRate / 1e9, 100 * bestRate / bestRead, 100 * median(ratios));
-  else
-    std::printf("%-32s %-14s %6.1f GFLOP/s %5.1f %% of peak\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak);
-  std::fflush(stdout);
-  std::free(weights);
-  std::free(x);
-  std::free(y);
+         "):\n %y = llm." + (bytes ? "matmul" : "linear") + " %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
 }
 
 /// Seconds of work(part) on all threads: processor time of one, the clock's of several.
@@ -164,6 +122,60 @@ double readRateOf(unsigned threads, const char *data, size_t bytes) {
   for (unsigned streams : {1u, 4u})
     best = std::max(best, double(each * threads) / secondsOf(threads, [&](unsigned part) { cpu::readStreams(data + part * each, each, streams); }));
   return best;
+}
+
+/// Weights rotate over at least 256 MiB where reading them is the limit.
+void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false) {
+  unsigned threads = options.threads;
+  bool bytes = type == DType::I8;
+  std::string title = "linear " + std::string(bf16Products ? "bf16 products" : dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  if (title.find(options.filter) == std::string::npos)
+    return;
+  if (threads > 1)
+    title += ", " + std::to_string(threads) + " threads";
+  auto kernel = CompiledKernel::make(linearText(n, k, type), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
+  Launch launch(*kernel, {{"m", m}}, threads);
+  size_t weightBytes = size_t(packedMatrixBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
+  bool memoryBound = m <= 4;
+  size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
+  char *weights = static_cast<char *>(cpu::allocateHuge(64 + copies * stride));
+  fillRandom(weights + 64, weightBytes, type);
+  for (size_t i = 1; i < copies; ++i)
+    std::memcpy(weights + 64 + i * stride, weights + 64, weightBytes);
+  size_t inputBytes = size_t(m * k) * (bytes ? 1 : 4);
+  void *x = cpu::allocateHuge(inputBytes), *y = cpu::allocateHuge(size_t(m * n) * 4);
+  fillRandom(x, inputBytes, bytes ? DType::U8 : DType::F32);
+  std::string_view arithmetic = bytes ? (target.int8Dot ? "i8" : "i16") : bf16Products && target.bf16Dot ? "bf16" : "f32";
+  double operations = 2.0 * double(m) * double(n) * double(k), bestRate = 0, peak = 0, bestRead = 0;
+  std::vector<double> ratios;
+  int repeats = memoryBound ? int(copies) : std::max(1, int(6e-3 * 1e11 * threads / operations));
+  // A kernel ends when all its parts have: in a plan, a barrier follows.
+  auto once = [&](int i) { return secondsOf(threads, [&](unsigned part) { launch.run({x, weights + 64 + size_t(i) % copies * stride, y}, nullptr, part, threads); }); };
+  once(0);
+  for (int round = 0; round < options.rounds; ++round) {
+    double limit = memoryBound ? readRateOf(threads, weights, copies * stride) : peakOperations(arithmetic, target.vectorBits) * threads, time = 0;
+    for (int i = 0; i < repeats; ++i)
+      time += once(i);
+    time /= repeats;
+    if (memoryBound) {
+      bestRead = std::max(bestRead, limit);
+      ratios.push_back(double(weightBytes) / time / limit);
+      bestRate = std::max(bestRate, double(weightBytes) / time);
+    } else {
+      peak = std::max(peak, limit);
+      bestRate = std::max(bestRate, operations / time);
+    }
+  }
+  if (memoryBound)
+    std::printf("%-42s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of reading\n", title.c_str(), launch.name.c_str(),
+                bestRate / 1e9, 100 * bestRate / bestRead, 100 * median(ratios));
+  else
+    std::printf("%-42s %-14s %6.1f Gop/s %5.1f %% of the peak in %s\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak,
+                std::string(arithmetic).c_str());
+  std::fflush(stdout);
+  std::free(weights);
+  std::free(x);
+  std::free(y);
 }
 
 struct AttentionCase {
@@ -241,13 +253,16 @@ void benchAttention(const Options &options, const Target &target, const Attentio
 void printFloors(const Target &target) {
   size_t bytes = size_t(256) << 20;
   void *memory = cpu::allocateHuge(bytes);
-  double f32 = 0, bf16 = 0, reading = 0;
+  double f32 = 0, bf16 = 0, i8 = 0, i16 = 0, reading = 0;
   for (int i = 0; i < 5; ++i) {
     f32 = std::max(f32, peakOperations("f32", target.vectorBits));
     bf16 = std::max(bf16, peakOperations("bf16", target.vectorBits));
+    i8 = std::max(i8, peakOperations("i8", target.vectorBits));
+    i16 = std::max(i16, peakOperations("i16", target.vectorBits));
     reading = std::max(reading, readRate(memory, bytes));
   }
-  std::printf("%s: peak %.1f GFLOP/s in f32, %.1f in bf16; reading %.1f GB/s\n", target.name.c_str(), f32 / 1e9, bf16 / 1e9, reading / 1e9);
+  std::printf("%s: peak %.1f GFLOP/s in f32, %.1f in bf16, %.1f in i8, %.1f in i16; reading %.1f GB/s\n", target.name.c_str(), f32 / 1e9, bf16 / 1e9, i8 / 1e9,
+              i16 / 1e9, reading / 1e9);
   std::free(memory);
 }
 
@@ -263,6 +278,8 @@ int main(int argc, char **argv) {
       options.rounds = std::max(1, std::atoi(argument.c_str() + 9));
     else if (argument.rfind("--linear=", 0) == 0)
       std::sscanf(argument.c_str() + 9, "%ldx%ldx%ld", &options.shape[0], &options.shape[1], &options.shape[2]);
+    else if (argument.rfind("--threads=", 0) == 0)
+      options.threads = unsigned(std::clamp(std::atoi(argument.c_str() + 10), 1, 64));
     else
       options.filter = argument;
   }
@@ -287,6 +304,11 @@ int main(int argc, char **argv) {
   for (DType type : {DType::F32, DType::BF16, DType::F16})
     for (int64_t m : {1, 2, 3, 4})
       benchLinear(options, *target, type, m, 4096, 4096);
+  for (DType type : {DType::F32, DType::BF16, DType::I8})
+    benchLinear(options, *target, type, 1, 2048, 8192);
+  for (auto [m, n, k] : {std::array<int64_t, 3>{512, 1024, 1024}, {256, 2048, 2048}, {128, 2048, 2048}, {256, 8192, 2048}, {128, 2048, 8192}, {32, 2048, 2048}, {12, 2048, 2048},
+                         {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
+    benchLinear(options, *target, DType::I8, m, n, k);
   for (int64_t size : {64, 128})
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {8, 2, size, 0, tokens});

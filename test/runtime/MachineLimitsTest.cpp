@@ -23,7 +23,7 @@ MachineLimits example() {
   MachineLimits limits{.host = "example", .processor = "a processor"};
   limits.caches = {{1, "Data", 32 << 10, 1}, {3, "Unified", 32 << 20, 2}};
   limits.reading = {{1, 1, 1 << 20, 90e9}, {1, 1, 256 << 20, 20e9}, {1, 4, 256 << 20, 28e9}, {2, 1, 256 << 20, 35e9}, {2, 4, (256 << 20) - 4096, 40e9}};
-  limits.arithmetic = {{"f32", "ymm", 1, 1e11}, {"f32", "zmm", 1, 1.2e11}, {"f32", "zmm", 2, 2.3e11}, {"int8", "zmm", 1, 4e11}};
+  limits.arithmetic = {{"f32", "ymm", 1, 1e11}, {"f32", "zmm", 1, 1.2e11}, {"f32", "zmm", 2, 2.3e11}, {"i8", "zmm", 1, 4e11}};
   limits.barriers = {{2, 1.8e-7}};
   return limits;
 }
@@ -38,7 +38,7 @@ TEST(MachineLimits, LimitIsTheBestOutsideOfCaches) {
   EXPECT_EQ(limits.readLimit(2), 40e9);
   EXPECT_EQ(limits.readLimit(8), 40e9) << "as many threads as were measured";
   EXPECT_EQ(limits.arithmeticLimit("f32", 1), 1.2e11);
-  EXPECT_EQ(limits.arithmeticLimit("int8", 2), 4e11);
+  EXPECT_EQ(limits.arithmeticLimit("i8", 2), 4e11);
   EXPECT_EQ(limits.arithmeticLimit("bf16", 1), 0);
   EXPECT_EQ(MachineLimits().readLimit(1), 0);
 }

@@ -48,7 +48,7 @@ struct MachineLimits {
   std::vector<Arithmetic> arithmetic;
   std::vector<Barrier> barriers;
 
-  /// The best rate of reading what no cache holds, and of arithmetic in a format ("f32", "bf16", "int8"), with the most
+  /// The best rate of reading what no cache holds, and of arithmetic in a format ("f32", "bf16", "i8"), with the most
   /// threads that were measured up to this number; 0 if there is none.
   double readLimit(unsigned threads) const;
   double arithmeticLimit(std::string_view format, unsigned threads) const;

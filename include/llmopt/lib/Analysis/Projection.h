@@ -1,0 +1,58 @@
+//===- Projection.h - products with a weight matrix -----------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What the family "linear" computes: `llm.linear`, or an `llm.matmul` of unsigned bytes with a matrix of signed bytes, whose sums are i32
+// (fusion "integer-product" brings quantized products into that form). Both have the input as first operand, the weight as second.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_LIB_ANALYSIS_PROJECTION_H
+#define LLMOPT_LIB_ANALYSIS_PROJECTION_H
+
+#include "llmopt/dialects/LLM/LLM.h"
+
+#include "mlir/IR/TypeUtilities.h"
+
+namespace llmopt {
+
+class Projection {
+public:
+  Projection() = default;
+  Projection(llm::LinearOp op) : op_(op) {}
+  /// Null if `op` is none. Whether the second operand is a weight, the caller knows.
+  static Projection of(mlir::Operation *op) {
+    auto matmul = llvm::dyn_cast_or_null<llm::MatMulOp>(op);
+    if (matmul ? takesBytes(matmul) : llvm::isa_and_nonnull<llm::LinearOp>(op))
+      return Projection(op);
+    return {};
+  }
+  explicit operator bool() const { return op_ != nullptr; }
+  bool operator==(const Projection &other) const = default;
+
+  mlir::Operation *operation() const { return op_; }
+  mlir::Operation *operator->() const { return op_; }
+  mlir::Value getInput() const { return op_->getOperand(0); }
+  mlir::Value getWeight() const { return op_->getOperand(1); }
+  mlir::Value getResult() const { return op_->getResult(0); }
+  mlir::Value getBias() const { return isInteger() ? mlir::Value() : llvm::cast<llm::LinearOp>(op_).getBias(); }
+  /// The weight is [K, N].
+  bool getTransposed() const { return isInteger() || llvm::cast<llm::LinearOp>(op_).getTransposed(); }
+  bool isInteger() const { return llvm::isa<llm::MatMulOp>(op_); }
+  mlir::RankedTensorType weightType() const { return llvm::cast<mlir::RankedTensorType>(getWeight().getType()); }
+  int64_t depth() const { return weightType().getDimSize(getTransposed() ? 0 : 1); }
+  int64_t columns() const { return weightType().getDimSize(getTransposed() ? 1 : 0); }
+
+private:
+  explicit Projection(mlir::Operation *op) : op_(op) {}
+  static bool takesBytes(llm::MatMulOp op) {
+    auto input = llvm::cast<mlir::RankedTensorType>(op.getLhs().getType()), weight = llvm::cast<mlir::RankedTensorType>(op.getRhs().getType());
+    return input.getElementType().isUnsignedInteger(8) && input.getRank() >= 2 && weight.getElementType().isSignlessInteger(8) &&
+           weight.getRank() == 2 && weight.hasStaticShape() && mlir::getElementTypeOrSelf(op.getType()).isInteger(32);
+  }
+  mlir::Operation *op_ = nullptr;
+};
+
+} // namespace llmopt
+
+#endif // LLMOPT_LIB_ANALYSIS_PROJECTION_H

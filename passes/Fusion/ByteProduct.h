@@ -1,0 +1,42 @@
+//===- ByteProduct.h - quantized operands of a product --------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The fusions of quantized products share this: kernels multiply unsigned bytes by signed bytes of a weight and add in i32, so zero
+// points are taken off afterwards, and bytes of the other sign are moved by 128 (a change of the highest bit):
+//
+//   sum_k (a - za) (w - zw)  =  sum_k a w  -  za sum_k (w - zw)  -  zw sum_k a          all in i32, where wrapping changes nothing
+//
+// The second term is a vector that is known when compiling where za is; the third is there only if the weight has a zero point.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_PASSES_FUSION_BYTEPRODUCT_H
+#define LLMOPT_PASSES_FUSION_BYTEPRODUCT_H
+
+#include "llmopt/passes/Match.h"
+
+namespace llmopt::fusion {
+
+/// Bytes, and what is taken off of them (i32; null: nothing).
+struct Codes {
+  mlir::Value bytes, zero;
+};
+
+/// `number` written as cast(bytes), or cast(bytes) - zero in i32.
+std::optional<Codes> matchCodes(mlir::Value number);
+
+/// What stands in the way of multiplying `input` [.., K] with the weight [K, N].
+struct Obstacle {
+  mlir::Value value;
+  Miss kind;
+  llvm::StringRef reason, change;
+};
+std::optional<Obstacle> obstacleTo(const Codes &input, const Codes &weight);
+
+/// The sums, of type `type`.
+mlir::Value emitByteProduct(mlir::PatternRewriter &rewriter, mlir::Location loc, mlir::RankedTensorType type, Codes input, Codes weight);
+
+} // namespace llmopt::fusion
+
+#endif // LLMOPT_PASSES_FUSION_BYTEPRODUCT_H
