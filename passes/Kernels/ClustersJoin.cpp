@@ -5,7 +5,8 @@
 //
 // Each kernel ends at a barrier, so one kernel for two pieces of work saves one:
 //
-//   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other
+//   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other, or where both are single numbers
+//   %a = loops(min %x); %b = loops(max %x) ==>  %a, %b = loops(..)
 //   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms (or quantizes) the rows that it multiplies
 //
 //===----------------------------------------------------------------------===//
@@ -72,7 +73,27 @@ static bool isNest(const Cluster &cluster) {
   });
 }
 
+/// Single numbers made of single numbers: so cheap that each result may compute again what it needs of the others.
+static bool isOfScalars(const Cluster &cluster) {
+  return llvm::all_of(cluster.ops, [](Operation *op) {
+    auto type = op->hasTrait<llm::Elementwise>() ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : RankedTensorType();
+    return type && type.hasStaticShape() && type.getNumElements() == 1;
+  });
+}
+
+/// The tensor that a cluster reduces to single numbers and does nothing else.
+static Value reducedBy(const Cluster &cluster) {
+  auto reduce = cluster.family == "loops" && !cluster.alone && cluster.ops.size() == 1 ? dyn_cast<llm::ReduceOp>(cluster.ops.front()) : llm::ReduceOp();
+  bool toOne = reduce && int64_t(reduce.getAxes().size()) == cast<RankedTensorType>(reduce.getInput().getType()).getRank();
+  return toOne ? reduce.getInput() : Value();
+}
+
 void Clusters::joinLoops() {
+  llvm::DenseMap<Value, int> reductions;
+  for (size_t i = 0; i < clusters_.size(); ++i)
+    if (Value value = reducedBy(clusters_[i]))
+      if (auto [it, isNew] = reductions.try_emplace(value, int(i)); !isNew && lastOf(clusters_[size_t(it->second)])->getBlock() == lastOf(clusters_[i])->getBlock())
+        merge(int(i), it->second);
   SmallVector<int> nests;
   for (size_t i = 0; i < clusters_.size(); ++i)
     if (isNest(clusters_[i]))
@@ -82,7 +103,8 @@ void Clusters::joinLoops() {
     Cluster &into = clusters_[size_t(nests[i])];
     for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !into.ops.empty(); ++j) {
       Cluster &from = clusters_[size_t(nests[j])];
-      if (from.ops.empty() || into.ops.size() + from.ops.size() > kMostJoinedOps || needs(nests[j], nests[i]) || needs(nests[i], nests[j]))
+      bool directly = from.ops.empty() || !isOfScalars(into) || !isOfScalars(from);
+      if (from.ops.empty() || into.ops.size() + from.ops.size() > kMostJoinedOps || needs(nests[j], nests[i], directly) || needs(nests[i], nests[j], directly))
         continue;
       merge(nests[j], nests[i]);
     }

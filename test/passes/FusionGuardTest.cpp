@@ -107,7 +107,9 @@ struct FusionGuards : testing::Test {
       return;
     }
     ++rewritten;
-    if (operationsOf(*after) > operationsOf(*mutant.module))
+    // Other readers of a dequantized operand keep its conversion: little beside a product of bytes instead of floats.
+    bool leavesConversion = fusion == "fuse-dequantized-product";
+    if (!leavesConversion && operationsOf(*after) > operationsOf(*mutant.module))
       wrong.push_back(mutant.what + ": computes something twice\n" + textOf(*after));
     if (std::string found = difference(*mutant.module, *after); !found.empty())
       wrong.push_back(mutant.what + ": " + found + "\n" + textOf(*mutant.module));

@@ -43,6 +43,26 @@ func.func @outputs_first(%a: tensor<3x6xi8>) -> tensor<3x4xf32> {
   return %y : tensor<3x4xf32>
 }
 
+// Heads are joined between dequantization and product: the bytes move instead.
+// CHECK-LABEL: func.func @moved
+//       CHECK:   %[[T:.+]] = llm.transpose %{{.+}} : tensor<2x3x4xui8> -> tensor<3x2x4xui8>
+//       CHECK:   %[[R:.+]] = llm.reshape %[[T]], %{{.+}} -> tensor<3x8xui8>
+//       CHECK:   llm.matmul %[[R]], %{{.+}} : tensor<3x8xui8>, tensor<8x4xi8> -> tensor<3x4xi32>
+func.func @moved(%a: tensor<2x3x4xui8>) -> tensor<3x4xf32> {
+  %w = llm.weight "w" : tensor<8x4xi8>
+  %sa = llm.constant dense<0.02> : tensor<f32>
+  %sw = llm.constant dense<0.01> : tensor<f32>
+  %to = llm.constant dense<[3, 8]> : tensor<2xi64>
+  %0 = llm.cast %a : tensor<2x3x4xui8> -> tensor<2x3x4xf32>
+  %1 = llm.mul %0, %sa : tensor<2x3x4xf32>, tensor<f32> -> tensor<2x3x4xf32>
+  %2 = llm.transpose %1 permutation = [1, 0, 2] : tensor<2x3x4xf32> -> tensor<3x2x4xf32>
+  %3 = llm.reshape %2, %to : tensor<3x2x4xf32>, tensor<2xi64> -> tensor<3x8xf32>
+  %4 = llm.cast %w : tensor<8x4xi8> -> tensor<8x4xf32>
+  %5 = llm.mul %4, %sw : tensor<8x4xf32>, tensor<f32> -> tensor<8x4xf32>
+  %y = llm.linear %3, %5 {transposed} : tensor<3x8xf32>, tensor<8x4xf32> -> tensor<3x4xf32>
+  return %y : tensor<3x4xf32>
+}
+
 // A scale for each input cannot be taken out of the sum.
 // CHECK-LABEL: func.func @keeps_scales_along_the_sum
 //       CHECK:   llm.linear

@@ -1,0 +1,65 @@
+// RUN: llmopt-opt %s --llmopt-cut-kernels | FileCheck %s
+// REQUIRES: llmopt-opt
+
+// A product of bytes is a projection: the quantization of its rows in front, scales and bias behind.
+// CHECK-LABEL: func.func @quantized_rows
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.round
+//       CHECK:   llm.cast {{.*}} -> tensor<?x64xui8>
+//       CHECK:   llm.matmul {{.*}} : tensor<?x64xui8>, tensor<64x8xi8> -> tensor<?x8xi32>
+//       CHECK:   llm.mul
+//   CHECK-NOT: exec.kernel
+func.func @quantized_rows(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %scale: tensor<f32>) -> tensor<?x8xf32> {
+  %w = llm.weight "w" : tensor<64x8xi8>
+  %s = llm.weight "s" : tensor<8xf32>
+  %0 = llm.div %x, %scale : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
+  %1 = llm.round %0 : tensor<?x64xf32>
+  %2 = llm.cast %1 : tensor<?x64xf32> -> tensor<?x64xui8>
+  %3 = llm.matmul %2, %w : tensor<?x64xui8>, tensor<64x8xi8> -> tensor<?x8xi32>
+  %4 = llm.cast %3 : tensor<?x8xi32> -> tensor<?x8xf32>
+  %5 = llm.mul %4, %s : tensor<?x8xf32>, tensor<8xf32> -> tensor<?x8xf32>
+  return %5 : tensor<?x8xf32>
+}
+
+// Products of the same bytes share a kernel, epilogues included; bytes that something else reads are computed once, before.
+// CHECK-LABEL: func.func @two_products
+//       CHECK: exec.kernel "loops"
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.matmul
+//       CHECK:   llm.matmul
+//   CHECK-NOT: exec.kernel
+func.func @two_products(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x64xui8>) {
+  %w = llm.weight "w" : tensor<64x8xi8>
+  %v = llm.weight "v" : tensor<64x8xi8>
+  %0 = llm.round %x : tensor<?x64xf32>
+  %1 = llm.cast %0 : tensor<?x64xf32> -> tensor<?x64xui8>
+  %2 = llm.matmul %1, %w : tensor<?x64xui8>, tensor<64x8xi8> -> tensor<?x8xi32>
+  %3 = llm.cast %2 : tensor<?x8xi32> -> tensor<?x8xf32>
+  %4 = llm.matmul %1, %v : tensor<?x64xui8>, tensor<64x8xi8> -> tensor<?x8xi32>
+  %5 = llm.cast %4 : tensor<?x8xi32> -> tensor<?x8xf32>
+  return %3, %5, %1 : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x64xui8>
+}
+
+// What is added to the second product needs the whole of the first.
+// CHECK-LABEL: func.func @one_after_the_other
+//       CHECK: exec.kernel "linear"
+//       CHECK: exec.kernel "linear"
+func.func @one_after_the_other(%x: tensor<?x8xui8> {llm.dims = ["n", 8]}) -> tensor<?x8xi32> {
+  %w = llm.weight "w" : tensor<8x8xi8>
+  %v = llm.weight "v" : tensor<8x8xi8>
+  %0 = llm.matmul %x, %w : tensor<?x8xui8>, tensor<8x8xi8> -> tensor<?x8xi32>
+  %1 = llm.reduce max %0 axes = [0] : tensor<?x8xi32> -> tensor<8xi32>
+  %2 = llm.matmul %x, %v : tensor<?x8xui8>, tensor<8x8xi8> -> tensor<?x8xi32>
+  %3 = llm.add %2, %1 : tensor<?x8xi32>, tensor<8xi32> -> tensor<?x8xi32>
+  return %3 : tensor<?x8xi32>
+}
+
+// A right operand that is computed, or other bytes: no projection.
+// CHECK-LABEL: func.func @no_weight
+//   CHECK-NOT: exec.kernel "linear"
+func.func @no_weight(%x: tensor<3x8xui8>, %y: tensor<8x4xi8>, %z: tensor<3x8xi8>) -> (tensor<3x4xi32>, tensor<3x4xi32>) {
+  %w = llm.weight "w" : tensor<8x4xi8>
+  %0 = llm.matmul %x, %y : tensor<3x8xui8>, tensor<8x4xi8> -> tensor<3x4xi32>
+  %1 = llm.matmul %z, %w : tensor<3x8xi8>, tensor<8x4xi8> -> tensor<3x4xi32>
+  return %0, %1 : tensor<3x4xi32>, tensor<3x4xi32>
+}
