@@ -8,6 +8,7 @@
 
 #include "dialects/LLM/OpEmitter.h"
 
+#include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Sequence.h"
 
@@ -23,15 +24,40 @@ static Value castBytes(Value number) {
   return cast && isByte(typeOf(cast.getInput()).getElementType()) ? cast.getInput() : Value();
 }
 
-std::optional<Codes> fusion::matchCodes(Value number) {
-  if (auto difference = number.getDefiningOp<llm::SubOp>()) {
-    Value bytes = castBytes(difference.getLhs());
-    if (bytes && typeOf(number).getElementType().isInteger(32) && typeOf(bytes).getShape() == typeOf(number).getShape())
-      return Codes{bytes, difference.getRhs()};
-    return std::nullopt;
+Value fusion::takeOffMoves(Value value, SmallVectorImpl<Operation *> &moves) {
+  for (Operation *op = value.getDefiningOp(); op && (llm::isView(op) || isa<llm::TransposeOp>(op)); op = value.getDefiningOp()) {
+    moves.push_back(op);
+    value = op->getOperand(0);
   }
-  Value bytes = castBytes(number);
-  return bytes ? std::optional(Codes{bytes, {}}) : std::nullopt;
+  return value;
+}
+
+std::optional<Codes> fusion::matchCodes(Value number) {
+  Codes codes;
+  number = takeOffMoves(number, codes.moves);
+  if (auto difference = number.getDefiningOp<llm::SubOp>()) {
+    codes.zero = difference.getRhs();
+    codes.bytes = castBytes(difference.getLhs());
+    if (!codes.bytes || !typeOf(number).getElementType().isInteger(32) || typeOf(codes.bytes).getShape() != typeOf(number).getShape())
+      return std::nullopt;
+  } else {
+    codes.bytes = castBytes(number);
+  }
+  return codes.bytes ? std::optional(codes) : std::nullopt;
+}
+
+/// The bytes where the numbers were.
+static Value movedBytes(PatternRewriter &rewriter, const Codes &codes) {
+  Value bytes = codes.bytes;
+  for (Operation *move : llvm::reverse(codes.moves)) {
+    IRMapping mapping;
+    mapping.map(move->getOperand(0), bytes);
+    Operation *copy = rewriter.clone(*move, mapping);
+    auto type = RankedTensorType::get(typeOf(move->getResult(0)).getShape(), typeOf(bytes).getElementType());
+    rewriter.modifyOpInPlace(copy, [&] { copy->getResult(0).setType(type); });
+    bytes = copy->getResult(0);
+  }
+  return bytes;
 }
 
 static bool isOneElement(Value value) {
@@ -40,9 +66,9 @@ static bool isOneElement(Value value) {
 }
 
 std::optional<Obstacle> fusion::obstacleTo(const Codes &input, const Codes &weight) {
-  auto type = typeOf(weight.bytes);
-  if (typeOf(input.bytes).getRank() < 2 || type.getRank() != 2 || !type.hasStaticShape() || type.getNumElements() == 0)
-    return Obstacle{weight.bytes, Miss::ShapeMismatch, "the operands are not rows and a matrix of known size", "give the weight a static shape"};
+  auto type = weight.moves.empty() ? typeOf(weight.bytes) : typeOf(weight.moves.front()->getResult(0));
+  if (type.getRank() != 2 || !type.hasStaticShape() || type.getNumElements() == 0)
+    return Obstacle{weight.bytes, Miss::ShapeMismatch, "the right operand is not a matrix of known size", "give the weight a static shape"};
   if (!llm::isWeightExpression(weight.bytes) || (weight.zero && !llm::isWeightExpression(weight.zero)))
     return Obstacle{weight.bytes, Miss::NotConstant, "the second operand is computed", "nothing: only weights can be packed when compiling"};
   if (llm::isWeightExpression(input.bytes))
@@ -51,6 +77,8 @@ std::optional<Obstacle> fusion::obstacleTo(const Codes &input, const Codes &weig
     return Obstacle{input.zero, Miss::ShapeMismatch, "each row has a zero point of its own", "quantize the tensor as a whole"};
   if (!weight.zero || isOneElement(weight.zero))
     return std::nullopt;
+  if (!weight.moves.empty())
+    return Obstacle{weight.zero, Miss::ShapeMismatch, "a weight with several zero points is moved before it is multiplied", "quantize it as it is multiplied"};
   ArrayRef<int64_t> zeros = typeOf(weight.zero).getShape();
   if (zeros.back() != type.getDimSize(1) || (zeros.size() == 2 && zeros[0] != 1) || zeros.size() > 2)
     return Obstacle{weight.zero, Miss::ShapeMismatch, "zero points of the weight differ along the summed dimension", "quantize by columns"};
@@ -129,5 +157,7 @@ private:
 } // namespace
 
 Value fusion::emitByteProduct(PatternRewriter &rewriter, Location loc, RankedTensorType type, Codes input, Codes weight) {
+  input.bytes = movedBytes(rewriter, input);
+  weight.bytes = movedBytes(rewriter, weight);
   return Terms(rewriter, loc).run(type, input, weight);
 }

@@ -18,12 +18,17 @@
 
 namespace llmopt::fusion {
 
-/// Bytes, and what is taken off of them (i32; null: nothing).
+/// Bytes, and what is taken off of them (i32; null: nothing). Exporters and our canonical form leave reshapes and transpositions behind:
+/// `moves`, the last first.
 struct Codes {
   mlir::Value bytes, zero;
+  llvm::SmallVector<mlir::Operation *, 2> moves = {};
 };
 
-/// `number` written as cast(bytes), or cast(bytes) - zero in i32.
+/// Takes reshapes and transpositions off of `value` and adds them to `moves`.
+mlir::Value takeOffMoves(mlir::Value value, llvm::SmallVectorImpl<mlir::Operation *> &moves);
+
+/// `number` written as cast(bytes), or cast(bytes) - zero in i32, perhaps moved.
 std::optional<Codes> matchCodes(mlir::Value number);
 
 /// What stands in the way of multiplying `input` [.., K] with the weight [K, N].

@@ -14,7 +14,6 @@
 
 #include "dialects/LLM/OpEmitter.h"
 
-#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/PatternMatch.h"
 
 using namespace mlir;
@@ -29,55 +28,28 @@ constexpr int64_t kMostProducts = 33024;
 struct Dequantized {
   Codes codes;
   Value scale;
-  SmallVector<Operation *, 2> moves; ///< behind, the last first
 };
 
-/// float(codes - zero) * scale.
-std::optional<Dequantized> matchNumbers(Value value) {
+/// float(codes - zero) * scale, perhaps moved.
+std::optional<Dequantized> matchDequantized(Value value) {
+  SmallVector<Operation *, 2> moves;
+  value = takeOffMoves(value, moves);
   auto product = value.getDefiningOp<llm::MulOp>();
   if (!product || !typeOf(value).getElementType().isF32())
     return std::nullopt;
   for (Value number : {product.getLhs(), product.getRhs()}) {
     if (typeOf(number).getShape() != typeOf(value).getShape())
       continue;
-    Value scale = otherOperand(product, number);
     std::optional<Codes> codes = matchCodes(number); // cast(bytes)
     if (auto cast = number.getDefiningOp<llm::CastOp>(); cast && !codes)
       codes = matchCodes(cast.getInput());
-    if (codes)
-      return Dequantized{*codes, scale, {}};
+    if (!codes)
+      continue;
+    moves.append(codes->moves);
+    codes->moves = std::move(moves);
+    return Dequantized{*codes, otherOperand(product, number)};
   }
   return std::nullopt;
-}
-
-/// The same seen through reshapes and transpositions, as exporters leave them between quantized attention and its projection.
-std::optional<Dequantized> matchDequantized(Value value) {
-  SmallVector<Operation *, 2> moves;
-  while (Operation *op = value.getDefiningOp()) {
-    if (!llm::isView(op) && !isa<llm::TransposeOp>(op))
-      break;
-    moves.push_back(op);
-    value = op->getOperand(0);
-  }
-  std::optional<Dequantized> found = matchNumbers(value);
-  if (found)
-    found->moves = std::move(moves);
-  return found;
-}
-
-/// The bytes where the floats were.
-Value moved(PatternRewriter &rewriter, const Dequantized &operand) {
-  Value bytes = operand.codes.bytes;
-  for (Operation *move : llvm::reverse(operand.moves)) {
-    IRMapping mapping;
-    mapping.map(move->getOperand(0), bytes);
-    Operation *copy = rewriter.clone(*move, mapping);
-    rewriter.modifyOpInPlace(copy, [&] {
-      copy->getResult(0).setType(RankedTensorType::get(typeOf(move->getResult(0)).getShape(), typeOf(bytes).getElementType()));
-    });
-    bytes = copy->getResult(0);
-  }
-  return bytes;
 }
 
 /// A parameter of a weight [N, K] as one of the weight [K, N].
@@ -103,10 +75,8 @@ LogicalResult fuse(Operation *root, bool outputsFirst, Value bias, PatternRewrit
   std::optional<Dequantized> input = matchDequantized(root->getOperand(0)), weight = matchDequantized(root->getOperand(1));
   if (!input || !weight)
     return rewriter.notifyMatchFailure(root, "operands are not dequantized bytes");
-  if (!weight->moves.empty())
-    return missed(rewriter, weight->moves.front(), Miss::OtherOp, "the dequantized weight is moved before it is multiplied", "quantize it as it is multiplied");
-  if (!input->moves.empty() && input->codes.zero && !isOneElement(input->codes.zero))
-    return missed(rewriter, input->codes.zero, Miss::ShapeMismatch, "the input has more than one zero point", "quantize the tensor as a whole");
+  if (!weight->codes.moves.empty())
+    return missed(rewriter, weight->codes.moves.front(), Miss::OtherOp, "the dequantized weight is moved before it is multiplied", "quantize it as it is multiplied");
   auto matrix = typeOf(weight->codes.bytes);
   if (!isOneElement(input->scale))
     return missed(rewriter, input->scale, Miss::ShapeMismatch, "the input has more than one scale", "quantize the tensor as a whole");
@@ -127,7 +97,6 @@ LogicalResult fuse(Operation *root, bool outputsFirst, Value bias, PatternRewrit
     codes = {turned(rewriter, codes.bytes), turned(rewriter, codes.zero)};
     scale = turned(rewriter, scale);
   }
-  input->codes.bytes = moved(rewriter, *input);
   Location loc = root->getLoc();
   auto type = typeOf(root->getResult(0));
   llm::OpEmitter e(rewriter, loc);

@@ -24,6 +24,8 @@ struct Fuse : OpRewritePattern<llm::MatMulOp> {
   LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
     if (!typeOf(root.getLhs()).getElementType().isInteger(32) || !typeOf(root.getRhs()).getElementType().isInteger(32))
       return rewriter.notifyMatchFailure(root, "not a product in i32");
+    if (typeOf(root.getLhs()).getRank() < 2)
+      return rewriter.notifyMatchFailure(root, "the left operand is no matrix");
     std::optional<Codes> input = matchCodes(root.getLhs()), weight = matchCodes(root.getRhs());
     if (!input || !weight)
       return rewriter.notifyMatchFailure(root, "operands are not bytes less a zero point");

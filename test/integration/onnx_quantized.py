@@ -94,12 +94,13 @@ def quantized(plain, folder, random):
     return paths
 
 
-def run(model, options, x, output, folder):
+def run(model, options, inputs, output, folder):
     artifact, given = os.path.join(folder, "model.llmopt"), os.path.join(folder, "x.npy")
-    np.save(given, x)
     subprocess.run([os.path.join(BIN, "llmopt-compile"), model, "-q", "-o", artifact, *options], check=True)
-    subprocess.run([os.path.join(BIN, "llmopt-run"), artifact, "--input", f"x=@{given}", "--output-dir", folder], check=True, stdout=subprocess.DEVNULL)
-    return np.load(os.path.join(folder, output + ".npy"))
+    for x in inputs:
+        np.save(given, x)
+        subprocess.run([os.path.join(BIN, "llmopt-run"), artifact, "--input", f"x=@{given}", "--output-dir", folder], check=True, stdout=subprocess.DEVNULL)
+        yield np.load(os.path.join(folder, output + ".npy"))
 
 
 def main():
@@ -113,19 +114,15 @@ def main():
         for name, path in quantized(plain, folder, random).items():
             session = ort.InferenceSession(path, plain_options, providers=["CPUExecutionProvider"])
             fusion = "fuse-dequantized-product" if name.startswith("qdq") else "fuse-integer-product"
-            for shape in ((1, 1), (3, 11)):
-                x = random.standard_normal((*shape, WIDTH)).astype(np.float32)
-                want = session.run(None, {"x": x})[0]
-                for target in ("native", "x86-64-v3", "x86-64"):
-                    for options in (["-O0"], ["-O3", f"--require-fusion={fusion}:6"]):
-                        if options[0] == "-O0" and target != "native":
-                            continue
-                        found = run(path, [*options, "--target", target], x, output, folder)
-                        error = float(np.max(np.abs(found - want)))
-                        cases += 1
-                        if not error <= 1e-5:  # NaN fails
-                            failures += 1
-                            print(f"FAIL {name} {shape} {target} {options[0]}: differs by {error:.3g}")
+            inputs = [random.standard_normal((*shape, WIDTH)).astype(np.float32) for shape in ((1, 1), (3, 11))]
+            wanted = [session.run(None, {"x": x})[0] for x in inputs]
+            for options in (["-O0"], *(["-O3", f"--require-fusion={fusion}:6", "--target", target] for target in ("native", "x86-64-v3", "x86-64"))):
+                for x, found, want in zip(inputs, run(path, options, inputs, output, folder), wanted):
+                    error = float(np.max(np.abs(found - want)))
+                    cases += 1
+                    if not error <= 1e-5:  # NaN fails
+                        failures += 1
+                        print(f"FAIL {name} {x.shape} {' '.join(options)}: differs by {error:.3g}")
     print(f"onnx_quantized: {cases - failures} of {cases} agree")
     return 1 if failures or not cases else 0
 

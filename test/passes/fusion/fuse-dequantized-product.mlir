@@ -29,7 +29,7 @@ func.func @linear(%a: tensor<?x6xui8> {llm.dims = ["n", 6]}) -> tensor<?x4xf32> 
 
 // Rows of the weight are outputs; signed rows.
 // CHECK-LABEL: func.func @outputs_first
-//       CHECK:   llm.transpose %{{.+}} : tensor<4x6xi8> -> tensor<6x4xi8>
+//       CHECK:   llm.transpose %{{.+}} permutation = [1, 0] : tensor<4x6xi8> -> tensor<6x4xi8>
 //       CHECK:   llm.matmul %{{.+}}, %{{.+}} : tensor<3x6xui8>, tensor<6x4xi8> -> tensor<3x4xi32>
 func.func @outputs_first(%a: tensor<3x6xi8>) -> tensor<3x4xf32> {
   %w = llm.weight "w" : tensor<4x6xi8>
@@ -45,7 +45,7 @@ func.func @outputs_first(%a: tensor<3x6xi8>) -> tensor<3x4xf32> {
 
 // Heads are joined between dequantization and product: the bytes move instead.
 // CHECK-LABEL: func.func @moved
-//       CHECK:   %[[T:.+]] = llm.transpose %{{.+}} : tensor<2x3x4xui8> -> tensor<3x2x4xui8>
+//       CHECK:   %[[T:.+]] = llm.transpose %{{.+}} permutation = [1, 0, 2] : tensor<2x3x4xui8> -> tensor<3x2x4xui8>
 //       CHECK:   %[[R:.+]] = llm.reshape %[[T]], %{{.+}} -> tensor<3x8xui8>
 //       CHECK:   llm.matmul %[[R]], %{{.+}} : tensor<3x8xui8>, tensor<8x4xi8> -> tensor<3x4xi32>
 func.func @moved(%a: tensor<2x3x4xui8>) -> tensor<3x4xf32> {

@@ -52,6 +52,20 @@ func.func @asymmetric(%a: tensor<3x6xui8>) -> tensor<3x4xi32> {
   return %y : tensor<3x4xi32>
 }
 
+// What moves the differences moves the bytes.
+// CHECK-LABEL: func.func @moved
+//       CHECK:   %[[T:.+]] = llm.transpose %{{.+}} permutation = [1, 0] : tensor<6x3xui8> -> tensor<3x6xui8>
+//       CHECK:   llm.matmul %[[T]], %{{.+}} : tensor<3x6xui8>, tensor<6x4xi8> -> tensor<3x4xi32>
+func.func @moved(%a: tensor<6x3xui8>, %z: tensor<i32>) -> tensor<3x4xi32> {
+  %w = llm.weight "w" : tensor<6x4xi8>
+  %0 = llm.cast %a : tensor<6x3xui8> -> tensor<6x3xi32>
+  %1 = llm.sub %0, %z : tensor<6x3xi32>, tensor<i32> -> tensor<6x3xi32>
+  %2 = llm.transpose %1 permutation = [1, 0] : tensor<6x3xi32> -> tensor<3x6xi32>
+  %3 = llm.cast %w : tensor<6x4xi8> -> tensor<6x4xi32>
+  %y = llm.matmul %2, %3 : tensor<3x6xi32>, tensor<6x4xi32> -> tensor<3x4xi32>
+  return %y : tensor<3x4xi32>
+}
+
 // CHECK-LABEL: func.func @keeps_two_inputs
 //       CHECK:   llm.matmul {{.*}} : tensor<3x6xi32>, tensor<6x4xi32>
 func.func @keeps_two_inputs(%a: tensor<3x6xui8>, %b: tensor<6x4xi8>) -> tensor<3x4xi32> {
