@@ -445,7 +445,7 @@ bool fits(const LinearProblem &problem) {
 std::optional<QuantizedWeight> quantizedAs(exec::KernelOp kernel, const LinearProblem &problem) {
   std::optional<QuantizedWeight> first;
   for (const LinearSegment &segment : problem.segments)
-    for (llm::LinearOp linear : segment.linears) {
+    for (Projection linear : segment.linears) {
       std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[cpu::bindingOf(linear.getWeight())], !linear.getTransposed());
       if (!weight || (first && !(*first == *weight)))
         return std::nullopt;

@@ -114,7 +114,9 @@ def main():
         for name, path in quantized(plain, folder, random).items():
             session = ort.InferenceSession(path, plain_options, providers=["CPUExecutionProvider"])
             fusion = "fuse-dequantized-product" if name.startswith("qdq") else "fuse-integer-product"
-            inputs = [random.standard_normal((*shape, WIDTH)).astype(np.float32) for shape in ((1, 1), (3, 11))]
+            # For a single row ONNX Runtime's own QOperator model is 5 away from the plain model: no witness.
+            smallest = (1, 2) if name == "operators" else (1, 1)
+            inputs = [random.standard_normal((*shape, WIDTH)).astype(np.float32) for shape in (smallest, (3, 11))]
             wanted = [session.run(None, {"x": x})[0] for x in inputs]
             for options in (["-O0"], *(["-O3", f"--require-fusion={fusion}:6", "--target", target] for target in ("native", "x86-64-v3", "x86-64"))):
                 for x, found, want in zip(inputs, run(path, options, inputs, output, folder), wanted):
