@@ -145,7 +145,7 @@ void Clusters::joinNorms() {
         products.insert(of(user));
     if (products.empty())
       continue;
-    Operation *first = *llvm::find_if(norm->getUsers(), [](Operation *user) { return isa<llm::LinearOp>(user); });
+    Operation *first = *llvm::find_if(norm->getUsers(), [](Operation *user) { return bool(Projection::of(user)); });
     auto apart = [&](StringRef why, StringRef change) { explainApart(norm, first, why, change); };
     if (products.size() != 1 || *products.begin() < 0) {
       apart("products of several kernels read the norm, so it is computed once, for all of them", "join their weights into one matrix");
