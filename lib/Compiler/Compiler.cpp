@@ -56,7 +56,7 @@ private:
   Status import();
   Status runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build);
   Status checkAndDump(Phase phase);
-  Status runTargets();
+  Status runTargets(const std::vector<Target> &targets);
   Status writeArtifact();
   Status writeTexts(const std::vector<std::string> &texts);
   Status writeReport();
@@ -171,18 +171,17 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
   return {};
 }
 
-Status Compilation::runTargets() {
+Status Compilation::runTargets(const std::vector<Target> &targets) {
   auto start = std::chrono::steady_clock::now();
   weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights);
-  for (const std::string &name : options_.targets) {
-    LLMOPT_ASSIGN(Target target, findTarget(name));
+  for (const Target &target : targets) {
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
     LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, tuning_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
     report_.warnings.insert(report_.warnings.end(), code.warnings.begin(), code.warnings.end());
     for (const plan::Entry &entry : code.plan.entries)
       report_.stages = std::max(report_.stages, entry.stages.size());
-    targets_.emplace_back(std::move(target), std::move(code));
+    targets_.emplace_back(target, std::move(code));
   }
   tuning_.explain(*model_.module);
   report_.phaseSeconds.emplace_back("code", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -258,7 +257,8 @@ Result<CompileReport> Compilation::runPhases() {
   std::vector<Target> targets;
   for (const std::string &name : options_.targets) {
     LLMOPT_ASSIGN(Target target, findTarget(name));
-    targets.push_back(std::move(target));
+    if (llvm::none_of(targets, [&](const Target &other) { return other.name == target.name; })) // "native" may be one that is named as well
+      targets.push_back(std::move(target));
   }
   LLMOPT_ASSIGN(tuning_, Tuning::open(options_.tuningFile));
   LLMOPT_RETURN_IF_ERROR(import());
@@ -277,7 +277,7 @@ Result<CompileReport> Compilation::runPhases() {
     LLMOPT_RETURN_IF_ERROR(writeTexts({text}));
     return report_;
   }
-  LLMOPT_RETURN_IF_ERROR(runTargets());
+  LLMOPT_RETURN_IF_ERROR(runTargets(targets));
   if (options_.stopAfter == Phase::Strategy) {
     std::string text;
     llvm::raw_string_ostream stream(text);

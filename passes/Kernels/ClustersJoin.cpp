@@ -122,11 +122,13 @@ static Operation *normOf(const Cluster &cluster) {
   if (cluster.ops.empty() || cluster.alone)
     return nullptr;
   Operation *norm = lastOf(cluster);
+  if (!isa<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(norm))
+    return nullptr;
   auto type = cast<RankedTensorType>(norm->getResult(0).getType());
   if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1))
     return nullptr;
-  bool isNorm = cluster.family == "rows" && isa<llm::LayerNormOp, llm::RMSNormOp>(norm) && type.getElementType().isF32();
-  bool isCast = cluster.family == "loops" && isa<llm::CastOp>(norm) &&
+  bool isNorm = cluster.family == "rows" && !isa<llm::CastOp>(norm) && type.getElementType().isF32();
+  bool isCast = cluster.family == "loops" &&
                 ((cluster.ops.size() == 1 && type.getElementType().isF32()) || isQuantization(cluster)) &&
                 llvm::all_of(norm->getUses(), [](OpOperand &use) { return Projection::of(use.getOwner()) && use.getOperandNumber() == 0; });
   return isNorm || isCast ? norm : nullptr;

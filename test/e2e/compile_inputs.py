@@ -43,6 +43,12 @@ if artifact:
 code, _, errors = tool("llmopt-compile", STORY, "--max-seq-len", 10**6, "-q", "-o", scratch("long.llmopt"))
 check("--max-seq-len beyond the model's", code == 2 and "1000000" in errors and not os.path.exists(scratch("long.llmopt")), f"exit {code}: {errors[:200]}")
 
+# A target named twice is compiled once.
+twice = compile_model(STORY, "twice", "-O1", "--target", "x86-64-v3", "--target", "x86-64-v3")
+if twice:
+    code, text, errors = tool("llmopt-inspect", twice)
+    check("a target named twice is in the file once", code == 0 and text.count(b"code/x86-64-v3 ") == 1, f"exit {code}: {errors[:200]}")
+
 # Sizes that must fit.
 with open(scratch("sizes.mlir"), "w") as file:
     file.write('''

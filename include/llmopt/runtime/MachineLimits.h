@@ -45,8 +45,8 @@ struct MachineLimits {
   std::string host, processor;
   std::vector<Cache> caches = {};
   std::vector<Reading> reading = {};
-  std::vector<Arithmetic> arithmetic;
-  std::vector<Barrier> barriers;
+  std::vector<Arithmetic> arithmetic = {};
+  std::vector<Barrier> barriers = {};
 
   /// The best rate of reading what no cache holds, and of arithmetic in a format ("f32", "bf16", "i8"), with the most
   /// threads that were measured up to this number; 0 if there is none.
