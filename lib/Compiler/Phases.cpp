@@ -53,13 +53,15 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, c
   fuse.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
   fuse.require.assign(options.requiredFusions.begin(), options.requiredFusions.end());
   fuse.verify = options.verifyRewrites;
+  fuse.goesOn = decoderGraph && options.level != OptLevel::O0;
   pm.addPass(createFusePass(fuse, weights));
   pm.addPass(createCSEPass());
-  if (!decoderGraph || options.level == OptLevel::O0)
+  if (!fuse.goesOn)
     return;
   // The step needs attention recognized, and is a function that the other rules have not seen.
   pm.addPass(createMakeRaggedStepPass(weights));
   buildCanonicalPhase(pm, options, weights);
+  fuse.goesOn = false;
   pm.addPass(createFusePass(fuse, weights));
   pm.addPass(createCSEPass());
 }

@@ -81,7 +81,7 @@ public:
     log.emitRemarks(getOperation());
     if (failed(checkVerified(verifier)))
       return signalPassFailure();
-    if (failed(checkRequired(log.countMade())))
+    if (failed(checkRequired(countMade(log))))
       signalPassFailure();
   }
 
@@ -111,8 +111,27 @@ private:
     return verifier.failure() ? LogicalResult(getOperation().emitError("[E0552] ") << *verifier.failure()) : success();
   }
 
+  /// With those of the pass before, if that one went on.
+  llvm::StringMap<int64_t> countMade(const PatternLog &log) {
+    constexpr StringLiteral attribute = "llm.fusions_made";
+    llvm::StringMap<int64_t> made = log.countMade();
+    if (auto before = getOperation()->getAttrOfType<DictionaryAttr>(attribute))
+      for (NamedAttribute count : before)
+        made[count.getName()] += cast<IntegerAttr>(count.getValue()).getInt();
+    getOperation()->removeAttr(attribute);
+    Builder builder(&getContext());
+    SmallVector<NamedAttribute> counts;
+    for (const auto &[name, count] : made)
+      counts.push_back(builder.getNamedAttr(name, builder.getI64IntegerAttr(count)));
+    if (goesOn)
+      getOperation()->setAttr(attribute, builder.getDictionaryAttr(counts));
+    return made;
+  }
+
   /// "fuse-gelu" or "fuse-gelu:12": at least that many must have been made.
   LogicalResult checkRequired(const llvm::StringMap<int64_t> &made) {
+    if (goesOn)
+      return success();
     for (const std::string &requirement : require) {
       auto [name, text] = StringRef(requirement).split(':');
       int64_t wanted = 1;

@@ -33,6 +33,7 @@ def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {
     ListOption<"disable", "disable", "std::string", "Names of patterns to leave out">,
     ListOption<"only", "only", "std::string", "If given: names of the patterns to apply">,
     ListOption<"require", "require", "std::string", "name or name:count: fail unless the fusion was made that often">,
+    Option<"goesOn", "goes-on", "bool", "false", "Another such pass follows, and checks what is required of both together">,
     Option<"verify", "verify", "bool", "false", "Replay every application on sample inputs through the interpreter; fail at the first that differs">];
 }
 

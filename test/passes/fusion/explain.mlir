@@ -2,6 +2,8 @@
 // RUN: not llmopt-opt %s --llmopt-fuse=require=fuse-rms-norm:2 2>&1 | FileCheck %s --check-prefix=REQUIRE
 // RUN: not llmopt-opt %s --llmopt-fuse=require=fuse-golu 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: llmopt-opt %s --llmopt-fuse=require=fuse-rms-norm:1 | FileCheck %s --check-prefix=FUSED
+// RUN: llmopt-opt %s "--pass-pipeline=builtin.module(llmopt-fuse{require=fuse-rms-norm:1 goes-on=true},llmopt-fuse{require=fuse-rms-norm:1})" | FileCheck %s --check-prefix=FUSED
+// RUN: not llmopt-opt %s "--pass-pipeline=builtin.module(llmopt-fuse{require=fuse-rms-norm:2 goes-on=true},llmopt-fuse{require=fuse-rms-norm:2})" 2>&1 | FileCheck %s --check-prefix=REQUIRE
 // REQUIRES: llmopt-opt
 // REQUIRE: error: [E0551] fusion 'fuse-rms-norm' was made 1 times, required 2
 // UNKNOWN: error: [E0305] there is no fusion 'fuse-golu'
