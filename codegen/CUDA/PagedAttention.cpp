@@ -80,10 +80,10 @@ private:
   int64_t values_;
 };
 
-/// A power of two, as many as registers hold.
+/// A power of two, as many as registers hold; widening a cache of 16 bits takes some.
 int64_t PagedUnit::rowsAtOnce(int64_t wanted) const {
-  int64_t rows = 8;
-  while (rows > 1 && (rows / 2 >= wanted || rows * values_ > (rows == 8 ? 64 : 128)))
+  int64_t rows = 8, registers = cache_ == DType::F32 ? values_ : 2 * values_;
+  while (rows > 1 && (rows / 2 >= wanted || rows * registers > (rows == 8 ? 64 : 128)))
     rows /= 2;
   return rows;
 }
