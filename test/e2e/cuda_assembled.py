@@ -3,6 +3,7 @@
 """Kernels of a whole model assembled for each GPU target by each CUDA compiler that is installed, none spilling; the same bytes with one job
 and two. A compiler that is not there is skipped with the reason."""
 import json
+import os
 
 from harness import check, data, finish, say, scratch, tool
 
@@ -19,9 +20,9 @@ def kernels(artifact, target):
         return json.loads(file.read(section["bytes"]))
 
 
-def assemble(compiler, target, *flags):
+def assemble(compiler, target, *flags, model=stories):
     output = scratch(f"{compiler}-{target}{''.join(flags)}.llmopt")
-    code, _, errors = tool("llmopt-compile", stories, "-o", output, "-q", "--target", target, "--cuda-compiler", compiler, *flags, env=fresh)
+    code, _, errors = tool("llmopt-compile", model, "-o", output, "-q", "--target", target, "--cuda-compiler", compiler, *flags, env=fresh)
     if code == 3 and "E0982" in errors:
         say("SKIP", f"{compiler} {target}", errors.strip().splitlines()[0])
         return None
@@ -40,6 +41,16 @@ if first:
 for target in ("sm_80", "sm_89", "sm_100"):
     assemble("nvrtc", target, "--dtype", "bf16")
 assemble("clang", "sm_90")
+
+# Heads of 128, as in models of 8 billion weights: the most that attention over a 16-bit cache keeps in registers.
+wide = scratch("wide")
+os.makedirs(wide)
+with open(os.path.join(wide, "config.json"), "w") as file:
+    json.dump(dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=128, intermediate_size=64, num_hidden_layers=1, num_attention_heads=8,
+                   num_key_value_heads=2, head_dim=128, vocab_size=97, max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10000.0, hidden_act="silu",
+                   torch_dtype="bfloat16"), file)
+for target in ("sm_80", "sm_90"):
+    assemble("nvrtc", target, "--weights", "random:1", "--dtype", "bf16", model=wide)
 
 # LLVM alone: PTX, which ptxas assembles where it is installed; and that is what a machine without any CUDA compiler gets, with a warning.
 output = scratch("llvm.llmopt")
