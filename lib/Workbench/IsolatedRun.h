@@ -17,10 +17,11 @@ namespace llmopt {
 
 struct IsolatedResult {
   std::string text;    ///< what the work returned
-  std::string failure; ///< "crashed with signal 11", "took longer than 120 s"; empty when it ended well
+  std::string failure; ///< "crashed with signal 11", "took longer than 120 s of a processor"; empty when it ended well
 };
 
-/// Does work(0) .. work(count - 1), each in a forked process, `jobs` at a time; `done` runs here as each one ends. The caller must be
+/// Does work(0) .. work(count - 1), each in a forked process, `jobs` at a time; `done` runs here as each one ends. A process may use so
+/// many seconds of a processor, and ten times as long if it waits. The caller must be
 /// single-threaded.
 Status runIsolated(size_t count, unsigned jobs, double seconds, const std::function<std::string(size_t)> &work,
                    const std::function<void(size_t, const IsolatedResult &)> &done);

@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
   suiteCommand->add_option("--target", suite.target, "Compile for this target")->capture_default_str();
   suiteCommand->add_option("--rtol", suite.rtol, "Allowed relative difference where a case has no tolerance.json")->capture_default_str();
   suiteCommand->add_option("--atol", suite.atol, "Allowed absolute difference where a case has no tolerance.json")->capture_default_str();
-  suiteCommand->add_option("--timeout", suite.timeout, "Seconds a case may take")->capture_default_str();
+  suiteCommand->add_option("--timeout", suite.timeout, "Seconds of a processor that a case may take")->capture_default_str();
   suiteCommand->add_flag("--pairs", suite.pairs, "Cases NAME_expanded must also agree with NAME (1e-6 in f32, else the case's tolerance)");
   suiteCommand->add_flag("--json", suite.json, "Print JSON");
 

@@ -151,6 +151,6 @@ int main(int argc, char **argv) {
   app.add_flag("--keep-going", command.keepGoing, "With --random: go on after the first failure");
   app.add_flag("--no-interpreter", command.noInterpreter, "Compare the levels with each other alone");
   app.add_option("--tolerance", command.options.tolerance, "Of the difference's norm against the values'")->capture_default_str();
-  app.add_option("--timeout", command.options.seconds, "Seconds a candidate may take")->capture_default_str();
+  app.add_option("--timeout", command.options.seconds, "Seconds of a processor that a candidate may take")->capture_default_str();
   return tools::runProgram(app, argc, argv, [&] { return command.run(); });
 }
