@@ -73,28 +73,44 @@ Value Accumulator::combine(Value sum, Value next) const {
 }
 
 Value Accumulator::overRange(Value size, function_ref<Value(Index)> term) const {
-  KernelBuilder &b = e.b;
-  LoopScopes &s = e.scopes;
-  constexpr int64_t kChains = 4;
-  int64_t step = s.lanes * kChains;
+  return overRange(*this, size, [&](Index i) { return KernelBuilder::Values{term(i)}; })[0];
+}
+
+KernelBuilder::Values Accumulator::overRange(ArrayRef<Accumulator> all, Value size, Terms terms) {
+  using Values = KernelBuilder::Values;
+  KernelBuilder &b = all.front().e.b;
+  LoopScopes &s = all.front().e.scopes;
+  constexpr size_t kChains = 4;
+  size_t count = all.size();
+  int64_t step = s.lanes * int64_t(kChains);
+  auto combined = [&](ValueRange sums, Index i, bool lanes) { // which a vector of one element has, too
+    Values next = terms(i);
+    for (auto [k, accumulator] : llvm::enumerate(all))
+      next[k] = accumulator.combine(sums[k], accumulator.e.matchLanes(next[k], lanes));
+    return next;
+  };
   // [0, wide) by four vectors, [wide, vectors) by one, the rest by scalars.
   Value wide = b.sub(size, b.mod(size, b.index(step)));
   Value vectors = b.sub(size, b.mod(size, b.index(s.lanes)));
-  SmallVector<Value> sums(kChains, initial(/*lanes=*/true));
+  SmallVector<Value> sums;
+  for (size_t k = 0; k < kChains * count; ++k)
+    sums.push_back(all[k % count].initial(/*lanes=*/true));
   auto many = s.loop(b.index(0), wide, step, step, sums, [&](Index i, ValueRange carried) {
-    KernelBuilder::Values next;
-    for (int64_t k = 0; k < kChains; ++k)
-      next.push_back(combine(carried[k], e.matchLanes(term(s.contiguous(s.add(i, s.constant(k * s.lanes)))), true)));
+    Values next;
+    for (size_t k = 0; k < kChains; ++k)
+      llvm::append_range(next, combined(carried.slice(k * count, count), s.contiguous(s.add(i, s.constant(int64_t(k) * s.lanes))), true));
     return next;
   });
-  many[0] = s.loop(wide, vectors, s.lanes, s.lanes, many[0], [&](Index i, ValueRange carried) {
-    return KernelBuilder::Values{combine(carried[0], e.matchLanes(term(s.contiguous(i)), true))};
-  })[0];
-  Value joined = combine(combine(many[0], many[1]), combine(many[2], many[3]));
-  Value all = b.reduce(joined, [&](Value x, Value y) { return combine(x, y); });
-  return s.loop(vectors, size, 1, 1, all, [&](Index i, ValueRange carried) {
-    return KernelBuilder::Values{combine(carried[0], term(i))};
-  })[0];
+  auto one = s.loop(wide, vectors, s.lanes, s.lanes, ValueRange(many).take_front(count),
+                    [&](Index i, ValueRange carried) { return combined(carried, s.contiguous(i), true); });
+  SmallVector<Value> rest;
+  for (auto [k, accumulator] : llvm::enumerate(all)) {
+    auto chain = [&](size_t at) { return many[at * count + k]; };
+    Value joined = accumulator.combine(accumulator.combine(one[k], chain(1)), accumulator.combine(chain(2), chain(3)));
+    rest.push_back(b.reduce(joined, [&](Value x, Value y) { return accumulator.combine(x, y); }));
+  }
+  auto last = s.loop(vectors, size, 1, 1, rest, [&](Index i, ValueRange carried) { return combined(carried, i, false); });
+  return Values(last.begin(), last.end());
 }
 
 //===----------------------------------------------------------------------===//

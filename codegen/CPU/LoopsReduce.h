@@ -21,6 +21,9 @@ struct Accumulator {
   mlir::Value combine(mlir::Value sum, mlir::Value next) const;
   /// term(0) ... term(size - 1) combined; asks for vectors of terms (contiguous coordinates) and single ones.
   mlir::Value overRange(mlir::Value size, llvm::function_ref<mlir::Value(Index)> term) const;
+  /// The same for several reductions at once: each call gives a term of each.
+  using Terms = llvm::function_ref<KernelBuilder::Values(Index)>;
+  static KernelBuilder::Values overRange(llvm::ArrayRef<Accumulator> all, mlir::Value size, Terms terms);
   /// Whether `next` is better than `best` (max and min).
   mlir::Value improves(mlir::Value next, mlir::Value best, bool orEqual) const;
 };

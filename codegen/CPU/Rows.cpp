@@ -6,7 +6,8 @@
 // The region holds one norm or softmax over the last axis, what its input is computed from (a residual sum, an embedding) and
 // what its result goes into, element by element. A work unit is a few rows. Each row is passed over two or three times, the
 // first time computing the input into scratch memory unless it lies in memory already; every yielded value is stored in the
-// last pass. A softmax along another axis runs down its columns, a vector of columns at a time.
+// last pass, which also takes the extrema of the norm's row where those are results. A softmax along another axis runs down its
+// columns, a vector of columns at a time.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/Rows.h"
@@ -29,13 +30,18 @@ public:
       : e(e), s(e.scopes), b(e.b), kernel(kernel), norm(norm), input(norm->getOperand(0)), type(registerType(e.elementType(norm->getResult(0)))),
         scratch(e.b.scratch()) {
     for (OpOperand &result : kernel.getBody().front().getTerminator()->getOpOperands())
-      yielded.push_back(&result);
+      (rowExtremum(result.get()) ? extrema : yielded).push_back(&result);
   }
+
+  /// The reduction of rows that gives a result; null if something else does.
+  static llm::ReduceOp rowExtremum(Value result) { return peelViews(result).getDefiningOp<llm::ReduceOp>(); }
+  bool hasExtrema() const { return !extrema.empty(); }
 
   /// The norm's rows go to `to`, one after the other, and of the kernel's results only `results` are stored.
   void redirect(Value to, ArrayRef<OpOperand *> results) {
     target = to;
     yielded.assign(results.begin(), results.end());
+    extrema.clear();
   }
 
   /// Rows of scratch memory: the input, unless it lies in memory, and the powers of a softmax, which may take the input's
@@ -100,7 +106,8 @@ private:
   ElementEmitter::Coordinates outer_;
   Value scratch; ///< where rows are kept
   Value target;
-  SmallVector<OpOperand *> yielded;
+  SmallVector<OpOperand *> yielded; ///< results with all elements of the row ...
+  SmallVector<OpOperand *> extrema; ///< ... and with one
 
   /// Whether the input lies in memory as it is: then it is read again instead of kept.
   bool inMemory() { return bool(e.leafBase(peelViews(input))); }
@@ -146,15 +153,32 @@ private:
   }
 
   void lastPass(function_ref<Value(Index, Value)> result) {
-    forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) {
+    // All values of a column are computed before any is stored: a result may lie where the input lies.
+    auto column = [&](Index i) {
       e.override(norm->getResult(0), [&](ElementEmitter::At coordinates) {
         const Index &column = coordinates.back();
         bool softmax = isa<llm::SoftmaxOp>(norm);
         return result(column, softmax ? kept(column, powersRow()) : e.matchLanes(e.element(input, coordinates), !column.uniform()));
       });
+      KernelBuilder::Values terms;
+      for (OpOperand *extremum : extrema)
+        terms.push_back(e.element(rowExtremum(extremum->get()).getInput(), at(i)));
       storeResults(at(i));
-    });
+      return terms;
+    };
+    if (extrema.empty())
+      return forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) { column(i); });
+    SmallVector<Accumulator> accumulators;
+    for (OpOperand *extremum : extrema)
+      accumulators.push_back({e, rowExtremum(extremum->get()).getKind(), type});
+    auto found = Accumulator::overRange(accumulators, size, column);
+    ElementEmitter::Dims rowDims(e.dims(input).drop_back());
+    Index row = s.linearize(rowDims, outer_);
+    for (auto [extremum, value] : llvm::zip_equal(extrema, found))
+      storeElements(b, e.elementType(extremum->get()), value, bufferOf(*extremum), s.scalar(row));
   }
+
+  Value bufferOf(OpOperand &result) { return b.buffer(unsigned(kernel.getInputs().size()) + result.getOperandNumber()); }
 
   void storeResults(ArrayRef<Index> coordinates) {
     SmallVector<Value> values;
@@ -165,8 +189,7 @@ private:
       keep(coordinates.back(), e.element(norm->getResult(0), coordinates));
     Index offset = s.linearize(e.dims(input), coordinates);
     for (auto [result, value] : llvm::zip(yielded, values))
-      storeElements(b, e.elementType(result->get()), value, b.buffer(unsigned(kernel.getInputs().size()) + result->getOperandNumber()),
-                    s.scalar(offset));
+      storeElements(b, e.elementType(result->get()), value, bufferOf(*result), s.scalar(offset));
   }
 
   //===--- the three operations ---------------------------------------------===//
@@ -239,9 +262,13 @@ std::string misfit(exec::KernelOp kernel, Operation *norm, ShapeAnalysis &shapes
   if (!norm)
     return "there is no normalization in the kernel";
   const ValueShape &shape = shapes.shapeOf(norm->getResult(0));
-  for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
-    if (!llvm::equal(shapes.shapeOf(peelViews(yielded)).dims, shape.dims))
+  for (Value yielded : kernel.getBody().front().getTerminator()->getOperands()) {
+    llm::ReduceOp extremum = RowCode::rowExtremum(yielded);
+    if (!llvm::equal(shapes.shapeOf(extremum ? extremum.getInput() : peelViews(yielded)).dims, shape.dims))
       return "a result has another shape than the normalization";
+    if (extremum && (isa<llm::SoftmaxOp>(norm) || extremum.getAxes() != ArrayRef<int64_t>(int64_t(shape.dims.size()) - 1)))
+      return "a reduction of something else than a norm's rows";
+  }
   return "";
 }
 
@@ -272,7 +299,7 @@ Result<LoweredKernel> cpu::lowerRows(exec::KernelOp kernel, FamilyContext &conte
   SymExpr rows = e.product(rowDims), width = dims.back();
   SymExpr perUnit = alongRows ? symbols.max(one, symbols.floorDiv(unit, symbols.max(one, width))) : one;
   SymExpr units = symbols.ceilDiv(rows, perUnit);
-  if (alongRows && width.isConstant(0))
+  if (alongRows && width.isConstant(0) && !code.hasExtrema())
     units = symbols.constant(0);
   auto outerOf = [&](Index row) { return e.regroup(ArrayRef<SymExpr>(rows), ArrayRef<Index>(row), rowDims); };
   s.loop(b.unitBegin(), b.unitEnd(), 1, 1, [&](Index part) {

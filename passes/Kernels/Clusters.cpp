@@ -95,8 +95,10 @@ Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, bool
     joinProjections();
   }
   clusterLoops();
-  if (fuse_ && norms)
+  if (fuse_ && norms) {
+    joinRowExtrema();
     joinNorms();
+  }
   if (fuse_)
     joinLoops();
   for (Cluster &cluster : clusters_)

@@ -70,6 +70,7 @@ private:
   // ClustersJoin.cpp
   void joinLoops();
   void joinNorms();
+  void joinRowExtrema();
   bool needs(int cluster, int other, bool directly = true) const;
   int add(mlir::Operation *op, llvm::StringRef family);
   void put(mlir::Operation *op, int cluster);

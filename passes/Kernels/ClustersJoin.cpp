@@ -7,7 +7,9 @@
 //
 //   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other, or where both are single numbers
 //   %a = loops(min %x); %b = loops(max %x) ==>  %a, %b = loops(..)
+//   %a = loops(min %x); %s = loops(f(%a)) ==>   %a, %s = loops(..)       single numbers; also a vector made of such
 //   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms (or quantizes) the rows that it multiplies
+//   %n = rows(norm %x); %m = loops(row max %n) ==> %n, %m = rows(..)     taken while the row is in registers
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Kernels/Clusters.h"
@@ -65,20 +67,46 @@ bool Clusters::needs(int cluster, int other, bool directly) const {
   return found;
 }
 
-/// Walks along an axis by itself: such a kernel holds nothing else.
-static bool isNest(const Cluster &cluster) {
-  return cluster.family == "loops" && !cluster.alone && !cluster.ops.empty() && llvm::none_of(cluster.ops, [](Operation *op) {
-    return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp, llm::LinearOp, llm::ReduceOp,
-               llm::ArgReduceOp>(op);
+static bool isOneElement(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == 1;
+}
+
+/// Single numbers made of single numbers, or of whole tensors: so cheap, those tensors apart, that each result may compute again what it
+/// needs of the others.
+static bool isOfScalars(const Cluster &cluster) {
+  return cluster.family == "loops" && !cluster.alone && !cluster.ops.empty() && llvm::all_of(cluster.ops, [](Operation *op) {
+    return (op->hasTrait<llm::Elementwise>() || isa<llm::ReduceOp>(op)) && isOneElement(op->getResult(0));
   });
 }
 
-/// Single numbers made of single numbers: so cheap that each result may compute again what it needs of the others.
-static bool isOfScalars(const Cluster &cluster) {
-  return llvm::all_of(cluster.ops, [](Operation *op) {
-    auto type = op->hasTrait<llm::Elementwise>() ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : RankedTensorType();
-    return type && type.hasStaticShape() && type.getNumElements() == 1;
+/// Goes over more than one number a row: every thread of a kernel that holds it beside other nests would do so.
+static bool readsTensor(const Cluster &cluster) {
+  return llvm::any_of(cluster.ops, [](Operation *op) {
+    auto reduce = dyn_cast<llm::ReduceOp>(op);
+    auto ofRows = reduce ? reduce.getInput().getDefiningOp<llm::ReduceOp>() : llm::ReduceOp();
+    return reduce && !(ofRows && llvm::is_contained(ofRows.getAxes(), cast<RankedTensorType>(ofRows.getInput().getType()).getRank() - 1));
   });
+}
+
+/// Walks along an axis by itself: such a kernel holds nothing else.
+static bool isNest(const Cluster &cluster) {
+  return isOfScalars(cluster) || (cluster.family == "loops" && !cluster.alone && !cluster.ops.empty() && llvm::none_of(cluster.ops, [](Operation *op) {
+    return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp, llm::LinearOp, llm::ReduceOp,
+               llm::ArgReduceOp>(op);
+  }));
+}
+
+/// All results together are a vector: computing numbers that they need for each of its parts is nothing beside a barrier.
+static bool isShort(const Cluster &cluster) {
+  constexpr int64_t kMostElements = 1 << 14;
+  int64_t elements = 0;
+  for (Operation *op : cluster.ops)
+    for (Type result : op->getResultTypes()) {
+      auto type = dyn_cast<RankedTensorType>(result);
+      elements += type && type.hasStaticShape() ? type.getNumElements() : kMostElements;
+    }
+  return elements < kMostElements;
 }
 
 /// The tensor that a cluster reduces to single numbers and does nothing else.
@@ -99,14 +127,56 @@ void Clusters::joinLoops() {
     if (isNest(clusters_[i]))
       nests.push_back(int(i));
   llvm::sort(nests, [&](int a, int b) { return isBefore(lastOf(clusters_[size_t(a)]), lastOf(clusters_[size_t(b)])); });
-  for (size_t i = 0; i < nests.size(); ++i) {
-    Cluster &into = clusters_[size_t(nests[i])];
-    for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !into.ops.empty(); ++j) {
-      Cluster &from = clusters_[size_t(nests[j])];
-      bool directly = from.ops.empty() || !isOfScalars(into) || !isOfScalars(from);
-      if (from.ops.empty() || into.ops.size() + from.ops.size() > kMostJoinedOps || needs(nests[j], nests[i], directly) || needs(nests[i], nests[j], directly))
-        continue;
-      merge(nests[j], nests[i]);
+  auto fitsWith = [&](int earlier, int later) {
+    const Cluster &into = clusters_[size_t(earlier)], &from = clusters_[size_t(later)];
+    bool scalars = isOfScalars(into) && isOfScalars(from);
+    if (into.ops.size() + from.ops.size() > kMostJoinedOps || (!scalars && (readsTensor(into) || readsTensor(from))))
+      return false;
+    bool mayRead = scalars || (isOfScalars(into) && isShort(from));
+    return !needs(later, earlier, /*directly=*/!mayRead) && !needs(earlier, later, /*directly=*/!scalars);
+  };
+  for (size_t i = 0; i < nests.size(); ++i)
+    for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !clusters_[size_t(nests[i])].ops.empty(); ++j)
+      if (!clusters_[size_t(nests[j])].ops.empty() && fitsWith(nests[i], nests[j]))
+        merge(nests[j], nests[i]);
+}
+
+/// The largest or smallest elements of rows, perhaps of their absolute values; null if the cluster computes anything else.
+static llm::ReduceOp rowExtremumOf(const Cluster &cluster) {
+  if (cluster.family != "loops" || cluster.alone || cluster.ops.empty())
+    return {};
+  auto reduce = dyn_cast<llm::ReduceOp>(lastOf(cluster));
+  if (!reduce || (reduce.getKind() != llm::ReduceKind::min && reduce.getKind() != llm::ReduceKind::max))
+    return {};
+  auto type = cast<RankedTensorType>(reduce.getInput().getType());
+  bool alongRows = reduce.getAxes() == ArrayRef<int64_t>(type.getRank() - 1) && type.getElementType().isF32();
+  bool others = llvm::all_of(cluster.ops, [&](Operation *op) { return op == reduce || isa<llm::AbsOp, llm::NegOp>(op); });
+  return alongRows && others ? reduce : llm::ReduceOp();
+}
+
+// Where products read the norm itself they take it in instead.
+void Clusters::joinRowExtrema() {
+  for (size_t i = 0; i < clusters_.size(); ++i) {
+    llm::ReduceOp reduce = rowExtremumOf(clusters_[i]);
+    if (!reduce)
+      continue;
+    Value value = reduce.getInput();
+    while (Operation *op = value.getDefiningOp()) {
+      if (of(op) != int(i))
+        break;
+      value = op->getOperand(0);
+    }
+    Operation *producer = value.getDefiningOp();
+    int rows = producer ? of(producer) : -1;
+    if (rows < 0 || !isa<llm::LayerNormOp, llm::RMSNormOp>(producer))
+      continue;
+    const Cluster &norm = clusters_[size_t(rows)];
+    if (norm.family != "rows" || norm.alone || norm.ops.size() + clusters_[i].ops.size() > kMostOps || producer->getBlock() != reduce->getBlock()) {
+      explainApart(producer, reduce, "the norm's kernel is full, or stands alone", "nothing: the bound keeps the code small");
+    } else if (llvm::any_of(value.getUsers(), [](Operation *user) { return bool(Projection::of(user)); })) {
+      explainApart(producer, reduce, "a product reads the norm as it is, and takes it in instead", "nothing: a kernel less is worth more");
+    } else {
+      merge(int(i), rows);
     }
   }
 }

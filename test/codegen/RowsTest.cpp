@@ -55,6 +55,22 @@ TEST(Rows, ResidualSumBeforeAndScaleAfter) {
   }
 }
 
+TEST(Rows, ExtremaOfTheNormsRows) {
+  for (int64_t d : kWidths)
+    for (const char *norm : {"rms_norm", "layer_norm"}) {
+      std::string size = std::to_string(d), x = "tensor<?x?x" + size + "xf32>";
+      KernelText text{.family = "rows", .operands = {{"f32", {"b", "s", size}}, {"f32", {"b", "s", size}}},
+                      .results = {x, "tensor<?x?xf32>", "tensor<?x?x1xf32>", "tensor<?x?xf32>", x}, .body =
+        "%r4 = llm.add %0, %1 : " + x + ", " + x + " -> " + x + "\n" +
+        "%r0 = llm." + norm + " %r4 {epsilon = 1.0e-5 : f32} : " + x + " -> " + x + "\n" +
+        "%r1 = llm.reduce min %r0 axes = [2] : " + x + " -> tensor<?x?xf32>\n" +
+        "%a = llm.abs %r0 : " + x + "\n" +
+        "%r2 = llm.reduce max %a axes = [2] {keepdims} : " + x + " -> tensor<?x?x1xf32>\n" +
+        "%r3 = llm.reduce max %r0 axes = [2] : " + x + " -> tensor<?x?xf32>"};
+      checkAgainstInterpreter(text, {floats({3, 5, d}), floats({3, 5, d}, 2)}, {{"b", 3}, {"s", 5}}, 1e-5, 1e-4);
+    }
+}
+
 TEST(Rows, EmbeddingBeforeHalfTypes) {
   for (const char *type : {"bf16", "f16"}) {
     std::string t = std::string("tensor<?x33x") + type + ">";

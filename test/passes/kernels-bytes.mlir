@@ -54,6 +54,64 @@ func.func @one_after_the_other(%x: tensor<?x8xui8> {llm.dims = ["n", 8]}) -> ten
   return %3 : tensor<?x8xi32>
 }
 
+// Dynamic quantization behind a norm: the norm's kernel leaves the extrema of its rows, one kernel makes of them all numbers, and the vector that the
+// zero point adds; the product quantizes its rows. The norm is read by the residual, too.
+// CHECK-LABEL: func.func @norm_quantized_dynamically
+//       CHECK: %[[N:.+]]:3 = exec.kernel "rows"
+//       CHECK:   llm.layer_norm
+//       CHECK:   llm.reduce min {{.*}} axes = [1]
+//       CHECK:   llm.reduce max {{.*}} axes = [1]
+//       CHECK: exec.kernel "loops"(%[[N]]#1, %[[N]]#2
+//       CHECK:   llm.reduce min {{.*}} axes = [0]
+//       CHECK:   llm.reduce max {{.*}} axes = [0]
+//       CHECK:   llm.mul {{.*}} -> tensor<64xi32>
+//       CHECK: exec.kernel "linear"(%[[N]]#0
+//       CHECK:   llm.round
+//       CHECK:   llm.matmul
+//   CHECK-NOT: exec.kernel
+func.func @norm_quantized_dynamically(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> tensor<?x64xf32> {
+  %w = llm.weight "w" : tensor<64x64xi8>
+  %sums = llm.weight "sums" : tensor<64xi32>
+  %top = llm.constant dense<255.0> : tensor<f32>
+  %n = llm.layer_norm %x {epsilon = 1.0e-5 : f32} : tensor<?x64xf32> -> tensor<?x64xf32>
+  %lows = llm.reduce min %n axes = [1] : tensor<?x64xf32> -> tensor<?xf32>
+  %low = llm.reduce min %lows axes = [0] : tensor<?xf32> -> tensor<f32>
+  %highs = llm.reduce max %n axes = [1] : tensor<?x64xf32> -> tensor<?xf32>
+  %high = llm.reduce max %highs axes = [0] : tensor<?xf32> -> tensor<f32>
+  %span = llm.sub %high, %low : tensor<f32>, tensor<f32> -> tensor<f32>
+  %scale = llm.div %span, %top : tensor<f32>, tensor<f32> -> tensor<f32>
+  %steps = llm.div %low, %scale : tensor<f32>, tensor<f32> -> tensor<f32>
+  %zero = llm.round %steps : tensor<f32>
+  %point = llm.cast %zero : tensor<f32> -> tensor<i32>
+  %0 = llm.div %n, %scale : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
+  %1 = llm.round %0 : tensor<?x64xf32>
+  %2 = llm.sub %1, %zero : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
+  %3 = llm.cast %2 : tensor<?x64xf32> -> tensor<?x64xui8>
+  %4 = llm.matmul %3, %w : tensor<?x64xui8>, tensor<64x64xi8> -> tensor<?x64xi32>
+  %5 = llm.mul %point, %sums : tensor<i32>, tensor<64xi32> -> tensor<64xi32>
+  %6 = llm.add %4, %5 : tensor<?x64xi32>, tensor<64xi32> -> tensor<?x64xi32>
+  %7 = llm.cast %6 : tensor<?x64xi32> -> tensor<?x64xf32>
+  %8 = llm.mul %7, %scale : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
+  %9 = llm.add %8, %n : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  return %9 : tensor<?x64xf32>
+}
+
+// A whole tensor's extrema and the numbers made of them share a kernel; no other nest joins it, since all its threads would go over the tensor.
+// CHECK-LABEL: func.func @tensor_quantized_dynamically
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.reduce max
+//       CHECK:   llm.round
+//       CHECK:   exec.yield
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.mul {{.*}} -> tensor<8xi32>
+func.func @tensor_quantized_dynamically(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %s: tensor<8xi32>) -> (tensor<i32>, tensor<8xi32>) {
+  %high = llm.reduce max %x axes = [0, 1] : tensor<?x64xf32> -> tensor<f32>
+  %zero = llm.round %high : tensor<f32>
+  %point = llm.cast %zero : tensor<f32> -> tensor<i32>
+  %0 = llm.mul %point, %s : tensor<i32>, tensor<8xi32> -> tensor<8xi32>
+  return %point, %0 : tensor<i32>, tensor<8xi32>
+}
+
 // A right operand that is computed, or other bytes: no projection.
 // CHECK-LABEL: func.func @no_weight
 //   CHECK-NOT: exec.kernel "linear"

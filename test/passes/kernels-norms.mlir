@@ -62,3 +62,39 @@ func.func @norm_before_a_detour(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %m:
   %z = llm.add %y, %a : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
   return %z : tensor<?x64xf32>
 }
+
+// The largest element of each row is taken where the rows are; of a sum's rows, where they are read. Sums of rows are left: nobody needs them.
+// CHECK-LABEL: func.func @extrema_of_rows
+//       CHECK: exec.kernel "rows"
+//       CHECK:   llm.rms_norm
+//       CHECK:   llm.abs
+//       CHECK:   llm.reduce max
+//       CHECK:   exec.yield
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.reduce sum
+// APART-LABEL: func.func @extrema_of_rows
+//       APART: exec.kernel "rows"
+//       APART: exec.kernel "loops"
+//       APART:   llm.reduce max
+func.func @extrema_of_rows(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tensor<?x64xf32>, tensor<?x1xf32>, tensor<?xf32>) {
+  %n = llm.rms_norm %x {epsilon = 1.0e-5 : f32} : tensor<?x64xf32> -> tensor<?x64xf32>
+  %a = llm.abs %n : tensor<?x64xf32>
+  %m = llm.reduce max %a axes = [1] {keepdims} : tensor<?x64xf32> -> tensor<?x1xf32>
+  %s = llm.reduce sum %n axes = [1] : tensor<?x64xf32> -> tensor<?xf32>
+  return %n, %m, %s : tensor<?x64xf32>, tensor<?x1xf32>, tensor<?xf32>
+}
+
+// A product reads the norm as it is: it takes in the norm, and the extrema are taken of what it leaves.
+// WHY: [Missed] share-kernel {{.*}}Blocker=llm.layer_norm{{.*}}takes it in instead
+// CHECK-LABEL: func.func @extrema_beside_a_product
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.layer_norm
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.reduce max
+func.func @extrema_beside_a_product(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tensor<?x8xf32>, tensor<?xf32>) {
+  %w = llm.weight "w" : tensor<8x64xf32>
+  %n = llm.layer_norm %x {epsilon = 1.0e-5 : f32} : tensor<?x64xf32> -> tensor<?x64xf32>
+  %y = llm.linear %n, %w : tensor<?x64xf32>, tensor<8x64xf32> -> tensor<?x8xf32>
+  %m = llm.reduce max %n axes = [1] : tensor<?x64xf32> -> tensor<?xf32>
+  return %y, %m : tensor<?x8xf32>, tensor<?xf32>
+}
