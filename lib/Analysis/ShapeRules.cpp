@@ -26,7 +26,12 @@ Dims shapes::broadcastDims(SymContext &symbols, llvm::ArrayRef<SymExpr> a, llvm:
   return result;
 }
 
-SymExpr shapes::agreed(SymExpr a, SymExpr b) { return b.constant() || !a.known() ? b : a; }
+SymExpr shapes::agreed(SymExpr a, SymExpr b) {
+  if (!a.known() || !b.known())
+    return a.known() ? a : b;
+  auto rank = [](SymExpr expr) { return expr.constant() ? 0 : expr.node()->op == SymExpr::Node::Op::Symbol ? 1 : 2; };
+  return rank(b) < rank(a) ? b : a;
+}
 
 SymExpr shapes::product(SymContext &symbols, llvm::ArrayRef<SymExpr> dims) {
   SymExpr result = symbols.constant(1);

@@ -42,7 +42,8 @@ struct Rules {
 
 /// Dimensions of shapes aligned at the last dimension and broadcast.
 Dims broadcastDims(SymContext &symbols, llvm::ArrayRef<SymExpr> a, llvm::ArrayRef<SymExpr> b);
-/// What two operands that must agree say together: a constant if one has it, otherwise what is known.
+/// What two operands that must agree say together: a constant if one has it, then a symbol (what others are compared with), otherwise what
+/// is known. ShapeRequirements has it checked.
 SymExpr agreed(SymExpr a, SymExpr b);
 SymExpr product(SymContext &symbols, llvm::ArrayRef<SymExpr> dims);
 std::optional<llvm::SmallVector<int64_t, 4>> constants(llvm::ArrayRef<SymExpr> exprs);

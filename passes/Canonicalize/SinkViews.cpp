@@ -300,7 +300,7 @@ private:
   }
 
   /// What is broadcast to `result`, in a shape that is broadcast to `source` alike: a weight for rows that were split,
-  /// or what is the same for all of the dimensions that were joined, or was joined in the same way. Null if there is none.
+  /// or what is the same for all of the dimensions that were joined, or can be taken apart in the same way. Null if there is none.
   Value broadcastAlongSource(Value operand, Value source, Value result) {
     Dims from = dimsOf(source), to = dimsOf(result), own = dimsOf(operand);
     int64_t width = typeOf(source).getShape().back();
@@ -311,7 +311,13 @@ private:
     if (!joins || own.size() < to.size())
       return joins ? operand : Value();
     Dims joined(ArrayRef(from).drop_back(to.size() - 1));
-    return own.front() == to.front() ? takenApart(operand, joined) : Value();
+    if (!(own.front() == to.front()))
+      return {};
+    if (Value apart = takenApart(operand, joined))
+      return apart;
+    // Matrices that were computed in one row of batches (relative positions of DeBERTa, by gathering): a view of them.
+    llvm::append_range(joined, ArrayRef<SymExpr>(own).drop_front());
+    return to.size() > 2 ? shown(operand, operand, joined) : Value();
   }
 
   /// One element, or a vector along a last dimension that the view keeps.

@@ -193,6 +193,21 @@ TEST_F(ShapeAnalysisTest, OperandsMustFit) {
   })"), "8 = k");
 }
 
+TEST_F(ShapeAnalysisTest, PartsOfAConcatAgreeOnTheSimplestName) {
+  // MobileBERT puts each token's neighbours beside it: all but the first token and a padding, the tokens, ...
+  EXPECT_EQ(returned(R"(func.func @f(%x: tensor<?x8xf32> {llm.dims = ["seq", 8]}) -> (tensor<?x16xf32>, tensor<?x16xf32>) {
+    %one = llm.constant dense<[1]> : tensor<1xi64>
+    %end = llm.constant dense<[100000]> : tensor<1xi64>
+    %pads = llm.constant dense<[0, 0, 1, 0]> : tensor<4xi64>
+    %fill = llm.constant dense<0.0> : tensor<f32>
+    %tail = llm.slice %x, %one, %end axes = [0] steps = [1] : tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<?x8xf32>
+    %next = llm.pad constant %tail, %pads, %fill : tensor<?x8xf32>, tensor<4xi64>, tensor<f32> -> tensor<?x8xf32>
+    %0 = llm.concat %next, %x {axis = 1 : i64} : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x16xf32>
+    %1 = llm.concat %x, %next {axis = 1 : i64} : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x16xf32>
+    return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
+  })"), "[seq, 16] [seq, 16]");
+}
+
 TEST_F(ShapeAnalysisTest, ComparesAndSelectsSizesThatDecide) {
   // torch.expand: where(shape == -1, 1, shape).
   EXPECT_EQ(returned(R"(func.func @f(%x: tensor<?x1xf32> {llm.dims = ["b", 1]}, %y: tensor<?xf32> {llm.dims = ["n"]})
