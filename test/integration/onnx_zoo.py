@@ -27,6 +27,7 @@ class Case:
     ropes: int = 0  # queries and keys count apart
     gated: int = 0  # MLPs whose activation multiplies
     causal: int = 0  # attentions that see what came before by attribute, not by a mask that they read
+    kept: dict = dataclasses.field(default_factory=dict)  # operations that are no part of those: {name: how many}
     attention: str = "sdpa"
     apart: dict = dataclasses.field(default_factory=dict)  # why an exporter's graph is known not to fuse
 
@@ -234,6 +235,8 @@ def cases():
     yield Case("mpnet", TextEncoder, plain("MPNetModel", "MPNetConfig", **SMALL), attention="eager")
     yield Case("modernbert", TextEncoder, plain("ModernBertModel", "ModernBertConfig", **SMALL, pad_token_id=0, bos_token_id=1, eos_token_id=2,
                                                 cls_token_id=1, sep_token_id=2, local_attention=6), ropes=4, gated=2)
+    relative = dict(relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8, share_att_key=True)
+    yield Case("deberta-v2", TextEncoder, plain("DebertaV2Model", "DebertaV2Config", **SMALL, **relative), attention="eager", kept={"matmul": 8})
 
     # Decoders.
     yield Case("qwen2", Decoder, plain("Qwen2ForCausalLM", "Qwen2Config", **GROUPED), ropes=4, gated=2)

@@ -150,6 +150,26 @@ func.func @joined_attention(%q: tensor<?x3x?x8xf32> {llm.dims = ["b", 3, "s", 8]
   return %y : tensor<?x3x?x8xf32>
 }
 
+// A bias that was computed for joined batches is seen apart (DeBERTa gathers the scores of relative positions).
+// CHECK-LABEL: func.func @gathered_bias
+//       CHECK:   %[[P:.+]] = llm.matmul %{{.+}}, %{{.+}} : tensor<2x3x4x8xf32>, tensor<2x3x8x5xf32> -> tensor<2x3x4x5xf32>
+//       CHECK:   %[[G:.+]] = llm.gather_elements
+//       CHECK:   %[[B:.+]] = llm.reshape %[[G]], %{{.+}} : tensor<6x4x5xf32>, tensor<4xi64> -> tensor<2x3x4x5xf32>
+//       CHECK:   %[[A:.+]] = llm.add %[[P]], %[[B]] : tensor<2x3x4x5xf32>, tensor<2x3x4x5xf32>
+//       CHECK:   return %[[A]]
+func.func @gathered_bias(%q: tensor<2x3x4x8xf32>, %k: tensor<2x3x8x5xf32>, %c: tensor<6x4x9xf32>, %i: tensor<6x4x5xi64>) -> tensor<2x3x4x5xf32> {
+  %jq = llm.constant dense<[6, 4, 8]> : tensor<3xi64>
+  %jk = llm.constant dense<[6, 8, 5]> : tensor<3xi64>
+  %back = llm.constant dense<[2, 3, 4, 5]> : tensor<4xi64>
+  %q3 = llm.reshape %q, %jq : tensor<2x3x4x8xf32>, tensor<3xi64> -> tensor<6x4x8xf32>
+  %k3 = llm.reshape %k, %jk : tensor<2x3x8x5xf32>, tensor<3xi64> -> tensor<6x8x5xf32>
+  %p = llm.matmul %q3, %k3 : tensor<6x4x8xf32>, tensor<6x8x5xf32> -> tensor<6x4x5xf32>
+  %g = llm.gather_elements %c, %i {axis = 2 : i64} : tensor<6x4x9xf32>, tensor<6x4x5xi64> -> tensor<6x4x5xf32>
+  %a = llm.add %p, %g : tensor<6x4x5xf32>, tensor<6x4x5xf32> -> tensor<6x4x5xf32>
+  %y = llm.reshape %a, %back : tensor<6x4x5xf32>, tensor<4xi64> -> tensor<2x3x4x5xf32>
+  return %y : tensor<2x3x4x5xf32>
+}
+
 // Batches that were joined in other ways, and a softmax over other dimensions.
 // CHECK-LABEL: func.func @keeps_other_batches
 //   CHECK-DAG:   llm.matmul %{{.+}}, %{{.+}} : tensor<6x4x5xf32>, tensor<6x5x7xf32>
