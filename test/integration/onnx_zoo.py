@@ -27,7 +27,7 @@ class Case:
     ropes: int = 0  # queries and keys count apart
     gated: int = 0  # MLPs whose activation multiplies
     causal: int = 0  # attentions that see what came before by attribute, not by a mask that they read
-    kept: dict = dataclasses.field(default_factory=dict)  # operations that are no part of those: {name: how many}
+    kept: dict = dataclasses.field(default_factory=dict)  # operations that are no part of those: {name: how many at most}
     attention: str = "sdpa"
     apart: dict = dataclasses.field(default_factory=dict)  # why an exporter's graph is known not to fuse
 
