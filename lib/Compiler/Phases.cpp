@@ -7,6 +7,7 @@
 #include "lib/Compiler/Phases.h"
 
 #include "llmopt/lib/Target/Target.h"
+#include "llmopt/passes/KernelJoins.h"
 #include "llmopt/passes/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -80,5 +81,9 @@ void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options,
     Result<Target> target = findTarget(name);
     return target && target->isGpu();
   });
+  cut.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
+  cut.countJoins = !options.requiredFusions.empty();
   pm.nest<func::FuncOp>().addPass(createCutKernelsPass(cut));
+  if (cut.countJoins)
+    pm.addPass(createRequireJoinsPass(options.requiredFusions));
 }

@@ -5,9 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 #include "llmopt/passes/Fusion.h"
+#include "llmopt/passes/KernelJoins.h"
 
 #include "passes/Fusion/WaveTables.h"
 #include "passes/Rewriting/PatternLog.h"
+#include "passes/Rewriting/Requirement.h"
 #include "passes/Rewriting/RewriteVerifier.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -128,20 +130,20 @@ private:
     return made;
   }
 
-  /// "fuse-gelu" or "fuse-gelu:12": at least that many must have been made.
+  /// What is required of kernels is checked when they are cut.
   LogicalResult checkRequired(const llvm::StringMap<int64_t> &made) {
     if (goesOn)
       return success();
-    for (const std::string &requirement : require) {
-      auto [name, text] = StringRef(requirement).split(':');
-      int64_t wanted = 1;
-      if (!text.empty() && text.getAsInteger(10, wanted))
-        return getOperation().emitError("[E0304] 'require' expects name or name:count, found '") << requirement << "'";
-      if (llvm::none_of(registry().infos, [&](const FusionInfo &info) { return name == info.name; }))
-        return getOperation().emitError("[E0305] there is no fusion '") << name << "'";
-      if (int64_t found = made.lookup(name); found < wanted)
-        return getOperation().emitError("[E0551] fusion '")
-               << name << "' was made " << found << " times, required " << wanted << "; --explain=" << name << " says what stood in the way";
+    for (const std::string &text : require) {
+      FailureOr<Requirement> requirement = Requirement::parse(getOperation(), text);
+      if (failed(requirement))
+        return failure();
+      if (isKernelJoin(requirement->name))
+        continue;
+      if (llvm::none_of(registry().infos, [&](const FusionInfo &info) { return requirement->name == info.name; }))
+        return getOperation().emitError("[E0305] there is no fusion '") << requirement->name << "'";
+      if (failed(requirement->check(getOperation(), made.lookup(requirement->name))))
+        return failure();
     }
     return success();
   }

@@ -13,6 +13,7 @@
 
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -21,8 +22,8 @@ using namespace llmopt::kernels;
 using llm::isView;
 using llm::isWeightExpression;
 
-void kernels::explainApart(Operation *producer, Operation *reader, StringRef why, StringRef change) {
-  remark::missed(reader->getLoc(), remark::RemarkOpts::name("share-kernel").category("kernel"))
+void kernels::explainApart(StringRef join, Operation *producer, Operation *reader, StringRef why, StringRef change) {
+  remark::missed(reader->getLoc(), remark::RemarkOpts::name(join).category("kernel"))
       << remark::reason("{0}", why) << remark::suggest("{0}", change) << remark::metric("Root", reader->getName().getStringRef().str())
       << remark::metric("Blocker", producer->getName().getStringRef().str())
       << remark::metric("BlockerNode", llm::sourceNameOrLine(producer->getLoc()));
@@ -83,26 +84,46 @@ void Clusters::findOutside() {
   }
 }
 
-Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, bool fuse, bool norms, ArrayRef<std::string> alone)
-    : function_(function), shapes_(shapes), fuse_(fuse) {
+Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, const ClusterOptions &options)
+    : function_(function), shapes_(shapes), options_(options) {
   findOutside();
   for (Operation &op : function.getBody().front())
     if (!op.hasTrait<OpTrait::IsTerminator>() && !isOutside(&op))
       order_.push_back(&op);
-  startAnchors(alone);
-  if (fuse_) {
+  startAnchors();
+  if (wants("join-gated-pair"))
     joinGatedPairs();
+  if (wants("join-projections"))
     joinProjections();
-  }
   clusterLoops();
-  if (fuse_ && norms) {
+  if (options_.norms && wants("join-row-extrema"))
     joinRowExtrema();
+  if (options_.norms && wants("join-norm"))
     joinNorms();
-  }
-  if (fuse_)
+  if (wants("join-loops"))
     joinLoops();
+  explainJoins();
   for (Cluster &cluster : clusters_)
     llvm::sort(cluster.ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+}
+
+bool Clusters::wants(StringRef join) const { return options_.fuse && !llvm::is_contained(options_.disable, join); }
+
+// One remark a kernel and join, since kernels are what a reader counts.
+void Clusters::explainJoins() {
+  llvm::MapVector<std::pair<int, StringRef>, SmallVector<Join>> byKernel;
+  for (const Join &join : joins_)
+    byKernel[{of(join.into), join.name}].push_back(join);
+  for (const auto &[key, joins] : byKernel) {
+    ++joinsMade_[key.second];
+    std::string ops;
+    for (const Join &join : joins)
+      ops += (ops.empty() ? "" : " ") + join.what->getName().stripDialect().str();
+    const Join &first = joins.front();
+    remark::passed(first.into->getLoc(), remark::RemarkOpts::name(key.second).category("kernel"))
+        << remark::metric("Op", first.into->getName().getStringRef().str()) << remark::metric("Root", first.what->getName().getStringRef().str())
+        << remark::metric("RootNode", llm::sourceNameOrLine(first.what->getLoc())) << remark::metric("Joined", ops);
+  }
 }
 
 int Clusters::of(Operation *op) const {
@@ -135,10 +156,10 @@ bool Clusters::sameShape(Value a, Value b) {
 
 Operation *Clusters::onlyUser(Value value) const { return value.hasOneUse() ? *value.getUsers().begin() : nullptr; }
 
-void Clusters::startAnchors(ArrayRef<std::string> alone) {
+void Clusters::startAnchors() {
   for (Operation *op : order_) {
     StringRef family = anchorFamily(op);
-    bool isAlone = llvm::is_contained(alone, op->getName().getStringRef());
+    bool isAlone = llvm::is_contained(options_.alone, op->getName().getStringRef());
     if (family.empty() && !isAlone)
       continue;
     int cluster = add(op, family.empty() ? "loops" : family);
@@ -148,9 +169,7 @@ void Clusters::startAnchors(ArrayRef<std::string> alone) {
     if (auto append = dyn_cast<llm::CacheAppendOp>(op))
       absorbRope(cluster, append.getKey());
   }
-  if (!fuse_)
-    return;
-  for (size_t i = 0; i < clusters_.size(); ++i)
+  for (size_t i = 0; i < clusters_.size() && wants("join-layouts"); ++i)
     if (isa<llm::AttentionOp>(clusters_[i].ops.front()) && !clusters_[i].alone) {
       absorbLayouts(int(i));
       absorbResultLayout(int(i));
@@ -161,10 +180,11 @@ void Clusters::startAnchors(ArrayRef<std::string> alone) {
       if (clusters_[i].family != family || clusters_[i].alone)
         continue;
       Operation *anchor = clusters_[i].ops.front();
-      if (family == "rows")
+      if (family == "rows" && wants("join-norm-input"))
         absorbNormPrologue(int(i));
       // A norm whose prologue is read elsewhere gives two results; what it reads may then depend on itself.
-      growEpilogue(int(i), anchor->getResult(0), /*onlyWeights=*/clusters_[i].ops.size() > 1);
+      if (wants("join-epilogue"))
+        growEpilogue(int(i), anchor->getResult(0), /*onlyWeights=*/clusters_[i].ops.size() > 1);
     }
 }
 
@@ -185,6 +205,7 @@ void Clusters::absorbNormPrologue(int cluster) {
     if (!sameShape(operand, producer->getResult(0)) && !isWeightExpression(operand))
       return;
   put(producer, cluster);
+  noteJoin("join-norm-input", producer, norm);
 }
 
 /// What a register tile can read beside its own element: an operand of the same shape, one row (or element) for all rows, or one
@@ -206,12 +227,12 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
   if (!value.use_empty() && !value.hasOneUse())
     for (Operation *user : value.getUsers())
       if (isElementwise(user) && !isOutside(user))
-        return explainApart(value.getDefiningOp(), user, "the value is read elsewhere as well", "use it once");
+        return explainApart("join-epilogue", value.getDefiningOp(), user, "the value is read elsewhere as well", "use it once");
   while (Operation *user = onlyUser(value)) {
     if (of(user) >= 0 || !isElementwise(user) || isOutside(user) || user->getNumResults() != 1)
       return;
     Value result = user->getResult(0);
-    auto apart = [&](StringRef why, StringRef change) { explainApart(value.getDefiningOp(), user, why, change); };
+    auto apart = [&](StringRef why, StringRef change) { explainApart("join-epilogue", value.getDefiningOp(), user, why, change); };
     if (clusters_[size_t(cluster)].ops.size() >= kMostOps)
       return apart("the kernel is full", "nothing: the bound keeps the code small");
     if (!sameShape(result, value))
@@ -221,6 +242,7 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
     if (!llvm::all_of(user->getOperands(), [&](Value operand) { return repeatsOrFits(operand, result); }))
       return apart("an operand is neither of the result's shape nor one row for all rows", "broadcast over leading dimensions only");
     put(user, cluster);
+    noteJoin("join-epilogue", user, clusters_[size_t(cluster)].ops.front());
     value = result;
   }
 }
@@ -248,8 +270,10 @@ void Clusters::joinGatedPairs() {
         if (other < 0 || other == int(i) || !onlyUser(operand))
           continue;
         Projection second = projectionOf(clusters_[size_t(other)]);
-        if (second && clusters_[size_t(other)].ops.back() == producer && goTogether(linear, second) && second.weightType() == linear.weightType())
+        if (second && clusters_[size_t(other)].ops.back() == producer && goTogether(linear, second) && second.weightType() == linear.weightType()) {
+          noteJoin("join-gated-pair", second.operation(), linear.operation());
           merge(other, int(i));
+        }
       }
   }
 }
@@ -266,9 +290,11 @@ void Clusters::joinProjections() {
       return goTogether(Projection::of(cluster.ops.front()), linear) && cluster.ops.size() + clusters_[i].ops.size() <= kMostOps &&
              (!linear.isInteger() || (!needs(int(i), other) && !needs(other, int(i))));
     });
-    if (leader == leaders.end())
+    if (leader == leaders.end()) {
       leaders.push_back(int(i));
-    else
-      merge(int(i), *leader);
+      continue;
+    }
+    noteJoin("join-projections", linear.operation(), clusters_[size_t(*leader)].ops.front());
+    merge(int(i), *leader);
   }
 }

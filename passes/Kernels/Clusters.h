@@ -16,6 +16,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace llmopt::kernels {
 
@@ -35,24 +36,38 @@ struct Cluster {
 /// made of and that others read as well: each reader then computes where it reads.
 void copySharedMoves(mlir::func::FuncOp function);
 
-/// Remarks why `reader` computes in another kernel than `producer`, though it could have been one (`--explain=share-kernel`).
-void explainApart(mlir::Operation *producer, mlir::Operation *reader, llvm::StringRef why, llvm::StringRef change);
+/// What `count-joins` leaves on functions.
+inline constexpr llvm::StringLiteral kJoinsMade = "llm.joins_made";
+
+/// Remarks why `reader` computes in another kernel than `producer`, though `join` (of Joins.def) could have made them one.
+void explainApart(llvm::StringRef join, mlir::Operation *producer, mlir::Operation *reader, llvm::StringRef why, llvm::StringRef change);
+
+struct ClusterOptions {
+  bool fuse = true;  ///< else one operation a cluster (but for what no kernel can do alone: rope joins its reader)
+  bool norms = true; ///< products take in the norm of their input
+  llvm::ArrayRef<std::string> alone = {};   ///< names of operations that nothing joins in any case
+  llvm::ArrayRef<std::string> disable = {}; ///< joins to leave out
+};
 
 class Clusters {
 public:
-  /// `fuse` false: one operation a cluster (but for what no kernel can do alone: rope joins its reader). `norms`: products take in the
-  /// norm of their input. `alone`: names of operations that nothing joins in any case.
-  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, bool fuse, bool norms, llvm::ArrayRef<std::string> alone = {});
+  Clusters(mlir::func::FuncOp function, ShapeAnalysis &shapes, const ClusterOptions &options);
 
   llvm::ArrayRef<Cluster> all() const { return clusters_; }
   /// The cluster of an operation; -1 for operations outside.
   int of(mlir::Operation *op) const;
+  /// How many kernels each join made.
+  const llvm::StringMap<int64_t> &joinsMade() const { return joinsMade_; }
 
 private:
   void findOutside();
   /// No kernel needed: a weight expression, a view, or sizes that analysis solved and only size operands use.
   bool isOutside(mlir::Operation *op) const { return outside_.contains(op); }
-  void startAnchors(llvm::ArrayRef<std::string> alone);
+  bool wants(llvm::StringRef join) const;
+  /// Notes that `what` shares the kernel of `into`.
+  void noteJoin(llvm::StringRef join, mlir::Operation *what, mlir::Operation *into) { joins_.push_back({join, what, into}); }
+  void explainJoins();
+  void startAnchors();
   void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
   void joinGatedPairs();
   void joinProjections();
@@ -66,7 +81,7 @@ private:
   void clusterLoops();
   struct Reader;
   Reader soleReader(mlir::Operation *op) const;
-  bool mayPull(mlir::Operation *op, const Reader &reader);
+  bool mayPull(mlir::Operation *op, const Reader &reader, llvm::StringRef &why);
   // ClustersJoin.cpp
   void joinLoops();
   void joinNorms();
@@ -81,7 +96,13 @@ private:
 
   mlir::func::FuncOp function_;
   ShapeAnalysis &shapes_;
-  bool fuse_;
+  ClusterOptions options_;
+  struct Join {
+    llvm::StringRef name;
+    mlir::Operation *what, *into;
+  };
+  llvm::SmallVector<Join> joins_;
+  llvm::StringMap<int64_t> joinsMade_;
   llvm::SmallVector<mlir::Operation *> order_;
   llvm::DenseSet<mlir::Operation *> outside_;
   llvm::DenseMap<mlir::Operation *, int> clusterOf_;

@@ -61,8 +61,10 @@ void Clusters::absorbLayouts(int cluster) {
     while (!chain.empty() && !isTakenByAttention(layoutInSource(operand, chain.back()->getOperand(0), shapes_)))
       chain.pop_back();
     for (Operation *op : chain)
-      if (of(op) < 0)
+      if (of(op) < 0) {
         put(op, cluster);
+        noteJoin("join-layouts", op, attention);
+      }
   }
 }
 
@@ -79,8 +81,10 @@ void Clusters::absorbResultLayout(int cluster) {
     if (isa<llm::TransposeOp>(user) && isTakenByAttention(layoutForResult(result, value, shapes_)))
       taken = chain.size();
   }
-  for (Operation *op : ArrayRef(chain).take_front(taken))
+  for (Operation *op : ArrayRef(chain).take_front(taken)) {
     put(op, cluster);
+    noteJoin("join-layouts", op, attention);
+  }
 }
 
 /// The tree of moves that `value` is made of, readers before what they read; nothing if it is large.

@@ -17,6 +17,7 @@
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/Projection.h"
 
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -116,29 +117,50 @@ static Value reducedBy(const Cluster &cluster) {
   return toOne ? reduce.getInput() : Value();
 }
 
+/// Why two nests that need nothing of each other stay two; empty where they need not.
+static StringRef obstacleTo(const Cluster &into, const Cluster &from) {
+  bool scalars = isOfScalars(into) && isOfScalars(from);
+  if (into.ops.size() + from.ops.size() > kMostJoinedOps)
+    return "one kernel would be too large";
+  if (!scalars && (readsTensor(into) || readsTensor(from)))
+    return "one of them goes over a whole tensor, which then all threads would do";
+  return "";
+}
+
 void Clusters::joinLoops() {
+  auto join = [&](int from, int into) {
+    noteJoin("join-loops", lastOf(clusters_[size_t(from)]), lastOf(clusters_[size_t(into)]));
+    merge(from, into);
+  };
   llvm::DenseMap<Value, int> reductions;
   for (size_t i = 0; i < clusters_.size(); ++i)
     if (Value value = reducedBy(clusters_[i]))
       if (auto [it, isNew] = reductions.try_emplace(value, int(i)); !isNew && lastOf(clusters_[size_t(it->second)])->getBlock() == lastOf(clusters_[i])->getBlock())
-        merge(int(i), it->second);
+        join(int(i), it->second);
   SmallVector<int> nests;
   for (size_t i = 0; i < clusters_.size(); ++i)
     if (isNest(clusters_[i]))
       nests.push_back(int(i));
   llvm::sort(nests, [&](int a, int b) { return isBefore(lastOf(clusters_[size_t(a)]), lastOf(clusters_[size_t(b)])); });
-  auto fitsWith = [&](int earlier, int later) {
+  auto needNothing = [&](int earlier, int later) {
     const Cluster &into = clusters_[size_t(earlier)], &from = clusters_[size_t(later)];
-    bool scalars = isOfScalars(into) && isOfScalars(from);
-    if (into.ops.size() + from.ops.size() > kMostJoinedOps || (!scalars && (readsTensor(into) || readsTensor(from))))
-      return false;
-    bool mayRead = scalars || (isOfScalars(into) && isShort(from));
+    bool scalars = isOfScalars(into) && isOfScalars(from), mayRead = scalars || (isOfScalars(into) && isShort(from));
     return !needs(later, earlier, /*directly=*/!mayRead) && !needs(earlier, later, /*directly=*/!scalars);
   };
+  llvm::MapVector<int, std::pair<Operation *, StringRef>> apart;
   for (size_t i = 0; i < nests.size(); ++i)
-    for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !clusters_[size_t(nests[i])].ops.empty(); ++j)
-      if (!clusters_[size_t(nests[j])].ops.empty() && fitsWith(nests[i], nests[j]))
-        merge(nests[j], nests[i]);
+    for (size_t j = i + 1; j < std::min(nests.size(), i + kWindow) && !clusters_[size_t(nests[i])].ops.empty(); ++j) {
+      Cluster &into = clusters_[size_t(nests[i])], &from = clusters_[size_t(nests[j])];
+      if (from.ops.empty() || !needNothing(nests[i], nests[j]))
+        continue;
+      if (StringRef why = obstacleTo(into, from); !why.empty())
+        apart.insert({nests[j], {lastOf(into), why}});
+      else
+        join(nests[j], nests[i]);
+    }
+  for (auto [nest, other] : apart)
+    if (!clusters_[size_t(nest)].ops.empty())
+      explainApart("join-loops", other.first, lastOf(clusters_[size_t(nest)]), other.second, "nothing: both together would take longer");
 }
 
 /// The largest or smallest elements of rows, perhaps of their absolute values; null if the cluster computes anything else.
@@ -172,10 +194,11 @@ void Clusters::joinRowExtrema() {
       continue;
     const Cluster &norm = clusters_[size_t(rows)];
     if (norm.family != "rows" || norm.alone || norm.ops.size() + clusters_[i].ops.size() > kMostOps || producer->getBlock() != reduce->getBlock()) {
-      explainApart(producer, reduce, "the norm's kernel is full, or stands alone", "nothing: the bound keeps the code small");
+      explainApart("join-row-extrema", producer, reduce, "the norm's kernel is full, or stands alone", "nothing: the bound keeps the code small");
     } else if (llvm::any_of(value.getUsers(), [](Operation *user) { return bool(Projection::of(user)); })) {
-      explainApart(producer, reduce, "a product reads the norm as it is, and takes it in instead", "nothing: a kernel less is worth more");
+      explainApart("join-row-extrema", producer, reduce, "a product reads the norm as it is, and takes it in instead", "nothing: a kernel less is worth more");
     } else {
+      noteJoin("join-row-extrema", reduce, producer);
       merge(int(i), rows);
     }
   }
@@ -218,7 +241,7 @@ void Clusters::joinNorms() {
     if (products.empty())
       continue;
     Operation *first = *llvm::find_if(norm->getUsers(), [](Operation *user) { return bool(Projection::of(user)); });
-    auto apart = [&](StringRef why, StringRef change) { explainApart(norm, first, why, change); };
+    auto apart = [&](StringRef why, StringRef change) { explainApart("join-norm", norm, first, why, change); };
     if (products.size() != 1 || *products.begin() < 0) {
       apart("products of several kernels read the norm, so it is computed once, for all of them", "join their weights into one matrix");
       continue;
@@ -242,6 +265,7 @@ void Clusters::joinNorms() {
       apart("the product's kernel needs the norm by way of another kernel as well", "add what comes of the norm later");
       continue;
     }
+    noteJoin("join-norm", norm, first);
     merge(int(i), product);
   }
 }

@@ -105,13 +105,18 @@ Clusters::Reader Clusters::soleReader(Operation *op) const {
   return {};
 }
 
-bool Clusters::mayPull(Operation *op, const Reader &reader) {
+// `why` is said where reader and operation are of a kind that joins.
+bool Clusters::mayPull(Operation *op, const Reader &reader, StringRef &why) {
   int cluster = reader.op ? of(reader.op) : -1;
   if (cluster < 0 || standsAlone(reader.op) || !(isElementwise(op) || onlyMoves(op)))
     return false;
   const Cluster &into = clusters_[size_t(cluster)];
-  if (into.alone || (into.family != "loops" && into.family != "rows") || into.ops.size() + reader.views.size() >= kMostOps)
+  if (into.alone || (into.family != "loops" && into.family != "rows"))
     return false;
+  if (into.ops.size() + reader.views.size() >= kMostOps) {
+    why = "the kernel is full";
+    return false;
+  }
   // A norm's own scale and bias are read for each row.
   bool isNorm = isa<llm::LayerNormOp, llm::RMSNormOp, llm::SoftmaxOp>(reader.op);
   if (isNorm && reader.operand != 0)
@@ -120,8 +125,10 @@ bool Clusters::mayPull(Operation *op, const Reader &reader) {
   bool once = readsOnce(reader.op, reader.operand, shapes_) && (!reader.twice || isElementwise(reader.op));
   if (once && !repeated_.contains(reader.op))
     return true;
-  if (!isCheap(op) || repeatedIn_[cluster] >= kMostRepeated)
+  if (!isCheap(op) || repeatedIn_[cluster] >= kMostRepeated) {
+    why = isCheap(op) ? "the kernel computes many values more than once already" : "its elements are read more than once, and it costs too much to compute it each time";
     return false;
+  }
   repeated_.insert(op);
   ++repeatedIn_[cluster];
   return true;
@@ -132,12 +139,16 @@ void Clusters::clusterLoops() {
   for (Operation *op : llvm::reverse(order_)) {
     if (of(op) >= 0)
       continue;
-    Reader reader = fuse_ ? soleReader(op) : Reader();
-    if (!mayPull(op, reader)) {
+    Reader reader = wants("join-producers") ? soleReader(op) : Reader();
+    StringRef why;
+    if (!mayPull(op, reader, why)) {
       add(op, "loops");
+      if (!why.empty())
+        explainApart("join-producers", op, reader.op, why, "nothing: a kernel of its own is cheaper");
       continue;
     }
     int cluster = of(reader.op);
+    noteJoin("join-producers", op, reader.op);
     for (Operation *view : reader.views)
       put(view, cluster);
     put(op, cluster);

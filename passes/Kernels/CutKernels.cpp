@@ -328,8 +328,15 @@ public:
     SymContext symbols;
     ShapeAnalysis shapes(symbols);
     shapes.run(getOperation());
-    Clusters clusters(getOperation(), shapes, fuse, norms, alone);
+    Clusters clusters(getOperation(), shapes, {fuse, norms, alone, disable});
     Cutter(getOperation(), shapes, clusters).run();
+    if (!countJoins)
+      return;
+    Builder builder(&getContext());
+    SmallVector<NamedAttribute> counts;
+    for (const auto &[name, count] : clusters.joinsMade())
+      counts.push_back(builder.getNamedAttr(name, builder.getI64IntegerAttr(count)));
+    getOperation()->setAttr(kJoinsMade, builder.getDictionaryAttr(counts));
   }
 
 private:

@@ -1,8 +1,10 @@
 // RUN: llmopt-opt %s --llmopt-cut-kernels | FileCheck %s
 // RUN: llmopt-opt %s --llmopt-cut-kernels=norms=false | FileCheck %s --check-prefix=APART
-// RUN: llmopt-opt %s --llmopt-cut-kernels --remarks-filter=kernel 2>&1 | FileCheck %s --check-prefix=WHY
+// RUN: llmopt-opt %s --llmopt-cut-kernels=disable=join-norm | FileCheck %s --check-prefix=APART
+// RUN: llmopt-opt %s --llmopt-cut-kernels=count-joins --remarks-filter=kernel 2>&1 | FileCheck %s --check-prefix=WHY
 
 // The projections take in the norm of their input, and what the norm returns besides.
+// WHY: [Passed] join-norm | Category:kernel | Joined=rms_norm, Op=llm.linear, Root=llm.rms_norm
 // CHECK-LABEL: func.func @norm_in_front
 //       CHECK: %[[R:.+]]:3 = exec.kernel "linear"
 //       CHECK:   llm.add
@@ -21,7 +23,7 @@ func.func @norm_in_front(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %r: tensor
 }
 
 // Two kernels of projections read the norm: it is computed once.
-// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}products of several kernels read the norm
+// WHY: [Missed] join-norm {{.*}}Blocker=llm.rms_norm{{.*}}products of several kernels read the norm
 // CHECK-LABEL: func.func @norm_of_two_kernels
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "linear"
@@ -36,7 +38,7 @@ func.func @norm_of_two_kernels(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (
 }
 
 // The sum behind the product reads the norm as well.
-// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}reads the norm elsewhere as well
+// WHY: [Missed] join-norm {{.*}}Blocker=llm.rms_norm{{.*}}reads the norm elsewhere as well
 // CHECK-LABEL: func.func @norm_beside_the_product
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "linear"
@@ -49,7 +51,7 @@ func.func @norm_beside_the_product(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) 
 }
 
 // What the product is added to depends on the norm by way of another product: one kernel would wait for itself.
-// WHY: [Missed] share-kernel {{.*}}Blocker=llm.rms_norm{{.*}}by way of another kernel
+// WHY: [Missed] join-norm {{.*}}Blocker=llm.rms_norm{{.*}}by way of another kernel
 // CHECK-LABEL: func.func @norm_before_a_detour
 //       CHECK: exec.kernel "rows"
 //       CHECK: exec.kernel "matmul"
@@ -85,7 +87,7 @@ func.func @extrema_of_rows(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tens
 }
 
 // A product reads the norm as it is: it takes in the norm, and the extrema are taken of what it leaves.
-// WHY: [Missed] share-kernel {{.*}}Blocker=llm.layer_norm{{.*}}takes it in instead
+// WHY: [Missed] join-row-extrema {{.*}}Blocker=llm.layer_norm{{.*}}takes it in instead
 // CHECK-LABEL: func.func @extrema_beside_a_product
 //       CHECK: exec.kernel "linear"
 //       CHECK:   llm.layer_norm

@@ -55,8 +55,8 @@ void addOptions(CLI::App &app, Arguments &a) {
       ->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str()->group("Optimization");
   app.add_option("--kv-cache", a.kvCache, "Keys and values of decoders: f32, f16 (half the memory and reading), auto (f16 with --products=bf16 and, on GPUs, with weights in 16 bits, else f32)")
       ->check(CLI::IsMember({"auto", "f32", "f16"}))->capture_default_str()->group("Optimization");
-  app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion by name (repeatable)")->group("Optimization");
-  app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often (repeatable)")->group("Optimization");
+  app.add_option("--disable-fusion", a.options.disabledFusions, "Leave out a fusion, or a join of kernels, by name (repeatable)")->group("Optimization");
+  app.add_option("--require-fusion", a.options.requiredFusions, "NAME or NAME:COUNT: fail unless the fusion was made that often, or a join in so many kernels (repeatable)")->group("Optimization");
   app.add_option("--load-pass-plugin", a.plugins, "Shared library with further fusions (repeatable)")->group("Optimization");
   a.tuneOption = app.add_flag("--tune{}", a.tuneFile, "Measure kernels and fusions of the model on this machine first, and keep the fastest in the tuning "
                               "database of this host; --tune=FILE: in that file")->group("Optimization");

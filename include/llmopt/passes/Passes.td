@@ -56,7 +56,9 @@ def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {
   }];
   let options = [Option<"fuse", "fuse", "bool", "true", "Let operations share kernels">,
                  Option<"norms", "norms", "bool", "true", "Let projections take in the norm of their input">,
-                 ListOption<"alone", "alone", "std::string", "Operations (llm.NAME) that get kernels of their own">];
+                 ListOption<"alone", "alone", "std::string", "Operations (llm.NAME) that get kernels of their own">,
+                 ListOption<"disable", "disable", "std::string", "Joins (passes/Kernels/Joins.def) to leave out">,
+                 Option<"countJoins", "count-joins", "bool", "false", "Leave on the function how many kernels each join made (llm.joins_made)">];
 }
 
 def MakeRaggedStepPass : Pass<"llmopt-make-ragged-step", "::mlir::ModuleOp"> {

@@ -65,7 +65,7 @@ struct CompileOptions {
   bool embedTokenizer = true;
   std::string tuningFile;                    ///< a tuning database (docs/Tuning.md) whose choices win over the cost model's; empty: none
   std::vector<std::string> disabledFusions;
-  std::vector<std::string> requiredFusions; ///< "name" or "name:count"; E0551 when made less often
+  std::vector<std::string> requiredFusions; ///< "name" or "name:count"; E0551 when made less often; also joins of kernels (passes/Kernels/Joins.def)
   bool verifyRewrites = false;              ///< replay every fusion on sample inputs; E0552 at the first that differs
   std::vector<std::string> architectureFolders;
   std::string externalDataFolder;
