@@ -9,6 +9,7 @@
 #include "codegen/CPU/LinearStream.h"
 #include "codegen/CPU/Rows.h"
 #include "codegen/Common/ChooseStrategy.h"
+#include "codegen/Common/QuantizedWeight.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -40,22 +41,24 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
   return variant;
 }
 
-void declareWeights(const LinearProblem &problem, LoweredKernel &result) {
-  for (const LinearSegment &segment : problem.segments)
+void declareWeights(const LinearContext &context, LoweredKernel &result) {
+  for (const LinearSegment &segment : context.problem.segments)
     for (Projection linear : segment.linears) {
-      std::string_view layout = panelLayout(*llm::dtypeOf(linear.weightType().getElementType()));
-      result.weightLayouts[bindingOf(linear.getWeight())] = {std::string(layout), !linear.getTransposed()};
+      std::string layout(context.codes ? context.codes->panels.layout() : panelLayout(*llm::dtypeOf(linear.weightType().getElementType())));
+      result.weightLayouts[bindingOf(linear.getWeight())] = {std::move(layout), !linear.getTransposed()};
     }
 }
 
 /// Multiplications and additions; weights, input and results once.
-void declareCost(const LinearProblem &problem, SymContext &symbols, LoweredKernel &result) {
+void declareCost(const LinearContext &context, SymContext &symbols, LoweredKernel &result) {
+  const LinearProblem &problem = context.problem;
   int64_t columns = 0, weightBytes = 0, outputColumns = 0;
   for (const LinearSegment &segment : problem.segments) {
     for (Projection linear : segment.linears) {
       columns += segment.columns;
       int64_t bits = getElementTypeOrSelf(linear.getWeight().getType()).getIntOrFloatBitWidth();
-      weightBytes += segment.panels() * panelElements(linear, problem.depth) * bits / 8;
+      weightBytes += context.codes ? context.codes->panels.bytes(segment.columns, problem.depth)
+                                   : segment.panels() * panelElements(linear, problem.depth) * bits / 8;
     }
     outputColumns += segment.columns * int64_t(segment.outputs.size());
   }
@@ -75,6 +78,10 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
+  if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel)) {
+    quantized->panels.order = CodeOrder::Words;
+    context.codes = CodeProducts{quantized->panels, quantized->zero, problem.depth, family.target.int8Dot && context.lanes == 16};
+  }
   LoweredKernel result;
   Status status;
   if (problem.norm)
@@ -90,13 +97,13 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
       return internalError("E0942", "variants of a projection kernel read different dimensions");
     result.dims = std::move(dims);
   }
-  if (problem.norm)
+  if (problem.norm || context.codes)
     expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;
-  result.arithmetic = problem.integer ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
-  declareWeights(problem, result);
-  declareCost(problem, family.shapes.symbols(), result);
+  result.arithmetic = problem.integer || context.codes ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
+  declareWeights(context, result);
+  declareCost(context, family.shapes.symbols(), result);
   return result;
 }
 

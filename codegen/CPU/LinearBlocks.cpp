@@ -34,7 +34,8 @@ struct BlockPlan {
   BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
 
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
-  bool pack, words, widen;
+  bool pack, widen;
+  int64_t words; ///< of the rows of a block; 0 where they are taken as they are
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
@@ -49,20 +50,19 @@ struct BlockPlan {
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
-  int64_t wordElements() const { return words ? (blockRows() * depth + 31) / 16 * 16 : 0; }
   int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
   /// Before the rows that a norm in front gives.
-  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + wordElements(); }
+  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + words; }
 };
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
-      kBlock(std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
+      kBlock(context.codes ? depth : std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
-      pack(bucket.getPackInput()),
-      words(context.inWords()),
+      pack(bucket.getPackInput() && !context.codes),
       widen(context.problem.integer ? !context.byteDot()
-                                    : context.target.vectorRegisters < 32 && !words && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain) {}
+                                    : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
+      words(context.wordElements(blockRows())) {}
 
 class BlockWriter {
 public:
@@ -87,6 +87,7 @@ private:
   TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
   KernelBuilder::Values tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0);
+  KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   void widenPanels(Projection linear, const TileBlock &block);
@@ -145,7 +146,7 @@ void BlockWriter::rowBlock(const RowBlock &rows, Value begin, Value end) {
   if (context_.norm) // the part that has the block's first column tile also stores the normed rows
     context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), rowsAsGiven(rows.firstRow), b_.equal(begin, b_.index(0)));
   if (plan_.words)
-    emitRowWords(b_, context_, rowsAsGiven(rows.firstRow), rows.rows, input(rows.firstRow));
+    emitRowWords(b_, context_, rowsAsGiven(rows.firstRow), rows.rows, plan_.blockRows(), input(rows.firstRow));
   if (plan_.pack) {
     RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
     packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
@@ -219,7 +220,8 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       TileShape shape{count, block.panels, plan_.lanes};
       if (direct)
         epilogue.prefetchRows(firstRow, column, shape);
-      KernelBuilder::Values sum = tileSums(shape, operands(segment, rows, weight, rowTile, count, block), own, block.k0);
+      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block)
+                                                 : tileSums(shape, operands(segment, rows, weight, rowTile, count, block), own, block.k0);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(
@@ -241,6 +243,14 @@ KernelBuilder::Values BlockWriter::tileSums(const TileShape &shape, const TileOp
         b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
         [&] { return loadTile(b_, shape, in.element, before, shape.columns()); });
   return emitTileLoop(b_, shape, in, start);
+}
+
+/// The tile's products with codes, all of K at once.
+KernelBuilder::Values BlockWriter::codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block) {
+  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), plan_.blockRows(), tileOperands(b_, context_, linear)};
+  for (int64_t i = 0; i < block.panels; ++i)
+    in.tile.panels.push_back(panelAddress(b_, context_, linear, b_.add(b_.mul(block.tile, plan_.tilePanels), i)));
+  return emitCodeTile(b_, *context_.codes, shape, in);
 }
 
 Value BlockWriter::blockDepth(Value k0) {

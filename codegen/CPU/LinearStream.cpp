@@ -45,6 +45,8 @@ TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, P
 }
 
 Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, Projection linear, Value panel) {
+  if (context.codes)
+    return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, context.codes->panels.panelBytes(context.problem.depth)), b.ops().getI8Type());
   TileOperands in = tileOperands(b, context, linear);
   int64_t elements = context.inWords() ? 16 * context.depth() : panelElements(linear, context.problem.depth);
   return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
@@ -112,7 +114,9 @@ static void emitByteRows(KernelBuilder &b, const LinearContext &context, Value r
   });
 }
 
-void cpu::emitRowWords(KernelBuilder &b, const LinearContext &context, Value from, Value count, Value to) {
+void cpu::emitRowWords(KernelBuilder &b, const LinearContext &context, Value from, Value count, int64_t most, Value to) {
+  if (context.codes)
+    return emitRowDigits(b, *context.codes, context.lanes, from, count, most, to);
   (context.bf16Products ? emitBf16Rows : emitByteRows)(b, context, from, count, to);
 }
 
@@ -123,14 +127,14 @@ public:
   /// `input`: the rows, in words where products are of those.
   StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value input)
       : b_(b), context_(context), segment_(segment), rows_(rows), input_(input),
-        epilogue_(b, context.shapes, products(segment), segment.outputs, context.problem.leading,
+        epilogue_(b, context.shapes, results(segment), segment.outputs, context.problem.leading,
                   context.shapes.symbols().constant(segment.columns), context.lanes) {}
 
   /// Panels [first, first + count) of every weight of the segment.
   void panels(Value first, int64_t count);
 
 private:
-  static llvm::SmallVector<Value> products(const LinearSegment &segment) {
+  static llvm::SmallVector<Value> results(const LinearSegment &segment) {
     llvm::SmallVector<Value> values;
     for (Projection linear : segment.linears)
       values.push_back(linear.getResult());
@@ -138,6 +142,7 @@ private:
   }
 
   void readAhead(TileOperands &in);
+  KernelBuilder::Values products(const TileShape &shape, TileOperands &in);
   KernelBuilder &b_;
   const LinearContext &context_;
   const LinearSegment &segment_;
@@ -159,6 +164,14 @@ void StreamWriter::readAhead(TileOperands &in) {
   };
 }
 
+KernelBuilder::Values StreamWriter::products(const TileShape &shape, TileOperands &in) {
+  if (context_.codes)
+    return emitCodeTile(b_, *context_.codes, shape, {input_, b_.index(0), rows_, in});
+  if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
+    readAhead(in);
+  return emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
+}
+
 void StreamWriter::panels(Value first, int64_t count) {
   int64_t depth = context_.depth(), weights = int64_t(segment_.linears.size());
   TileShape shape{rows_, count * weights, context_.lanes};
@@ -170,9 +183,7 @@ void StreamWriter::panels(Value first, int64_t count) {
   for (Projection linear : segment_.linears)
     for (int64_t i = 0; i < count; ++i)
       in.panels.push_back(panelAddress(b_, context_, linear, b_.add(first, i)));
-  if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
-    readAhead(in);
-  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
+  KernelBuilder::Values tile = products(shape, in);
   // To scratch, a matrix of rows x (count * 16) for each weight.
   int64_t width = count * 16, productStride = rows_ * width;
   TileShape part{1, count, context_.lanes};
@@ -201,7 +212,7 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
   }
   if (context.inWords()) {
     Value words = b.address(b.scratch(), b.index(sums + normed), b.f32());
-    emitRowWords(b, context, input, b.index(rows), words);
+    emitRowWords(b, context, input, b.index(rows), rows, words);
     input = words;
   }
   for (const LinearSegment &segment : context.problem.segments) {
@@ -218,5 +229,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return (sums + normed + (context.inWords() ? rows * context.depth() : 0)) * 4;
+  return (sums + normed + context.wordElements(rows)) * 4;
 }

@@ -7,6 +7,7 @@
 #ifndef LLMOPT_CODEGEN_CPU_LINEARSTREAM_H
 #define LLMOPT_CODEGEN_CPU_LINEARSTREAM_H
 
+#include "codegen/CPU/LinearCodes.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/MatMulTile.h"
 #include "llmopt/dialects/Strategy/Strategy.h"
@@ -24,12 +25,15 @@ struct LinearContext {
   bool bf16Products; ///< of words of two bf16
   /// Norms rows [first, end) to the address `to`, and stores what the kernel returns of them if `publish`; null where the input lies in memory.
   std::function<void(KernelBuilder &, mlir::Value first, mlir::Value end, mlir::Value to, mlir::Value publish)> norm;
+  std::optional<CodeProducts> codes = std::nullopt; ///< where weights are codes and scales
   /// Words that `rows` normed rows take.
   int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth / (problem.integer ? 4 : 1) + 31) / 16 * 16 : 0; }
   /// Sums of four products of bytes in one instruction; else bytes are widened and two are.
   bool byteDot() const { return problem.integer && target.int8Dot && lanes == 16; }
   /// Rows are brought into words first.
-  bool inWords() const { return bf16Products || problem.integer; }
+  bool inWords() const { return bf16Products || problem.integer || codes; }
+  /// Words that `rows` of them take.
+  int64_t wordElements(int64_t rows) const { return codes ? codes->elements(rows) : inWords() ? (rows * depth() + 31) / 16 * 16 : 0; }
   /// Steps of the tile loops: K, or its words.
   int64_t depth() const {
     if (problem.integer)
@@ -49,8 +53,8 @@ mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, Project
 /// What every tile of a linear has in common.
 TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear);
 
-/// `count` rows at `from`, rounded to bf16 or as bytes, to rows of context.depth() words at `to`.
-void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
+/// `count` rows at `from`, rounded to bf16, as bytes or as digits, to words at `to`, which has context.wordElements(most).
+void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.

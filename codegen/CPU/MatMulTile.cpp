@@ -18,6 +18,25 @@ namespace {
 
 using Values = KernelBuilder::Values;
 
+/// Steps that a word of B holds.
+int64_t stepsTogether(PanelFormat format) {
+  switch (format) {
+  case PanelFormat::BF16Pairs:
+  case PanelFormat::BytePairs:
+  case PanelFormat::CodeNibbles:
+  case PanelFormat::CodeBytePairs:
+    return 2;
+  case PanelFormat::CodeNibblePairs:
+    return 4;
+  default:
+    return 1;
+  }
+}
+
+bool isCode(PanelFormat format) {
+  return format == PanelFormat::CodeBytes || format == PanelFormat::CodeNibbles || format == PanelFormat::CodeBytePairs || format == PanelFormat::CodeNibblePairs;
+}
+
 /// Writes the steps of one tile.
 class TileWriter {
 public:
@@ -36,6 +55,7 @@ private:
   Value dotBytes(Value a, Value w, Value sum);
   Value dotShorts(Value a, Value w, Value sum);
   Value byteVector(Value panelAtK, int64_t step, int64_t vector);
+  Value codeVector(Value panelAtK, int64_t step, int64_t vector);
   Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
@@ -102,7 +122,10 @@ Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
     return dotPairs(a, w, sum);
   if (in_.format == PanelFormat::ByteDot)
     return dotBytes(a, w, sum);
-  if (in_.format == PanelFormat::BytePairs || in_.format == PanelFormat::ShortDot)
+  if (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles)
+    return dotBytes(w, a, sum);
+  if (in_.format == PanelFormat::BytePairs || in_.format == PanelFormat::ShortDot || in_.format == PanelFormat::CodeBytePairs ||
+      in_.format == PanelFormat::CodeNibblePairs)
     return dotShorts(a, w, sum);
   if (isa<FloatType>(in_.element))
     return b_.fma(a, w, sum);
@@ -152,11 +175,32 @@ Value TileWriter::byteVector(Value panelAtK, int64_t step, int64_t vector) {
   return vector::BitCastOp::create(ops, b_.loc(), type_, bytes);
 }
 
+/// Steps of a word of B. Bytes: all four, or the first and third, the others. Halves of bytes: the low ones, the high ones.
+Value TileWriter::codeVector(Value panelAtK, int64_t step, int64_t vector) {
+  OpBuilder &ops = b_.ops();
+  bool pairs = in_.format == PanelFormat::CodeBytePairs || in_.format == PanelFormat::CodeNibblePairs;
+  bool nibbles = in_.format == PanelFormat::CodeNibbles || in_.format == PanelFormat::CodeNibblePairs;
+  int64_t together = stepsTogether(in_.format), part = step % together;
+  VectorType type = pairs ? b_.vec(2 * shape_.lanes, ops.getI16Type()) : type_;
+  Type element = panelElement(b_, in_);
+  int64_t wordElements = 32 / element.getIntOrFloatBitWidth();
+  Value at = b_.address(panelAtK, b_.index((step / together * 16 + vector * shape_.lanes) * wordElements), element);
+  Value codes = b_.load(type, at, b_.index(0), 16);
+  int64_t shift = pairs ? part % 2 * 8 + part / 2 * 4 : part * 4, bits = nibbles ? 4 : 8;
+  if (shift)
+    codes = arith::ShRUIOp::create(ops, b_.loc(), codes, b_.constantInt(type, shift));
+  if (pairs ? shift + bits < 16 : nibbles)
+    codes = arith::AndIOp::create(ops, b_.loc(), codes, b_.constantInt(type, pairs ? (1 << bits) - 1 : 0x0f0f0f0f));
+  return pairs ? Value(vector::BitCastOp::create(ops, b_.loc(), type_, codes)) : codes;
+}
+
 Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
   if (in_.format == PanelFormat::BF16Pairs)
     return pairVector(panelAtK, step, vector);
   if (in_.format == PanelFormat::BytePairs)
     return byteVector(panelAtK, step, vector);
+  if (isCode(in_.format))
+    return codeVector(panelAtK, step, vector);
   Value place = b_.index(step * 16 + vector * shape_.lanes);
   if (in_.format == PanelFormat::F16)
     return widenF16(b_.load(b_.vec(shape_.lanes, b_.ops().getF16Type()), panelAtK, place));
@@ -225,18 +269,20 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   case PanelFormat::BF16Dot:
   case PanelFormat::ByteDot:
   case PanelFormat::ShortDot:
+  case PanelFormat::CodeBytes:
     return in.element;
   case PanelFormat::F16:
     return b.ops().getF16Type();
   case PanelFormat::BF16Pairs:
   case PanelFormat::BytePairs:
+  case PanelFormat::CodeNibbles:
+  case PanelFormat::CodeBytePairs:
     return b.ops().getIntegerType(16);
+  case PanelFormat::CodeNibblePairs:
+    return b.ops().getIntegerType(8);
   }
   return in.element;
 }
-
-/// Steps that a word of B holds.
-static int64_t stepsTogether(PanelFormat format) { return format == PanelFormat::BF16Pairs || format == PanelFormat::BytePairs ? 2 : 1; }
 
 KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &in, ValueRange initial) {
   TileWriter writer(b, shape, in);

@@ -22,7 +22,8 @@ namespace llmopt::cpu {
 /// are words of two bf16 each, depth counts words, and both products of two words are added.
 /// Integers, whose sums are i32 and exact: ByteDot: words of four bytes, unsigned in A and signed in B. ShortDot: words of two i16. BytePairs: A as in
 /// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
-enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot, ByteDot, BytePairs, ShortDot };
+/// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles) or of two i16.
+enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot, ByteDot, BytePairs, ShortDot, CodeBytes, CodeNibbles, CodeBytePairs, CodeNibblePairs };
 
 struct TileShape {
   int64_t rows = 1;

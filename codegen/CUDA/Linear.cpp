@@ -441,19 +441,6 @@ bool fits(const LinearProblem &problem) {
   return true;
 }
 
-/// How all weights of a kernel are quantized; nothing where they are not, or differ.
-std::optional<QuantizedWeight> quantizedAs(exec::KernelOp kernel, const LinearProblem &problem) {
-  std::optional<QuantizedWeight> first;
-  for (const LinearSegment &segment : problem.segments)
-    for (Projection linear : segment.linears) {
-      std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[cpu::bindingOf(linear.getWeight())], !linear.getTransposed());
-      if (!weight || (first && !(*first == *weight)))
-        return std::nullopt;
-      first = weight;
-    }
-  return first;
-}
-
 } // namespace
 
 Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
@@ -461,6 +448,6 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kern
   Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
   if (!problem || !fits(*problem))
     return std::optional<LoweredDeviceKernel>();
-  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, quantizedAs(kernel, *problem)).lower());
+  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, quantizedAs(kernel)).lower());
   return std::optional<LoweredDeviceKernel>(std::move(lowered));
 }

@@ -6,10 +6,12 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/ChooseStrategy.h"
 
+#include "codegen/Common/QuantizedWeight.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/Projection.h"
 
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/bit.h"
 
 #include <algorithm>
 
@@ -62,9 +64,35 @@ int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
 /// Rows whose distance is a multiple of 2 KiB fall into the same few cache sets.
 bool collides(int64_t depth) { return depth % 512 == 0; }
 
+/// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two.
+int64_t digitsOf(const Target &target) { return target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
+
+/// Products with codes: a row counts for its digits, and K is never cut.
+strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const GemmFacts &facts) {
+  SmallVector<GemmBucketAttr> buckets;
+  int64_t digits = digitsOf(target), vectorsPerPanel = 512 / target.vectorBits, kBlock = roundUp(facts.depth, 8);
+  int64_t budget = target.vectorRegisters >= 32 ? 24 : 12, mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
+  auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t mBlock) {
+    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, /*packInput=*/false));
+  };
+  for (int64_t rows = 1; rows <= std::min<int64_t>(4, mostRows); ++rows)
+    if (!facts.rows || *facts.rows == rows)
+      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(std::min<int64_t>(4, mostRows / rows)))), 0);
+  int64_t panels = mostRows >= 4 ? 2 : 1, tileRows = std::max<int64_t>(1, mostRows / panels);
+  // Rows whose digits lie in half the second-level cache.
+  int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * 4), 2 * tileRows, 96);
+  if (!facts.rows || buckets.empty())
+    add(0, tileRows, 16 * panels, roundUp(block, tileRows));
+  GemmBucketAttr last = buckets.pop_back_val();
+  add(0, last.getRows(), last.getColumns(), last.getMBlock());
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false);
+}
+
 } // namespace
 
 strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target, const GemmFacts &facts) {
+  if (facts.codes)
+    return chooseCodes(context, target, facts);
   SmallVector<GemmBucketAttr> buckets;
   auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock, bool pack) {
     buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, pack));
@@ -115,7 +143,9 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
       found.rows = rows.constant();
     facts = found;
   });
-  if (facts && allBf16 && options.bf16Products) {
+  if (facts && quantizedAs(kernel))
+    facts->codes = true;
+  else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;

@@ -27,6 +27,7 @@ struct GemmFacts {
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
   bool bf16Products = false;   ///< depth counts pairs, of four bytes
+  bool codes = false;          ///< weights are codes of 4 or 8 bits with scales
 };
 
 /// What the user decides.

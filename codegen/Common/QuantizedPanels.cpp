@@ -16,8 +16,10 @@ using namespace llmopt;
 
 namespace {
 
-constexpr std::string_view kPrefix = "panel16q";
+constexpr std::string_view kPrefix = "panel16";
 constexpr int64_t kPiece = 64, kLaneBytes = 16, kLanes = 32;
+
+int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 int64_t pieces(int64_t inputs) { return (inputs + kPiece - 1) / kPiece; }
 
@@ -36,8 +38,36 @@ void storeScale(DType type, float value, std::byte *to) {
     std::memcpy(to, &half, sizeof half);
 }
 
+/// Where the parts of a panel lie.
+struct Places {
+  Places(const QuantizedPanels &panels, int64_t inputs) : panels(panels), inputs(inputs), words(panels.order == CodeOrder::Words) {
+    padded = words ? panels.blocks(inputs) * panels.blockInputs(inputs) : pieces(inputs) * kPiece;
+    blocks = panels.blocks(padded);
+  }
+  const QuantizedPanels &panels;
+  int64_t inputs, padded, blocks;
+  bool words;
+
+  int64_t group(int64_t block) const { return block / panels.groupBlocks(inputs) * panels.groupBytes(inputs); }
+  int64_t inGroup(int64_t block) const { return block % panels.groupBlocks(inputs); }
+  int64_t scale(int64_t block, int64_t n) const {
+    int64_t bytes = int64_t(dtypeSize(panels.scale));
+    return words ? group(block) + (inGroup(block) * kPanelColumns + n) * bytes : padded * kPanelColumns * panels.bits / 8 + (block * kPanelColumns + n) * bytes;
+  }
+  int64_t zero(int64_t block, int64_t n) const {
+    return words ? group(block) + panels.scaleBytes(inputs) + inGroup(block) * kPanelColumns + n : scale(blocks, 0) + block * kPanelColumns + n;
+  }
+  int64_t codes(int64_t block) const { return group(block) + panels.headBytes(inputs) + inGroup(block) * panels.blockBytes(inputs); }
+};
+
+/// Adds a code at its place among a block's.
+void storeWordCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *block) {
+  int64_t perWord = 32 / bits;
+  block[(k / perWord * kPanelColumns + n) * 4 + k % 4] |= std::byte(code << (k % perWord / 4 * 4));
+}
+
 /// Adds a code at its place among a panel's.
-void storeCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *panel) {
+void storeFragmentCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *panel) {
   int64_t lane = n % 8 * 4 + k % 16 / 4, j = n / 8, r = k / 2 % 2, e = k % 2;
   if (bits == 4) {
     std::byte &to = panel[(k / kPiece * kLanes + lane) * kLaneBytes + k % kPiece / 16 * 4 + j + e * 2];
@@ -50,7 +80,7 @@ void storeCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *panel) {
 } // namespace
 
 std::string QuantizedPanels::layout() const {
-  return std::string(kPrefix) + std::to_string(bits) + "b" + std::to_string(block) + std::string(dtypeName(scale)) + (zeros ? "z" : "");
+  return std::string(kPrefix) + (order == CodeOrder::Words ? "w" : "q") + std::to_string(bits) + "b" + std::to_string(block) + std::string(dtypeName(scale)) + (zeros ? "z" : "");
 }
 
 std::optional<QuantizedPanels> QuantizedPanels::ofLayout(std::string_view layout) {
@@ -58,6 +88,10 @@ std::optional<QuantizedPanels> QuantizedPanels::ofLayout(std::string_view layout
   if (!layout.starts_with(kPrefix))
     return std::nullopt;
   layout.remove_prefix(kPrefix.size());
+  if (!layout.starts_with("q") && !layout.starts_with("w"))
+    return std::nullopt;
+  panels.order = layout.front() == 'w' ? CodeOrder::Words : CodeOrder::Fragments;
+  layout.remove_prefix(1);
   if (!takeNumber(layout, panels.bits) || !layout.starts_with("b"))
     return std::nullopt;
   layout.remove_prefix(1);
@@ -72,39 +106,51 @@ std::optional<QuantizedPanels> QuantizedPanels::ofLayout(std::string_view layout
   return panels;
 }
 
+int64_t QuantizedPanels::blockInputs(int64_t inputs) const { return block ? block : roundUp(inputs, inputs <= 256 ? 16 : 256); }
+int64_t QuantizedPanels::blockBytes(int64_t inputs) const { return blockInputs(inputs) * kPanelColumns * bits / 8; }
+int64_t QuantizedPanels::groupBlocks(int64_t inputs) const { return std::min<int64_t>(blocks(inputs), zeros ? 4 : dtypeSize(scale) == 2 ? 2 : 1); }
+int64_t QuantizedPanels::scaleBytes(int64_t inputs) const { return roundUp(groupBlocks(inputs) * kPanelColumns * int64_t(dtypeSize(scale)), 64); }
+int64_t QuantizedPanels::headBytes(int64_t inputs) const { return scaleBytes(inputs) + (zeros ? roundUp(groupBlocks(inputs) * kPanelColumns, 64) : 0); }
+
 int64_t QuantizedPanels::panelBytes(int64_t inputs) const {
-  int64_t padded = pieces(inputs) * kPiece;
-  return padded * kPanelColumns * bits / 8 + blocks(padded) * kPanelColumns * (int64_t(dtypeSize(scale)) + zeros);
+  Places places(*this, inputs);
+  if (order == CodeOrder::Fragments)
+    return places.zero(zeros ? places.blocks : 0, 0);
+  int64_t last = places.blocks - 1;
+  return places.codes(last) + blockBytes(inputs);
 }
 
 int64_t QuantizedPanels::bytes(int64_t outputs, int64_t inputs) const { return panelCount(outputs) * panelBytes(inputs); }
 
 Status llmopt::packQuantized(const QuantizedPanels &panels, const QuantizedMatrix &matrix, std::span<std::byte> packed) {
-  int64_t blocks = panels.blocks(matrix.inputs), padded = pieces(matrix.inputs) * kPiece, paddedBlocks = panels.blocks(padded);
-  int64_t panelBytes = panels.panelBytes(matrix.inputs), scaleBytes = int64_t(dtypeSize(panels.scale));
+  Places places(panels, matrix.inputs);
+  int64_t blocks = panels.blocks(matrix.inputs), panelBytes = panels.panelBytes(matrix.inputs);
   if (packed.size() != size_t(panels.bytes(matrix.outputs, matrix.inputs)) || int64_t(matrix.scales.size()) != matrix.outputs * blocks ||
       int64_t(matrix.zeros.size()) != (panels.zeros ? matrix.outputs * blocks : 1))
     return internalError("E0922", "a quantized weight to be packed has another size than its shape says");
   std::fill(packed.begin(), packed.end(), std::byte(0));
   int largest = (1 << panels.bits) - 1;
   for (int64_t n = 0; n < matrix.outputs; ++n) {
-    std::byte *panel = packed.data() + n / kPanelColumns * panelBytes, *scales = panel + padded * kPanelColumns * panels.bits / 8;
-    std::byte *zeros = scales + paddedBlocks * kPanelColumns * scaleBytes;
-    for (int64_t block = 0; block < paddedBlocks; ++block) {
+    std::byte *panel = packed.data() + n / kPanelColumns * panelBytes;
+    int64_t column = n % kPanelColumns;
+    for (int64_t block = 0; block < places.blocks; ++block) {
       // Inputs beyond K lie in a block of scale 0, or are zero points of the last.
       bool real = block < blocks;
       uint8_t zero = panels.zeros ? (real ? matrix.zeros[size_t(n * blocks + block)] : 0) : matrix.zeros[0];
       if (zero > largest)
         return badInput("E0922", "a zero point is " + std::to_string(zero) + ", beyond " + std::to_string(panels.bits) + " bits");
-      storeScale(panels.scale, real ? matrix.scales[size_t(n * blocks + block)] : 0, scales + (block * kPanelColumns + n % kPanelColumns) * scaleBytes);
+      storeScale(panels.scale, real ? matrix.scales[size_t(n * blocks + block)] : 0, panel + places.scale(block, column));
       if (panels.zeros)
-        zeros[block * kPanelColumns + n % kPanelColumns] = std::byte(zero);
-      int64_t first = panels.block * block, end = panels.block ? std::min(first + panels.block, padded) : padded;
+        panel[places.zero(block, column)] = std::byte(zero);
+      int64_t first = panels.block * block, end = panels.block ? std::min(first + panels.block, places.padded) : places.padded;
       for (int64_t k = first; k < end; ++k) {
         int code = k < matrix.inputs ? uint8_t(matrix.codes[n * matrix.outputStride + k * matrix.inputStride] + matrix.offset) : zero;
         if (code > largest)
           return badInput("E0922", "a code is " + std::to_string(code) + ", beyond " + std::to_string(panels.bits) + " bits");
-        storeCode(panels.bits, n % kPanelColumns, k, uint8_t(code), panel);
+        if (places.words)
+          storeWordCode(panels.bits, column, k - first, uint8_t(code), panel + places.codes(block));
+        else
+          storeFragmentCode(panels.bits, column, k, uint8_t(code), panel);
       }
     }
   }

@@ -8,6 +8,7 @@
 
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/Projection.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -215,6 +216,23 @@ std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool ou
     return result;
   }
   return std::nullopt;
+}
+
+std::optional<QuantizedWeight> llmopt::quantizedAs(exec::KernelOp kernel) {
+  std::optional<QuantizedWeight> first;
+  for (Operation &op : kernel.getBody().front()) {
+    Projection linear = Projection::of(&op);
+    if (!linear)
+      continue;
+    auto argument = dyn_cast<BlockArgument>(linear.getWeight());
+    if (linear.isInteger() || !argument)
+      return std::nullopt;
+    std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[argument.getArgNumber()], !linear.getTransposed());
+    if (!weight || (first && !(*first == *weight)))
+      return std::nullopt;
+    first = weight;
+  }
+  return first;
 }
 
 /// The element of a broadcast parameter for element `flat` of `shape`.

@@ -11,6 +11,7 @@
 #define LLMOPT_CODEGEN_COMMON_QUANTIZEDWEIGHT_H
 
 #include "codegen/Common/QuantizedPanels.h"
+#include "llmopt/dialects/Exec/Exec.h"
 #include "llmopt/lib/Support/Tensor.h"
 
 #include "mlir/IR/Value.h"
@@ -41,6 +42,9 @@ struct QuantizedWeight {
 
 /// `outputsFirst`: the matrix is [outputs, inputs], else [inputs, outputs].
 std::optional<QuantizedWeight> findQuantizedWeight(mlir::Value weight, bool outputsFirst);
+
+/// How all weights of a kernel's projections are quantized; nothing where they are not, or differ.
+std::optional<QuantizedWeight> quantizedAs(exec::KernelOp kernel);
 
 } // namespace llmopt
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/TunedStrategy.h"
 
+#include "codegen/Common/QuantizedWeight.h"
 #include "llmopt/lib/Analysis/KernelSignature.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -22,6 +23,8 @@ TuningKey llmopt::tuningKey(exec::KernelOp kernel, ShapeAnalysis &shapes, const 
   std::optional<GemmFacts> facts = kernel.getFamily() == "linear" ? linearFacts(kernel, shapes, target, options) : std::nullopt;
   if (facts && facts->bf16Products)
     signature.dtype += ", products in bf16"; // other numbers: never for who did not ask for them
+  if (std::optional<QuantizedWeight> codes = facts && facts->codes ? quantizedAs(kernel) : std::nullopt)
+    signature.dtype += ", " + codes->key();
   return {target.name, kernel.getFamily().str(), signature.ops, signature.shape, signature.dtype};
 }
 

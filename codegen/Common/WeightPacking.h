@@ -10,7 +10,7 @@
 //   panel16x2    [ceil(N / 16)][ceil(K / 2)][16][2]  bf16; the pair order of vdpbf16ps
 //   panel16x4    [ceil(N / 16)][ceil(K / 4)][16][4]  i8; the order of vpdpbusd
 //
-//   panel16q...  codes of 4 and 8 bits with their scales (QuantizedPanels.h), for GPUs
+//   panel16w...  codes of 4 and 8 bits with their scales (QuantizedPanels.h); panel16q... for GPUs
 //
 // Outputs beyond N and inputs beyond K are zero. Kernels may read up to 64 bytes before a packed matrix (and ignore them).
 //

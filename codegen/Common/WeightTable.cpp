@@ -205,6 +205,8 @@ Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Ten
 /// Codes, scales and zero points in the layout that a kernel asked for.
 Status WeightTable::packCodes(const Entry &entry, std::span<std::byte> packed) const {
   std::optional<QuantizedWeight> weight = findQuantizedWeight(entry.value, entry.layout.outputsFirst);
+  if (weight) // found as numbers; the kernel said in which order
+    weight->panels.order = QuantizedPanels::ofLayout(entry.layout.name)->order;
   if (!weight || weight->panels.layout() != entry.layout.name)
     return internalError("E0921", "no packing of " + leafName(entry.value) + " as '" + entry.layout.name + "'");
   auto evaluated = [&](Value value) -> Result<Tensor> {

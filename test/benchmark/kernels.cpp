@@ -124,22 +124,44 @@ double readRateOf(unsigned threads, const char *data, size_t bytes) {
   return best;
 }
 
+/// Panels of random codes whose scales and zero points are like a layer's.
+void fillCodes(const QuantizedPanels &panels, int64_t n, int64_t k, char *to) {
+  std::mt19937 random(1);
+  std::vector<uint8_t> codes(static_cast<size_t>(n * k));
+  for (uint8_t &code : codes)
+    code = uint8_t(random() % (1u << panels.bits));
+  QuantizedMatrix matrix{n, k, codes.data(), k, 1, 0, {}, {}};
+  for (int64_t i = 0; i < n * panels.blocks(k); ++i) {
+    matrix.scales.push_back(0.01f + float(i % 7) * 0.001f);
+    if (panels.zeros || i == 0)
+      matrix.zeros.push_back(uint8_t(1 << (panels.bits - 1)));
+  }
+  if (Status status = packQuantized(panels, matrix, {reinterpret_cast<std::byte *>(to), size_t(panels.bytes(n, k))}); !status) {
+    std::fprintf(stderr, "%s\n", status.error().str().c_str());
+    std::exit(1);
+  }
+}
+
 /// Weights rotate over at least 256 MiB where reading them is the limit.
-void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false) {
+void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false,
+                 std::optional<QuantizedPanels> codes = std::nullopt) {
   unsigned threads = options.threads;
   bool bytes = type == DType::I8;
-  std::string title = "linear " + std::string(bf16Products ? "bf16 products" : dtypeName(type)) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  std::string title = "linear " + (codes ? "codes " + codes->layout().substr(8) : std::string(bf16Products ? "bf16 products" : dtypeName(type))) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (title.find(options.filter) == std::string::npos)
     return;
   if (threads > 1)
     title += ", " + std::to_string(threads) + " threads";
-  auto kernel = CompiledKernel::make(linearText(n, k, type), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
+  auto kernel = CompiledKernel::make(codes ? quantizedLinearText(*codes, 1 << (codes->bits - 1), n, k) : linearText(n, k, type), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
   Launch launch(*kernel, {{"m", m}}, threads);
-  size_t weightBytes = size_t(packedMatrixBytes(panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
+  size_t weightBytes = size_t(packedMatrixBytes(codes ? codes->layout() : panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
   bool memoryBound = m <= 4;
   size_t copies = memoryBound ? std::max<size_t>(1, (size_t(256) << 20) / stride) : 1;
   char *weights = static_cast<char *>(cpu::allocateHuge(64 + copies * stride));
-  fillRandom(weights + 64, weightBytes, type);
+  if (codes)
+    fillCodes(*codes, n, k, weights + 64);
+  else
+    fillRandom(weights + 64, weightBytes, type);
   for (size_t i = 1; i < copies; ++i)
     std::memcpy(weights + 64 + i * stride, weights + 64, weightBytes);
   size_t inputBytes = size_t(m * k) * (bytes ? 1 : 4);
@@ -309,6 +331,12 @@ int main(int argc, char **argv) {
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 1024, 1024}, {256, 2048, 2048}, {128, 2048, 2048}, {256, 8192, 2048}, {128, 2048, 8192}, {32, 2048, 2048}, {12, 2048, 2048},
                          {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
     benchLinear(options, *target, DType::I8, m, n, k);
+  // Blocks as ONNX Runtime's and llama.cpp's tools make them.
+  for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
+    codes.order = CodeOrder::Words;
+    for (auto [m, n, k] : {std::array<int64_t, 3>{1, 4096, 4096}, {1, 2048, 8192}, {2, 4096, 4096}, {4, 4096, 4096}, {12, 2048, 2048}, {128, 2048, 2048}, {512, 2048, 2048}})
+      benchLinear(options, *target, DType::F32, m, n, k, /*bf16Products=*/false, codes);
+  }
   for (int64_t size : {64, 128})
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {8, 2, size, 0, tokens});

@@ -71,6 +71,39 @@ Buffer test::filled(size_t count, float value) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
+std::string test::quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k) {
+  int64_t blocks = panels.blocks(k), block = panels.block ? panels.block : k, stored = blocks * block;
+  auto dims = [](std::initializer_list<int64_t> sizes) {
+    std::string text;
+    for (int64_t size : sizes)
+      text += std::to_string(size) + "x";
+    return text;
+  };
+  auto tensor = [](const std::string &dims, const std::string &element) { return "tensor<" + dims + element + ">"; };
+  std::string all = dims({n, blocks, block}), each = dims({n, blocks, 1}), code = panels.bits == 4 ? "ui4" : "ui8", real = tensor(all, "f32");
+  std::string x = tensor("?x" + dims({k}), "f32"), w = tensor(dims({n, k}), "f32"), y = tensor("?x" + dims({n}), "f32"), ones = tensor(each, "f32");
+  std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + std::to_string(k) + "]}) -> " + y + " {\n";
+  text += " %codes = llm.weight \"codes\" : " + tensor(all, code) + "\n %numbers = llm.cast %codes : " + tensor(all, code) + " -> " + real + "\n";
+  if (panels.zeros)
+    text += " %points = llm.weight \"zeros\" : " + tensor(each, code) + "\n %zeros = llm.cast %points : " + tensor(each, code) + " -> " + ones + "\n";
+  else
+    text += " %zeros = llm.constant dense<" + std::to_string(zero) + ".0> : tensor<f32>\n";
+  text += " %moved = llm.sub %numbers, %zeros : " + real + ", " + (panels.zeros ? ones : "tensor<f32>") + " -> " + real + "\n";
+  std::string scale(dtypeName(panels.scale));
+  text += " %scales = llm.weight \"scales\" : " + tensor(each, scale) + "\n";
+  text += scale == "f32" ? "" : " %wide = llm.cast %scales : " + tensor(each, scale) + " -> " + ones + "\n";
+  text += " %product = llm.mul %moved, " + std::string(scale == "f32" ? "%scales" : "%wide") + " : " + real + ", " + ones + " -> " + real + "\n";
+  std::string flat = tensor(dims({n, stored}), "f32");
+  text += " %shape = llm.constant dense<[" + std::to_string(n) + ", " + std::to_string(stored) + "]> : tensor<2xi64>\n";
+  text += " %flat = llm.reshape %product, %shape : " + real + ", tensor<2xi64> -> " + flat + "\n";
+  if (stored != k)
+    text += " %begin = llm.constant dense<0> : tensor<1xi64>\n %end = llm.constant dense<" + std::to_string(k) +
+            "> : tensor<1xi64>\n %w = llm.slice %flat, %begin, %end axes = [1] steps = [1] : " + flat + ", tensor<1xi64>, tensor<1xi64> -> " + w + "\n";
+  text += " %r = exec.kernel \"linear\"(%x, " + std::string(stored == k ? "%flat" : "%w") + ") : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w +
+          "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
+  return text;
+}
+
 const ScalarFunction *test::scalarFunctions() {
 #define LLMOPT_ONE(name) [](double x, double) { return std::name(x); }
   static const ScalarFunction table[] = {

@@ -12,6 +12,7 @@
 
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/Common/ChooseStrategy.h"
+#include "codegen/Common/QuantizedPanels.h"
 
 #include <memory>
 #include <random>
@@ -66,6 +67,10 @@ private:
   std::string assembly_;
   void *image_ = nullptr;
 };
+
+/// A projection of rows %x [m, k] by a matrix of codes [n, k] with scales and zero points as `panels` says (without own ones, `zero` is that of all), as
+/// MatMulNBits is imported.
+std::string quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k);
 
 /// The function table that kernels may call.
 const ScalarFunction *scalarFunctions();

@@ -49,12 +49,13 @@ TEST(WeightPacking, RefusesWrongSizes) {
 }
 
 TEST(QuantizedPanels, LayoutsHaveNames) {
-  for (const QuantizedPanels &panels : {QuantizedPanels{4, 32, DType::F32, true}, QuantizedPanels{8, 0, DType::BF16, false}, QuantizedPanels{4, 128, DType::F16, false}}) {
+  for (const QuantizedPanels &panels : {QuantizedPanels{4, 32, DType::F32, true}, QuantizedPanels{8, 0, DType::BF16, false}, QuantizedPanels{4, 128, DType::F16, false},
+                                        QuantizedPanels{4, 32, DType::F32, true, CodeOrder::Words}}) {
     std::optional<QuantizedPanels> read = QuantizedPanels::ofLayout(panels.layout());
     ASSERT_TRUE(read) << panels.layout();
     EXPECT_TRUE(*read == panels) << panels.layout();
   }
-  for (const char *layout : {"panel16", "panel16x2", "panel16q", "panel16q4", "panel16q4b32x9"})
+  for (const char *layout : {"panel16", "panel16x2", "panel16q", "panel16w", "panel16q4", "panel16x4b32f32", "panel16q4b32x9"})
     EXPECT_FALSE(QuantizedPanels::ofLayout(layout)) << layout;
 }
 

@@ -1,0 +1,159 @@
+//===- LinearCodesTest.cpp - projections by codes against plain loops -----===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "KernelHarness.h"
+#include "codegen/Common/WeightPacking.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+namespace llmopt::cpu {
+Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
+}
+
+using namespace llmopt;
+using namespace llmopt::test;
+
+namespace {
+
+/// A matrix of codes: what it means, and packed.
+struct Codes {
+  QuantizedPanels panels;
+  int zero;
+  int64_t n, k;
+  std::vector<double> weights; ///< [n][k]
+  Buffer packed;
+
+  Codes(std::mt19937 &random, QuantizedPanels panels, int zero, int64_t n, int64_t k) : panels(panels), zero(zero), n(n), k(k) {
+    this->panels.order = CodeOrder::Words;
+    int64_t blocks = panels.blocks(k);
+    std::vector<uint8_t> codes(static_cast<size_t>(n * k));
+    for (uint8_t &code : codes)
+      code = uint8_t(random() % (1u << panels.bits));
+    QuantizedMatrix matrix{n, k, codes.data(), k, 1, 0, {}, {}};
+    for (int64_t i = 0; i < n * blocks; ++i) {
+      float scale = float(random() % 1000 + 1) / 1000;
+      matrix.scales.push_back(panels.scale == DType::F32 ? scale : panels.scale == DType::F16 ? f16ToFloat(floatToF16(scale)) : bf16ToFloat(floatToBf16(scale)));
+      if (panels.zeros)
+        matrix.zeros.push_back(uint8_t(random() % (1u << panels.bits)));
+    }
+    if (!panels.zeros)
+      matrix.zeros.push_back(uint8_t(zero));
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < k; ++j) {
+        size_t block = size_t(i * blocks + (panels.block ? j / panels.block : 0));
+        weights.push_back(double(codes[size_t(i * k + j)] - (panels.zeros ? matrix.zeros[block] : zero)) * double(matrix.scales[block]));
+      }
+    packed = Buffer(size_t(this->panels.bytes(n, k)));
+    EXPECT_TRUE(packQuantized(this->panels, matrix, {packed.data<std::byte>(), packed.bytes()}).ok());
+  }
+  /// A row's product with a column, and the size of what it sums.
+  std::pair<double, double> dot(const float *x, int64_t column) const {
+    double sum = 0, size = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      double product = double(x[i]) * weights[size_t(column * k + i)];
+      sum += product, size += std::abs(product);
+    }
+    return {sum, size};
+  }
+};
+
+struct Case {
+  QuantizedPanels panels;
+  int zero;
+  int64_t n, k;
+};
+
+// Blocks of all sizes and scales of all types; inputs that fill no block, columns that fill no panel, rows for streams, tiles and more than one block of rows.
+const Case kCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, DType::F32, true}, 0, 37, 203},   {{4, 16, DType::F16, true}, 0, 65, 72},
+                       {{4, 128, DType::F16, false}, 8, 100, 520}, {{4, 64, DType::BF16, true}, 0, 33, 1000}, {{8, 32, DType::F32, false}, 128, 17, 39},
+                       {{8, 32, DType::F16, false}, 128, 48, 1024}, {{8, 0, DType::F32, false}, 128, 70, 300}, {{8, 0, DType::F32, true}, 0, 19, 33},
+                       {{8, 512, DType::F32, true}, 0, 35, 1537},  {{8, 16, DType::BF16, true}, 0, 33, 172},  {{4, 192, DType::F32, false}, 3, 16, 400}};
+
+std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
+
+} // namespace
+
+TEST(LinearCodes, AsExactAsF32AndTheSameInAnyBatch) {
+  std::mt19937 random(3);
+  size_t turn = 0;
+  for (const Case &c : kCases) {
+    Codes codes(random, c.panels, c.zero, c.n, c.k);
+    for (const TargetPair &pair : runnableTargets()) {
+      if (turn++ % 2) // their number is odd: each case has every other target, and the next case the others
+        continue;
+      SCOPED_TRACE(pair.name() + " " + name(c));
+      auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy);
+      ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
+      std::vector<float> first;
+      for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 131})
+        for (unsigned parts : {1u, 3u}) {
+          std::mt19937 inputs(11);
+          Buffer x = randomFloats(inputs, size_t(m * c.k)), y = filled(size_t(m * c.n), NAN);
+          kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", m}}, parts, nullptr, parts == 3);
+          for (int64_t i = 0; i < m; ++i)
+            for (int64_t j = 0; j < c.n; ++j) {
+              auto [sum, size] = codes.dot(x.data() + i * c.k, j);
+              ASSERT_NEAR(y.data()[i * c.n + j], sum, 5e-7 * size) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << i << "," << j;
+            }
+          first.resize(size_t(c.n));
+          if (m == 1 && parts == 1)
+            std::copy_n(y.data(), c.n, first.begin());
+          ASSERT_EQ(0, std::memcmp(first.data(), y.data(), size_t(c.n) * 4)) << "first row of M=" << m;
+        }
+    }
+  }
+}
+
+// Spans are scaled by themselves: large inputs beside small ones, the largest and smallest numbers there are, and zeros.
+TEST(LinearCodes, InputsOfAnySize) {
+  constexpr int64_t kN = 20, kK = 320, kM = 6;
+  std::mt19937 random(5);
+  QuantizedPanels panels{4, 32, DType::F32, true};
+  Codes codes(random, panels, 0, kN, kK);
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 0, kN, kK), cpu::lowerLinear, pair.target, pair.strategy);
+    for (auto [all, odd] : {std::pair(1.0f, 1e4f), {1e-3f, 1e6f}, {0.0f, 0.0f}, {3e37f, 1e30f}, {1e-30f, 1e-20f}, {-0.0f, -1.0f}}) {
+      Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, NAN);
+      for (int64_t i = 0; i < kM * kK; ++i)
+        x.data()[i] = i % 100 == 7 ? odd : x.data()[i] * all * 0.01f;
+      kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", kM}}, 2);
+      for (int64_t i = 0; i < kM; ++i)
+        for (int64_t j = 0; j < kN; ++j) {
+          auto [sum, size] = codes.dot(x.data() + i * kK, j);
+          double largest = 0, weights = 0; // an input's error is a part of the largest of its span
+          for (int64_t k = 0; k < kK; ++k) {
+            largest = std::max(largest, std::abs(double(x.data()[i * kK + k])));
+            weights += std::abs(codes.weights[size_t(j * kK + k)]);
+          }
+          ASSERT_NEAR(y.data()[i * kN + j], sum, 5e-7 * size + std::ldexp(largest * weights, -22)) << "inputs of " << all << " and " << odd << " at " << i << "," << j;
+        }
+    }
+  }
+}
+
+// What is no number goes through; other rows do not see it.
+TEST(LinearCodes, NotNumbers) {
+  constexpr int64_t kN = 20, kK = 96, kM = 6;
+  std::mt19937 random(5);
+  QuantizedPanels panels{8, 32, DType::F32, false};
+  Codes codes(random, panels, 128, kN, kK);
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy);
+    for (float odd : {NAN, INFINITY, -INFINITY}) {
+      Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
+      x.data()[2 * kK + 40] = odd;
+      kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", kM}}, 1);
+      for (int64_t i = 0; i < kM; ++i)
+        for (int64_t j = 0; j < kN; ++j)
+          ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == 2) << odd << " at " << i << "," << j;
+    }
+  }
+}

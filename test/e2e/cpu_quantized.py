@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+# llmopt-test: quick
+# llmopt-packages: numpy onnx onnxruntime
+"""Weights of 4 and 8 bits on the CPU against ONNX Runtime: MatMulNBits with and without zero points, blocks and whole columns of DequantizeLinear, f16 models, a gate.
+The artifact holds codes where kernels take them, and numbers where they cannot: other sizes of blocks, zero points that are no whole numbers. -O0 gives the same, and so do
+narrower vectors."""
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from harness import check, compile_model, finish, runs_here, scratch, tool
+from quantized_graphs import dequantized, layers, nbits, random, save, witness
+
+
+def whole(name, change):
+    """A graph with some of its constants changed."""
+    path = nbits(name, 128, 40, 4, 32, True)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if (value := change(tensor.name, numpy_helper.to_array(tensor))) is not None:
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    onnx.save(model, path)
+    return path
+
+
+def fractions(name, value):
+    return random.uniform(6, 9, (40, 4)).astype(np.float32) if name == "w_zero" else None
+
+
+cases = [(*case, True) for case in layers()]
+cases += [("fractional-zeros", whole("fractional-zeros", fractions), 128, "f32", False), ("blocks-of-8", dequantized("blocks-of-8", 64, 33, "INT8", 8), 64, "f32", False)]
+targets = [("native", ()), ("v3", ("--target", "x86-64-v3")), ("O0", ("-O0",))]
+for name, path, depth, kind, kept in cases:
+    inputs = {rows: random.uniform(-1, 1, (rows, depth)).astype(np.float16 if kind == "f16" else np.float32) for rows in (1, 2, 5, 33)}
+    session = witness(path)
+    for rows, x in inputs.items():
+        folder = scratch(f"{name}-{rows}")
+        save(folder, "input", [("x", x)])
+        save(folder, "output", [("y", session.run(None, {"x": x})[0])])
+    for target, flags in targets:
+        if target == "v3" and not runs_here("x86-64-v3"):
+            continue
+        artifact = compile_model(path, f"{name}-{target}", *flags)
+        if not artifact:
+            continue
+        _, text, _ = tool("llmopt-inspect", artifact, "--json")
+        if target != "O0":  # where a product of MatMul with a weight stays what it is
+            check(f"{name}, {target}: {'codes' if kept else 'numbers'} in the artifact", ("panel16w" in text.decode()) == kept)
+        for rows in inputs:
+            tolerance = ("--atol", 2e-3, "--rtol", 2e-3) if kind == "f16" else ("--atol", 1e-5, "--rtol", 1e-5)
+            code, _, errors = tool("llmopt-run", artifact, "--test-data", scratch(f"{name}-{rows}"), *tolerance)
+            check(f"{name}, {target}, {rows} rows", code == 0, f"exit {code}: {errors[:300]}")
+finish()
