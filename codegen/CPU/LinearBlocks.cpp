@@ -29,6 +29,10 @@ using namespace llmopt::cpu;
 
 namespace {
 
+/// Each chunk of column tiles reads the rows of all blocks of K again, which lie in the third-level cache where they are too many for
+/// the second; the chunk's unfinished sums need room there too.
+constexpr int64_t kChunkColumns = 192;
+
 /// Numbers of the loops, all known when compiling.
 struct BlockPlan {
   BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket);
@@ -58,7 +62,7 @@ struct BlockPlan {
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
       kBlock(context.codes ? depth : std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
-      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, 128 / bucket.getColumns()) : 1),
+      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, kChunkColumns / bucket.getColumns()) : 1),
       pack(bucket.getPackInput() && !context.codes),
       widen(context.problem.integer ? !context.byteDot()
                                     : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),

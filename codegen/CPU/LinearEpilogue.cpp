@@ -9,6 +9,7 @@
 #include "codegen/CPU/Elementwise.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
@@ -166,6 +167,11 @@ void LinearEpilogue::emitRegisters(Value firstRow, Value firstColumn, const Tile
   }
 }
 
+static void prefetchForWriting(KernelBuilder &b, Value address) {
+  auto number = [&](int32_t value) { return b.ops().getI32IntegerAttr(value); };
+  LLVM::Prefetch::create(b.ops(), b.loc(), address, number(/*rw=*/1), number(/*locality=*/3), number(/*data=*/1));
+}
+
 void LinearEpilogue::prefetchRows(Value firstRow, Value firstColumn, const TileShape &shape) {
   for (auto [i, access] : llvm::enumerate(accesses_)) {
     auto element = dyn_cast<FloatType>(elementOf(access.value));
@@ -175,6 +181,14 @@ void LinearEpilogue::prefetchRows(Value firstRow, Value firstColumn, const TileS
       Value place = b_.add(startRow(b_.add(firstRow, r)).operands[i], firstColumn);
       for (int64_t c = 0; c < shape.columns(); c += 512 / int64_t(element.getWidth()))
         b_.prefetch(b_.buffer(access.binding), b_.add(place, c), element, /*locality=*/3);
+    }
+  }
+  for (auto [i, output] : llvm::enumerate(outputs_)) {
+    auto element = dyn_cast<FloatType>(elementOf(output.value));
+    for (int64_t r = 0; element && r < shape.rows; ++r) {
+      Value place = b_.add(startRow(b_.add(firstRow, r)).outputs[i], firstColumn);
+      for (int64_t c = 0; c < shape.columns(); c += 512 / int64_t(element.getWidth()))
+        prefetchForWriting(b_, b_.address(b_.buffer(output.binding), b_.add(place, c), element));
     }
   }
 }

@@ -36,7 +36,7 @@ public:
   /// The same for a tile whose columns all exist and whose last product is in registers; the others lie in `tile`.
   void emitRegisters(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape, mlir::ValueRange lastProduct,
                      mlir::Value tile, int64_t productStride);
-  /// Prefetches what emitRegisters will read row by row, such as a residual: before the product, so that nothing waits for it behind.
+  /// Prefetches what emitRegisters will read row by row, such as a residual, and write: before the product, so that nothing waits for it behind.
   void prefetchRows(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape);
   /// Few and cheap operations: worth repeating for each register of a tile.
   bool isLight() const;

@@ -61,8 +61,8 @@ int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
   return roundUp(std::clamp<int64_t>(rows, 24, 192), tileRows);
 }
 
-/// Rows whose distance is a multiple of 2 KiB fall into the same few cache sets.
-bool collides(int64_t depth) { return depth % 512 == 0; }
+/// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than it has ways.
+bool collides(int64_t depth) { return depth % 1024 == 0; }
 
 /// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two.
 int64_t digitsOf(const Target &target) { return target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
