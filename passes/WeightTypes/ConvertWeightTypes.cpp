@@ -25,6 +25,14 @@ using namespace llmopt;
 
 namespace {
 
+/// A stored tensor, or part of one such as the keys' third of a joined projection.
+bool isStored(Value value) {
+  Operation *op = value.getDefiningOp();
+  while (isa_and_nonnull<llm::SliceOp, llm::TransposeOp, llm::ReshapeOp>(op))
+    op = op->getOperand(0).getDefiningOp();
+  return isa_and_nonnull<llm::WeightOp>(op);
+}
+
 class ConvertWeightTypesPass : public llmopt::impl::ConvertWeightTypesPassBase<ConvertWeightTypesPass> {
 public:
   using ConvertWeightTypesPassBase::ConvertWeightTypesPassBase;
@@ -42,7 +50,7 @@ public:
   void runOnOperation() override {
     getOperation().walk([&](Operation *op) {
       for (OpOperand &operand : op->getOpOperands())
-        if (operand.get().getDefiningOp<llm::WeightOp>())
+        if (isStored(operand.get()))
           convert(operand);
     });
   }
