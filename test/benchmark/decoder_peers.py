@@ -7,7 +7,8 @@ program after the other, with the same weights, tokens and number of threads; be
                      [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE] [--only REGEX]
                      [--json FILE] [--markdown FILE] [--svg FILE]
 
---only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay: the tests may be measured one by one.
+--only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay, and rounds are added to those of the
+same test and programs: tests and rounds may be measured one by one.
 
 FOLDER has a config.json of type llama, qwen3 or gpt2; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
 number of threads only.
@@ -158,6 +159,16 @@ def processor():
     return f"{model}, {os.cpu_count()} processors"
 
 
+def add_earlier(before, samples, gigabytes):
+    """Puts the earlier rounds of the tests that were measured again, with the same programs, in front."""
+    for threads, test in gigabytes:
+        rows = {row["name"]: row for row in before["rows"] if row["test"] == ":".join(map(str, test)) and row["threads"] == threads}
+        if set(rows) == {name for name, *key in samples if key == [threads, test]}:
+            for name, row in rows.items():
+                samples[name, threads, test] = row["seconds"] + samples[name, threads, test]
+            gigabytes[threads, test] = row["seconds_per_gigabyte"] + gigabytes[threads, test]
+
+
 def summarize(args, config, samples, gigabytes, limits, differences):
     rows = []
     for threads in args.threads:
@@ -174,7 +185,7 @@ def summarize(args, config, samples, gigabytes, limits, differences):
                 share = None not in floors and statistics.median(floor / taken for floor, taken in zip(floors, samples[name, threads, test]))
                 rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
                                  of_best_peer=medians[peer] / medians[name], of_limit=share or None, seconds=samples[name, threads, test], seconds_per_gigabyte=gigabytes[threads, test]))
-    return dict(machine=processor(), date=time.strftime("%Y-%m-%d"), rounds=args.rounds, limits=limits, differences=differences, rows=rows)
+    return dict(machine=processor(), date=time.strftime("%Y-%m-%d"), rounds=max((len(row["seconds"]) for row in rows), default=0), limits=limits, differences=differences, rows=rows)
 
 
 def title_of(row):
@@ -269,11 +280,13 @@ def main():
     finally:
         for program in programs.values():
             program.process.kill()
+    before = json.load(open(args.json)) if args.json and os.path.exists(args.json) else None
+    if before:
+        limits = limits or before["limits"]
+        add_earlier(before, samples, gigabytes)
     report = summarize(args, config, samples, gigabytes, limits, differences)
-    if args.json and os.path.exists(args.json):
+    if before:
         measured = {(row["test"], row["threads"]) for row in report["rows"]}
-        before = json.load(open(args.json))
-        report["limits"] = report["limits"] or before["limits"]
         report["differences"] = before["differences"] | report["differences"]
         report["rows"] = [row for row in before["rows"] if (row["test"], row["threads"]) not in measured] + report["rows"]
         report["rows"].sort(key=lambda row: (row["threads"], row["test"].split(":")[0], int(row["test"].split(":")[1])))

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Encoders of the BERT family against ONNX Runtime, OpenVINO, torch and torch.compile, in interleaved rounds: in each round every program runs
+"""Encoders of the BERT family against ONNX Runtime, OpenVINO, CTranslate2, torch and torch.compile, in interleaved rounds: in each round every program runs
 every shape once, with the same weights, token ids and number of threads; before that their outputs are checked against each other.
 
-    encoder_peers.py FOLDER --name NAME [--shapes 1x16 1x128 8x128] [--threads 1] [--format f32|bf16] [--peers torch onnxruntime ...]
+    encoder_peers.py FOLDER --name NAME [--shapes 1x16 1x128 8x128] [--threads 1] [--format f32|bf16|int8] [--peers torch onnxruntime ...]
                      [--avx2] [--rounds 7] [--machine FILE] [--wait FILE] [--json FILE] [--markdown FILE] [--svg FILE]
 
 FOLDER is a Hugging Face folder with weights (random_weights.py draws some for a shape). Every peer is a process of its own that is stopped
 (SIGSTOP) while it is not its turn, so that no waiting thread of one disturbs another. With --wait measuring begins when that file is there:
 prepare on a busy machine, measure on a quiet one. With --avx2 every program is kept from AVX-512: llmopt runs the AVX2 code of an artifact that has
-both (LLMOPT_CPU), torch and OpenVINO are told by the environment; ONNX Runtime cannot be. Needs numpy, torch, transformers and onnx, and the peers: onnxruntime, openvino.
+both (LLMOPT_CPU), torch and OpenVINO are told by the environment; ONNX Runtime cannot be. Needs numpy, torch, transformers and onnx, and the peers: onnxruntime, openvino, ctranslate2.
+
+With --json of a file that is there already, its rows of other shapes stay, and rounds are added to those of the same shape and programs.
+int8 is the exported file quantized dynamically by onnxruntime.quantization, given to llmopt and OpenVINO as it is and to ONNX Runtime also quantized behind its
+fusions; outputs are compared with torch's in f32 where torch takes part, with ONNX Runtime's otherwise.
 """
 import argparse
 import json
@@ -24,10 +28,10 @@ import tempfile
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-PEERS = ["onnxruntime", "openvino", "torch", "torch.compile"]
+PEERS = ["onnxruntime", "openvino", "torch", "torch.compile", "ctranslate2"]
 AVX2_ONLY = {"LLMOPT_CPU": "x86-64-v3", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
-TOLERANCE = {"f32": 2e-4, "bf16": 6e-2}  # of the largest value; random weights make a narrow distribution no easier
+TOLERANCE = {"f32": 2e-4, "bf16": 6e-2, "int8": 1e-1}  # of the largest value; random weights make a narrow distribution no easier
 
 
 def parse_shape(text):
@@ -97,7 +101,29 @@ def export_onnx(folder, path):
                           dynamic_axes={name: {0: "batch", 1: "sequence"} for name in ("input_ids", "last_hidden_state")})
 
 
-def onnxruntime_runner(model, threads):
+def quantize(path, quantized):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(path, quantized, weight_type=QuantType.QInt8)
+
+
+def ctranslate2_runner(folder, threads, scratch):
+    import ctranslate2
+
+    converted = os.path.join(scratch, "ctranslate2")
+    if not os.path.exists(converted):
+        ctranslate2.converters.TransformersConverter(folder).convert(converted)
+    encoder = ctranslate2.Encoder(converted, device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads)
+
+    def prepare(ids):
+        import numpy as np
+
+        return lambda: np.asarray(encoder.forward_batch(ids.tolist()).last_hidden_state)
+
+    return prepare
+
+
+def onnxruntime_runner(model, threads, precision):
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -107,7 +133,9 @@ def onnxruntime_runner(model, threads):
         from onnxruntime.transformers import optimizer
 
         try:
-            optimizer.optimize_model(model, model_type="bert").save_model_to_file(optimized)
+            optimizer.optimize_model(model.replace(".int8", ""), model_type="bert").save_model_to_file(optimized)
+            if precision == "int8":
+                quantize(optimized, optimized)
         except Exception as error:
             print(f"onnxruntime.transformers: {error}; the session's own optimizations only", file=sys.stderr)
             shutil.copy(model, optimized)
@@ -160,9 +188,11 @@ def serve(args):
         torch.set_num_threads(args.threads)
         prepare = torch_runner(args.folder, args.format, args.peer == "torch.compile")
     elif args.peer == "onnxruntime":
-        prepare = onnxruntime_runner(args.onnx, args.threads)
+        prepare = onnxruntime_runner(args.onnx, args.threads, args.format)
+    elif args.peer == "ctranslate2":
+        prepare = ctranslate2_runner(args.folder, args.threads, args.scratch)
     else:
-        prepare = openvino_runner(args.onnx, args.threads, args.format)
+        prepare = openvino_runner(args.onnx, args.threads, "f32" if args.format == "int8" else args.format)
     runners = {}
     for text in args.shapes:
         runners[text] = prepare(ids_of(parse_shape(text), args.vocabulary))
@@ -219,12 +249,12 @@ class Peer:
 
 
 class Own:
-    def __init__(self, args, scratch, vocabulary):
+    def __init__(self, args, onnx, scratch, vocabulary):
         self.name, self.args, self.scratch, self.vocabulary = "llmopt", args, scratch, vocabulary
         self.artifact = os.path.join(scratch, "model.llmopt")
         extra = ["--dtype", "bf16", "--products", "bf16"] if args.format == "bf16" else []
         extra += ["--target", "x86-64-v3", "--target", "x86-64-v4"] if args.avx2 else []
-        self.tool("llmopt-compile", args.folder, "-O3", "-q", "-o", self.artifact, *extra)
+        self.tool("llmopt-compile", onnx if args.format == "int8" else args.folder, "-O3", "-q", "-o", self.artifact, *extra)
 
     def tool(self, name, *arguments):
         command = [os.path.join(self.args.build, "bin", name), *map(str, arguments)]
@@ -235,6 +265,9 @@ class Own:
 
         place = os.path.join(self.scratch, "own-ids.npy")
         np.save(place, ids_of(parse_shape(text), self.vocabulary))
+        if self.args.format == "int8":
+            self.tool("llmopt-run", self.artifact, "--input", f"input_ids=@{place}", "--output-dir", self.scratch, "-t", self.args.threads)
+            return np.load(os.path.join(self.scratch, "last_hidden_state.npy"))
         self.tool("llmopt-eval", "logits", self.artifact, "--ids", place, "--batch", parse_shape(text)[0], "-o", place + ".out.npy", "-t", self.args.threads)
         return np.load(place + ".out.npy")
 
@@ -266,7 +299,8 @@ def peak(args):
         command = [os.path.join(args.build, "bin", "llmopt-bench"), "machine", "-f", args.machine]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     rows = json.load(open(args.machine))["arithmetic"]
-    return max(row["operations_per_second"] for row in rows if row["format"] == args.format and row["threads"] == args.threads)
+    element = "i8" if args.format == "int8" else args.format
+    return max(row["operations_per_second"] for row in rows if row["format"] == element and row["threads"] == args.threads)
 
 
 def check_outputs(contestants, args):
@@ -295,6 +329,15 @@ def repeats_for(seconds):
     return max(1, min(20, int(0.1 / max(seconds, 1e-6))))
 
 
+def add_earlier(before, contestants, samples):
+    """Puts the earlier rounds of the shapes that were measured again, with the same programs, in front."""
+    for row in before["rows"]:
+        if set(row["samples"]) == {c.name for c in contestants}:
+            for name, earlier in row["samples"].items():
+                if (name, row["shape"]) in samples:
+                    samples[name, row["shape"]] = earlier + samples[name, row["shape"]]
+
+
 def summarize(args, config, contestants, samples, differences, limit):
     rows = []
     for text in args.shapes:
@@ -306,22 +349,22 @@ def summarize(args, config, contestants, samples, differences, limit):
                      "best_peer": best, "ratio": peers[best] / medians["llmopt"], "floor_milliseconds": floor * 1e3,
                      "share_of_peak": floor / medians["llmopt"],
                      "samples": {c.name: samples[c.name, text] for c in contestants}})
-    return {"model": args.name, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "rows": rows, "differences": differences}
+    return {"model": args.name, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "rounds": max(len(s) for s in samples.values()), "rows": rows, "differences": differences}
 
 
 def markdown(report):
-    names = list(report["rows"][0]["milliseconds"])
+    names = list(dict.fromkeys(name for row in report["rows"] for name in row["milliseconds"]))
     lines = [f"| {report['model']} {report['rows'][0]['format']} | threads | " + " | ".join(names) + " | best peer / llmopt | llmopt, of peak |",
              "|" + "---|" * (len(names) + 4)]
     for row in report["rows"]:
-        lines.append(f"| {row['shape']} | {row['threads']} | " + " | ".join(f"{row['milliseconds'][name]:.2f}" for name in names)
+        lines.append(f"| {row['shape']} | {row['threads']} | " + " | ".join(f"{row['milliseconds'][name]:.2f}" if name in row["milliseconds"] else "not run" for name in names)
                      + f" | {row['ratio']:.2f} | {row['share_of_peak']:.0%} |")
     return "\n".join(lines) + "\n"
 
 
 def svg(report):
     """Bars of time relative to llmopt's, a group for each shape."""
-    names = list(report["rows"][0]["milliseconds"])
+    names = list(dict.fromkeys(name for row in report["rows"] for name in row["milliseconds"]))
     colors = ["#1b6ca8", "#b0b7bf", "#8d99a6", "#d9a441", "#b5651d"]
     bar, gap, height = 16, 24, 160
     width = len(report["rows"]) * (len(names) * bar + gap) + 60
@@ -334,7 +377,7 @@ def svg(report):
     for r, row in enumerate(report["rows"]):
         left = 30 + r * (len(names) * bar + gap)
         for i, name in enumerate(names):
-            value = row["milliseconds"][name] / row["milliseconds"]["llmopt"]
+            value = row["milliseconds"].get(name, 0) / row["milliseconds"]["llmopt"]
             parts.append(f'<rect x="{left + i * bar}" y="{48 + height - value * scale:.1f}" width="{bar - 2}" height="{value * scale:.1f}" fill="{colors[i % 5]}"/>')
         parts.append(f'<text x="{left}" y="{height + 64}">{row["shape"]}</text>')
     return "\n".join(parts + ["</svg>"]) + "\n"
@@ -347,7 +390,7 @@ def main():
     parser.add_argument("--build", default=os.environ.get("LLMOPT_BUILD", f"{ROOT}/build"))
     parser.add_argument("--shapes", nargs="+", default=["1x16", "1x128", "1x512", "8x16", "8x128"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--format", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--format", choices=["f32", "bf16", "int8"], default="f32")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--avx2", action="store_true", help="keep every program from AVX-512")
     parser.add_argument("--rounds", type=int, default=7)
@@ -373,7 +416,11 @@ def main():
         onnx = os.path.join(scratch, "model.onnx")
         if not os.path.exists(onnx):
             export_onnx(args.folder, onnx)
-        contestants = [Own(args, scratch, config["vocab_size"])]
+        if args.format == "int8":
+            exported, onnx = onnx, os.path.join(scratch, "model.int8.onnx")
+            if not os.path.exists(onnx):
+                quantize(exported, onnx)
+        contestants = [Own(args, onnx, scratch, config["vocab_size"])]
         try:
             for name in args.peers:
                 contestants.append(Peer(name, args, onnx, scratch, config["vocab_size"]))
@@ -391,7 +438,13 @@ def main():
         finally:
             for contestant in contestants:
                 contestant.stop()
+    before = json.load(open(args.json)) if args.json and os.path.exists(args.json) else None
+    if before:
+        add_earlier(before, contestants, samples)
     report = summarize(args, config, contestants, samples, differences, limit)
+    if before:
+        report["rows"] = [row for row in before["rows"] if row["shape"] not in args.shapes] + report["rows"]
+        report["differences"] = before["differences"] | report["differences"]
     print(markdown(report))
     for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
         if path:
