@@ -122,20 +122,19 @@ inline std::optional<Variance> matchVariance(mlir::Value value) {
   return Variance{of, squared.getLhs()};
 }
 
-/// y + epsilon.
+/// y + epsilon; exporters leave out an epsilon that is too small for them.
 struct PlusEpsilon {
   mlir::Value value;
   double epsilon = 0;
 };
-inline std::optional<PlusEpsilon> plusEpsilon(mlir::Value sum) {
-  auto add = sum.getDefiningOp<llm::AddOp>();
-  if (!add)
-    return std::nullopt;
-  if (auto epsilon = splatOf(add.getRhs()))
-    return PlusEpsilon{add.getLhs(), *epsilon};
-  if (auto epsilon = splatOf(add.getLhs()))
-    return PlusEpsilon{add.getRhs(), *epsilon};
-  return std::nullopt;
+inline PlusEpsilon plusEpsilon(mlir::Value sum) {
+  if (auto add = sum.getDefiningOp<llm::AddOp>()) {
+    if (auto epsilon = splatOf(add.getRhs()))
+      return {add.getLhs(), *epsilon};
+    if (auto epsilon = splatOf(add.getLhs()))
+      return {add.getRhs(), *epsilon};
+  }
+  return {sum, 0};
 }
 
 /// What is under sqrt(y + epsilon), or pow(y + epsilon, 0.5).
@@ -143,7 +142,7 @@ inline std::optional<PlusEpsilon> underRoot(mlir::Value root) {
   if (auto sqrt = root.getDefiningOp<llm::SqrtOp>())
     return plusEpsilon(sqrt.getInput());
   auto power = root.getDefiningOp<llm::PowOp>();
-  return power && isSplat(power.getRhs(), 0.5) ? plusEpsilon(power.getLhs()) : std::nullopt;
+  return power && isSplat(power.getRhs(), 0.5) ? std::optional(plusEpsilon(power.getLhs())) : std::nullopt;
 }
 
 /// The same for 1 / sqrt(y + epsilon) in the forms rsqrt(..), reciprocal(sqrt(..)), 1 / sqrt(..), pow(.., -0.5).
@@ -155,7 +154,7 @@ inline std::optional<PlusEpsilon> underInverseRoot(mlir::Value value) {
   if (auto quotient = value.getDefiningOp<llm::DivOp>(); quotient && isSplat(quotient.getLhs(), 1.0))
     return underRoot(quotient.getRhs());
   auto power = value.getDefiningOp<llm::PowOp>();
-  return power && isSplat(power.getRhs(), -0.5) ? plusEpsilon(power.getLhs()) : std::nullopt;
+  return power && isSplat(power.getRhs(), -0.5) ? std::optional(plusEpsilon(power.getLhs())) : std::nullopt;
 }
 
 /// `numerator / sqrt(y + epsilon)` in any of its spellings.

@@ -29,3 +29,27 @@ func.func @keeps_foreign_mean(%x: tensor<8x64xf32>, %z: tensor<8x64xf32>) -> ten
   %y = llm.mul %x, %s : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
   return %y : tensor<8x64xf32>
 }
+
+// An exporter left out an epsilon that was too small for it.
+// CHECK-LABEL: func.func @without_epsilon
+//  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<8x64xf32>
+//       CHECK:   llm.rms_norm %[[X]] {epsilon = 0.000000e+00 : f32}
+func.func @without_epsilon(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %q = llm.mul %x, %x : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<8x64xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<8x64xf32> -> tensor<8x1xf32>
+  %s = llm.sqrt %v : tensor<8x1xf32>
+  %r = llm.reciprocal %s : tensor<8x1xf32>
+  %y = llm.mul %x, %r : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
+  return %y : tensor<8x64xf32>
+}
+
+// The sum of squares is not their mean.
+// CHECK-LABEL: func.func @keeps_unit_length
+//   CHECK-NOT:   llm.rms_norm
+func.func @keeps_unit_length(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %q = llm.mul %x, %x : tensor<8x64xf32>, tensor<8x64xf32> -> tensor<8x64xf32>
+  %v = llm.reduce sum %q axes = [1] {keepdims} : tensor<8x64xf32> -> tensor<8x1xf32>
+  %s = llm.sqrt %v : tensor<8x1xf32>
+  %y = llm.div %x, %s : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
+  return %y : tensor<8x64xf32>
+}
