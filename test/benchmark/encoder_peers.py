@@ -13,7 +13,7 @@ both (LLMOPT_CPU), torch and OpenVINO are told by the environment; ONNX Runtime 
 
 With --json of a file that is there already, its rows of other shapes stay, and rounds are added to those of the same shape and programs.
 int8 is the exported file quantized dynamically by onnxruntime.quantization, given to llmopt and OpenVINO as it is and to ONNX Runtime also quantized behind its
-fusions; outputs are compared with torch's in f32 where torch takes part, with ONNX Runtime's otherwise.
+fusions; outputs are compared with torch's in f32 where torch takes part, with llmopt's otherwise.
 """
 import argparse
 import json
@@ -299,8 +299,7 @@ def peak(args):
         command = [os.path.join(args.build, "bin", "llmopt-bench"), "machine", "-f", args.machine]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     rows = json.load(open(args.machine))["arithmetic"]
-    element = "i8" if args.format == "int8" else args.format
-    return max(row["operations_per_second"] for row in rows if row["format"] == element and row["threads"] == args.threads)
+    return max(row["operations_per_second"] for row in rows if row["format"] == args.format and row["threads"] == args.threads)
 
 
 def check_outputs(contestants, args):
