@@ -59,9 +59,15 @@ struct BlockPlan {
   int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + words; }
 };
 
+/// Whole spans of codes.
+int64_t blockOfDepth(const LinearContext &context, strategy::GemmBucketAttr bucket, int64_t depth) {
+  int64_t unit = context.codes ? context.codes->span() : 1;
+  return std::min((bucket.getKBlock() + unit - 1) / unit * unit, depth);
+}
+
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
-      kBlock(context.codes ? depth : std::min(bucket.getKBlock(), depth)), kBlocks((depth + kBlock - 1) / kBlock),
+      kBlock(blockOfDepth(context, bucket, depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, kChunkColumns / bucket.getColumns()) : 1),
       pack(bucket.getPackInput() && !context.codes),
       widen(context.problem.integer ? !context.byteDot()
@@ -90,8 +96,8 @@ private:
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
   TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
-  KernelBuilder::Values tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0);
-  KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block);
+  KernelBuilder::Values startOf(const TileShape &shape, Type element, Value before, Value k0);
+  KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   void widenPanels(Projection linear, const TileBlock &block);
@@ -224,8 +230,9 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       TileShape shape{count, block.panels, plan_.lanes};
       if (direct)
         epilogue.prefetchRows(firstRow, column, shape);
-      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block)
-                                                 : tileSums(shape, operands(segment, rows, weight, rowTile, count, block), own, block.k0);
+      KernelBuilder::Values start = startOf(shape, context_.sumElement(b_), own, block.k0);
+      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start)
+                                                 : emitTileLoop(b_, shape, operands(segment, rows, weight, rowTile, count, block), start);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(
@@ -239,22 +246,24 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   });
 }
 
-/// The tile's sums after this block of K; `before`: where those of the blocks before it lie.
-KernelBuilder::Values BlockWriter::tileSums(const TileShape &shape, const TileOperands &in, Value before, Value k0) {
-  KernelBuilder::Values start = zeroTile(b_, shape, in.element);
-  if (plan_.kBlocks > 1)
-    start = b_.ifThen(
-        b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
-        [&] { return loadTile(b_, shape, in.element, before, shape.columns()); });
-  return emitTileLoop(b_, shape, in, start);
+/// The tile's sums before this block of K; `before`: where those of earlier ones lie.
+KernelBuilder::Values BlockWriter::startOf(const TileShape &shape, Type element, Value before, Value k0) {
+  KernelBuilder::Values start = zeroTile(b_, shape, element);
+  if (plan_.kBlocks == 1)
+    return start;
+  return b_.ifThen(
+      b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
+      [&] { return loadTile(b_, shape, element, before, shape.columns()); });
 }
 
-/// The tile's products with codes, all of K at once.
-KernelBuilder::Values BlockWriter::codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block) {
-  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), plan_.blockRows(), tileOperands(b_, context_, linear)};
+/// Adds the tile's products with this block's codes.
+KernelBuilder::Values BlockWriter::codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start) {
+  int64_t span = context_.codes->span();
+  Value endSpan = b_.min(b_.index(context_.codes->spans()), b_.floorDiv(b_.add(block.k0, plan_.kBlock), span));
+  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), b_.floorDiv(block.k0, span), endSpan, plan_.blockRows(), tileOperands(b_, context_, linear)};
   for (int64_t i = 0; i < block.panels; ++i)
     in.tile.panels.push_back(panelAddress(b_, context_, linear, b_.add(b_.mul(block.tile, plan_.tilePanels), i)));
-  return emitCodeTile(b_, *context_.codes, shape, in);
+  return emitCodeTile(b_, *context_.codes, shape, in, start);
 }
 
 Value BlockWriter::blockDepth(Value k0) {

@@ -133,9 +133,8 @@ public:
   CodeTileWriter(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &in)
       : b_(b), codes_(codes), shape_(shape), in_(in), floats_(b.vec(shape.lanes, b.f32())), ints_(b.vec(shape.lanes, b.i32())) {}
 
-  Values run() {
-    Values totals(size_t(shape_.accumulators()), b_.constant(floats_, 0));
-    return b_.forLoop(b_.index(0), b_.index(codes_.spans()), 1, totals, [&](Value span, ValueRange sums) { return addSpan(span, sums); });
+  Values run(ValueRange initial) {
+    return b_.forLoop(in_.firstSpan, in_.endSpan, 1, initial, [&](Value span, ValueRange sums) { return addSpan(span, sums); });
   }
 
 private:
@@ -195,6 +194,8 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   in.aRow = codes_.stride();
   in.depth = b_.index(codes_.spanWords());
   in.depthMultiple = codes_.spanWords();
+  if (exact.rows <= exact.panels * exact.vectors()) // loops of a few steps are all overhead; more rows give a step enough work
+    in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
   for (Value &panel : in.panels)
     panel = b_.address(panel, codesAt, ops.getI8Type());
   Value facts = factsOf(span);
@@ -236,6 +237,7 @@ void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lan
   });
 }
 
-KernelBuilder::Values cpu::emitCodeTile(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &operands) {
-  return CodeTileWriter(b, codes, shape, operands).run();
+KernelBuilder::Values cpu::emitCodeTile(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &operands,
+                                        ValueRange initial) {
+  return CodeTileWriter(b, codes, shape, operands).run(initial);
 }

@@ -44,15 +44,15 @@ struct CodeProducts {
 /// Brings `count` rows of f32 at `from` into digits at `to`, where there is room for `most`.
 void emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
-/// Rows [firstRow, firstRow + shape.rows) of the digits at `rows`.
+/// Rows [firstRow, firstRow + shape.rows) of the digits at `rows`, and their spans [firstSpan, endSpan).
 struct CodeOperands {
-  mlir::Value rows, firstRow;
+  mlir::Value rows, firstRow, firstSpan, endSpan;
   int64_t most = 0;  ///< rows there is room for
   TileOperands tile; ///< the panels' beginnings, and the target's facts
 };
 
-/// Their products, in f32.
-KernelBuilder::Values emitCodeTile(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &operands);
+/// Adds their products, in f32.
+KernelBuilder::Values emitCodeTile(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &operands, mlir::ValueRange initial);
 
 } // namespace llmopt::cpu
 

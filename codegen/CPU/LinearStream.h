@@ -36,6 +36,8 @@ struct LinearContext {
   int64_t wordElements(int64_t rows) const { return codes ? codes->elements(rows) : inWords() ? (rows * depth() + 31) / 16 * 16 : 0; }
   /// Steps of the tile loops: K, or its words.
   int64_t depth() const {
+    if (codes)
+      return codes->spans() * codes->span();
     if (problem.integer)
       return (problem.depth + 3) / 4 * (byteDot() ? 1 : 2);
     return bf16Products ? (problem.depth + 1) / 2 : problem.depth;

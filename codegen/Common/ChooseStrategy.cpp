@@ -67,13 +67,14 @@ bool collides(int64_t depth) { return depth % 1024 == 0; }
 /// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two.
 int64_t digitsOf(const Target &target) { return target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
 
-/// Products with codes: a row counts for its digits, and K is never cut.
+/// Products with codes: a row counts for its digits.
 strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   SmallVector<GemmBucketAttr> buckets;
   int64_t digits = digitsOf(target), vectorsPerPanel = 512 / target.vectorBits, kBlock = roundUp(facts.depth, 8);
   int64_t budget = target.vectorRegisters >= 32 ? 24 : 12, mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
   auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t mBlock) {
-    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, /*packInput=*/false));
+    // Codes of a column tile stay in the first-level cache for all row tiles.
+    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, mBlock ? std::min<int64_t>(kBlock, 512) : kBlock, mBlock, /*packInput=*/false));
   };
   for (int64_t rows = 1; rows <= std::min<int64_t>(4, mostRows); ++rows)
     if (!facts.rows || *facts.rows == rows)

@@ -22,10 +22,17 @@ namespace {
 
 RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
+/// A conversion that changes no number.
+bool isWidening(llm::CastOp op) {
+  Type from = typeOf(op.getInput()).getElementType(), to = typeOf(op).getElementType();
+  return isa<IntegerType>(from) || (isa<FloatType>(to) && from.getIntOrFloatBitWidth() <= to.getIntOrFloatBitWidth());
+}
+
 /// Behind conversions and views: the same elements in the same order.
 Value behindViews(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<llm::CastOp>(op) && !llm::isView(op))
+    auto castOp = dyn_cast<llm::CastOp>(op);
+    if (castOp ? !isWidening(castOp) : !llm::isView(op))
       break;
     value = op->getOperand(0);
   }

@@ -27,6 +27,8 @@ std::string matrixType(WeightFormat format) {
   case WeightFormat::F32: return "f32";
   case WeightFormat::BF16: return "bf16";
   case WeightFormat::F16: return "f16";
+  case WeightFormat::Int8: return "i8";
+  case WeightFormat::Int4: return "i4";
   }
   return "";
 }

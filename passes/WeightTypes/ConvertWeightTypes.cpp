@@ -7,7 +7,11 @@
 //   %y = llm.linear %x, %w                    ==>    %c = llm.cast %w : tensor<8x4xf32> -> tensor<8x4xbf16>
 //                                                    %y = llm.linear %x, %c
 //
+// An integer type quantizes instead: the operand of llm.linear becomes codes times scales, an expression over the weight (QuantizeMatrix.h).
+//
 //===----------------------------------------------------------------------===//
+#include "passes/WeightTypes/QuantizeMatrix.h"
+
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 
@@ -41,8 +45,8 @@ public:
     if (matrixType.empty())
       return success();
     std::optional<DType> dtype = parseDType(matrixType);
-    if (!dtype || !isFloat(*dtype))
-      return emitError(UnknownLoc::get(context)) << "matrix-type: '" << matrixType << "' is not a float type";
+    if (!dtype || (!isFloat(*dtype) && *dtype != DType::I8 && *dtype != DType::I4))
+      return emitError(UnknownLoc::get(context)) << "matrix-type: '" << matrixType << "' is no float type, i8 or i4";
     matrixType_ = llm::elementTypeOf(context, *dtype);
     return success();
   }
@@ -61,8 +65,8 @@ private:
     Operation *op = use.getOwner();
     bool matrix = (isa<llm::LinearOp>(op) && use.getOperandNumber() == 1) ||
                   (isa<llm::EmbeddingOp>(op) && use.getOperandNumber() == 1);
-    if (matrix)
-      return matrixType_;
+    if (matrix) // rows of a table are looked up, not multiplied: they stay what they are
+      return isa_and_nonnull<IntegerType>(matrixType_) && !isa<llm::LinearOp>(op) ? Type() : matrixType_;
     if (!isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp>(op))
       return {};
     auto input = cast<RankedTensorType>(op->getOperand(0).getType());
@@ -76,6 +80,11 @@ private:
       return;
     OpBuilder builder(use.getOwner());
     builder.setInsertionPointAfterValue(use.get());
+    if (isa<IntegerType>(element)) {
+      if (Value codes = quantizeMatrix(builder, use.get(), cast<llm::LinearOp>(use.getOwner()).getTransposed(), element))
+        use.set(codes);
+      return;
+    }
     use.set(llm::CastOp::create(builder, use.get().getLoc(), type.clone(element), use.get()));
   }
 

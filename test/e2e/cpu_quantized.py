@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from harness import check, compile_model, finish, runs_here, scratch, tool
-from quantized_graphs import dequantized, layers, nbits, random, save, witness
+from quantized_graphs import dequantized, layers, nbits, plain, random, rounded_in_blocks, save, witness
 
 
 def whole(name, change):
@@ -50,4 +50,17 @@ for name, path, depth, kind, kept in cases:
             tolerance = ("--atol", 2e-3, "--rtol", 2e-3) if kind == "f16" else ("--atol", 1e-5, "--rtol", 1e-5)
             code, _, errors = tool("llmopt-run", artifact, "--test-data", scratch(f"{name}-{rows}"), *tolerance)
             check(f"{name}, {target}, {rows} rows", code == 0, f"exit {code}: {errors[:300]}")
+
+# Rounded when compiled. Every code of one row off by one would be an error of 0.02 to 0.3.
+path, matrix = plain("plain", 160, 75)
+for bits in (8, 4):
+    x = random.uniform(-1, 1, (3, 160)).astype(np.float32)
+    save(scratch(f"plain-int{bits}"), "input", [("x", x)])
+    save(scratch(f"plain-int{bits}"), "output", [("y", (x.astype(np.float64) @ rounded_in_blocks(matrix, bits)).astype(np.float32))])
+    artifact = compile_model(path, f"plain-int{bits}", f"--dtype=int{bits}")
+    if artifact:
+        _, text, _ = tool("llmopt-inspect", artifact, "--json")
+        check(f"--dtype=int{bits}: codes in the artifact", f"panel16w{bits}b32f16" in text.decode())
+        code, _, errors = tool("llmopt-run", artifact, "--test-data", scratch(f"plain-int{bits}"), "--atol", 1e-5, "--rtol", 1e-5)
+        check(f"--dtype=int{bits}", code == 0, f"exit {code}: {errors[:300]}")
 finish()

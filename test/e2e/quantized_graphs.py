@@ -58,6 +58,23 @@ def dequantized(name, depth, columns, kind, block):
     return finished(name, [helper.make_node("DequantizeLinear", inputs, ["d"], **where), helper.make_node("MatMul", ["x", "d"], ["y"])], weights, depth, columns)
 
 
+def plain(name, depth, columns):
+    """A product without quantization, and its matrix [K, N]."""
+    matrix = random.normal(0, 0.1, (depth, columns)).astype(np.float32)
+    matrix[:64, 0] = 0  # a block of zeros
+    return finished(name, [helper.make_node("MatMul", ["x", "w"], ["y"])], [numpy_helper.from_array(matrix, "w")], depth, columns), matrix
+
+
+def rounded_in_blocks(matrix, bits):
+    """As --dtype=int8 and int4 say: blocks of 32 of K, scales in f16, the largest magnitude at 127 or -8."""
+    blocks = matrix.T.reshape(matrix.shape[1], -1, 32)
+    high, low = blocks.max(2, keepdims=True), blocks.min(2, keepdims=True)
+    scale = np.where(high > -low, high, low) / np.float32(-8) if bits == 4 else np.maximum(high, -low) / np.float32(127)
+    scale = scale.astype(np.float16).astype(np.float32)
+    codes = np.clip(np.round(blocks / np.where(scale == 0, 1, scale)), -8 if bits == 4 else -127, 7 if bits == 4 else 127)
+    return (codes * scale).reshape(matrix.shape[::-1]).T
+
+
 def save(folder, name, tensors):
     os.makedirs(folder, exist_ok=True)
     for i, (key, value) in enumerate(tensors):

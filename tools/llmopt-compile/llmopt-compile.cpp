@@ -48,8 +48,9 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("input", a.input, "model.onnx, a Hugging Face folder, org/name of a model in the hub's cache, or model.mlir of the llm dialect");
   app.add_option("-o,--output", a.output, "File to write [input's name with .llmopt]")->group("Output");
   app.add_option("-O", a.level, "Optimization level: 0 none, 1 cheap, 2 default, 3 all")->check(CLI::Range(0, 3))->capture_default_str()->group("Optimization");
-  app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))->capture_default_str()->group("Optimization");
+  app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16; int8, int4: those of linear layers rounded to nearest in blocks of 32 with "
+                                     "a scale in f16, which changes results")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))->capture_default_str()->group("Optimization");
   app.add_option("--products", a.products, "Arithmetic of products with bf16 weights: f32, or bf16, which rounds the activations to bf16 before (faster where "
                                            "the target has dot products of bf16)")
       ->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str()->group("Optimization");
@@ -108,7 +109,12 @@ int report(const Error &error) {
 Status finishOptions(Arguments &a) {
   CompileOptions &o = a.options;
   o.level = OptLevel(a.level);
-  o.dtype = a.dtype == "f32" ? WeightFormat::F32 : a.dtype == "bf16" ? WeightFormat::BF16 : a.dtype == "f16" ? WeightFormat::F16 : WeightFormat::Auto;
+  o.dtype = a.dtype == "f32"    ? WeightFormat::F32
+            : a.dtype == "bf16" ? WeightFormat::BF16
+            : a.dtype == "f16"  ? WeightFormat::F16
+            : a.dtype == "int8" ? WeightFormat::Int8
+            : a.dtype == "int4" ? WeightFormat::Int4
+                                : WeightFormat::Auto;
   o.bf16Products = a.products == "bf16";
   o.kvCache = a.kvCache == "f32" ? CacheFormat::F32 : a.kvCache == "f16" ? CacheFormat::F16 : CacheFormat::Auto;
   o.stopAfter = *parsePhase(a.compileTo);

@@ -31,8 +31,8 @@ std::optional<Phase> parsePhase(std::string_view name);
 /// What is written.
 enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin };
 
-/// Number format of weight matrices.
-enum class WeightFormat { Auto, F32, BF16, F16 };
+/// Number format of weight matrices. Int8, Int4: of those of linear layers, rounded to nearest in blocks of 32 inputs.
+enum class WeightFormat { Auto, F32, BF16, F16, Int8, Int4 };
 
 /// How decoders keep keys and values. Auto: f16 where products are of bf16, else f32.
 enum class CacheFormat { Auto, F32, F16 };
