@@ -7,9 +7,9 @@
 //   %m = llm.select (%c and %padding), 0, -inf
 //   %y = llm.attention %q, %k, %v mask %m            ==>   %y = llm.attention %q, %k, %v mask %padding {causal}
 //
-// Kernels pass over keys that `causal` and `window` hide, and read no mask for them. What the mask says beside is kept. Does not
-// fuse along another diagonal than that of the last token, and not where hidden keys get a finite number and something else hides keys, too: a row that sees nothing is
-// then an average over all keys, which `causal` would change.
+// A bias that is added to such a mask (T5) stays. Kernels pass over keys that `causal` and `window` hide, and read no mask for them. What the
+// mask says beside is kept. Does not fuse along another diagonal than that of the last token, and not where hidden keys get a finite number and
+// something else hides keys, too: a row that sees nothing is then an average over all keys, which `causal` would change.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Fusion/PositionRule.h"
@@ -87,6 +87,10 @@ std::optional<Condition> conditionOf(Value mask, PositionRule &rule, SymExpr row
       condition.excludes = std::isinf(*lowest);
       return condition;
     }
+    if (auto cast = dyn_cast<llm::CastOp>(op); cast && isa<FloatType>(getElementTypeOrSelf(cast.getInput().getType()))) {
+      condition.value = cast.getInput(); // zero and minus infinity are the same in all types, and what is finite counts as finite
+      continue;
+    }
     auto before = rule.before(op, condition.at);
     if (!before)
       return std::nullopt;
@@ -94,6 +98,21 @@ std::optional<Condition> conditionOf(Value mask, PositionRule &rule, SymExpr row
     condition.at = *before;
     condition.isMoved = true;
   }
+}
+
+/// A mask as a condition and a number that is added beside it.
+struct BiasedCondition {
+  Condition condition;
+  Value bias; ///< may be null
+};
+std::optional<BiasedCondition> biasedConditionOf(Value mask, PositionRule &rule, SymExpr rows, SymExpr columns) {
+  if (auto condition = conditionOf(mask, rule, rows, columns))
+    return BiasedCondition{*condition, {}};
+  if (auto sum = mask.getDefiningOp<llm::AddOp>())
+    for (Value side : sum->getOperands())
+      if (auto condition = conditionOf(side, rule, rows, columns))
+        return BiasedCondition{*condition, otherOperand(sum, side)};
+  return std::nullopt;
 }
 
 /// What a mask says: positions, and conditions of another kind.
@@ -115,9 +134,10 @@ struct Fuse : OpRewritePattern<llm::AttentionOp> {
     ShapeAnalysis shapes(symbols);
     PositionRule positions(shapes);
     SymExpr queries = shapes.shapeOf(op.getQuery()).dims[2], keys = shapes.shapeOf(op.getKey()).dims[2];
-    auto condition = conditionOf(op.getMask(), positions, queries, keys);
-    if (!condition)
+    auto found = biasedConditionOf(op.getMask(), positions, queries, keys);
+    if (!found)
       return rewriter.notifyMatchFailure(op, "the mask is not computed from a condition");
+    const Condition *condition = &found->condition;
     Rule rule;
     read(condition->value, condition->at, condition->negated, positions, symbols, symbols.sub(keys, queries), rule);
     if (!rule.causal && rule.otherDiagonal)
@@ -129,9 +149,11 @@ struct Fuse : OpRewritePattern<llm::AttentionOp> {
       return missed(rewriter, condition->value, Miss::OtherConstant,
                     "keys are hidden by a finite number, and not by their positions alone: rows that see nothing would change",
                     "hide keys with -inf or a boolean mask, or leave the padding mask out");
+    if (!rule.rest.empty() && found->bias)
+      return missed(rewriter, condition->value, Miss::OtherOperand, "a bias is added, and keys are hidden not by their positions alone", "leave the padding mask out");
     if (!condition->excludes && !symbols.provenLessEqual(queries, keys))
       return missed(rewriter, condition->value, Miss::ShapeUnknown, "not proven that there are at least as many keys as queries", "name the dimensions past + seq and seq");
-    Value mask = conjunction(rule.rest, op.getLoc(), shapes, rewriter);
+    Value mask = found->bias ? found->bias : conjunction(rule.rest, op.getLoc(), shapes, rewriter);
     rewriter.replaceOpWithNewOp<llm::AttentionOp>(op, op.getType(), op.getQuery(), op.getKey(), op.getValue(), mask, op.getScaleAttr(),
                                                   rewriter.getUnitAttr(), rewriter.getI64IntegerAttr(rule.window), op.getSoftcapAttr());
     return success();

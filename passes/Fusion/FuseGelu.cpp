@@ -134,6 +134,9 @@ struct Fuse : OpRewritePattern<llm::MulOp> {
       if (!gate)
         continue;
       Value a = factors[(g + 1) % 3], b = factors[(g + 2) % 3];
+      for (Operation *op : {factors[g].getDefiningOp(), nearGate(factors[g])})
+        if (!op->hasOneUse())
+          return missed(rewriter, op, Miss::MultiUse, "it is read elsewhere as well", "use it for x alone");
       bool matches = (a == gate->x && isSplat(b, 0.5)) || (b == gate->x && isSplat(a, 0.5));
       if (!matches)
         return missed(rewriter, root, Miss::OtherOperand, "beside 1 + erf(..) or 1 + tanh(..) the factors are not x and 0.5",

@@ -20,6 +20,8 @@ struct Fuse : OpRewritePattern<llm::MulOp> {
   LogicalResult matchAndRewrite(llm::MulOp root, PatternRewriter &rewriter) const override {
     for (Value side : {root.getLhs(), root.getRhs()})
       if (auto sigmoid = side.getDefiningOp<llm::SigmoidOp>(); sigmoid && otherOperand(root, side) == sigmoid.getInput()) {
+        if (!sigmoid->hasOneUse())
+          return missed(rewriter, otherUser(sigmoid, root), Miss::MultiUse, "the sigmoid is read here as well", "use it for x alone");
         rewriter.replaceOpWithNewOp<llm::SiluOp>(root, root.getType(), sigmoid.getInput());
         return success();
       }

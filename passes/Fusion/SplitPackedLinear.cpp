@@ -22,10 +22,14 @@ using namespace llmopt::fusion;
 
 namespace {
 
-struct Fuse : OpRewritePattern<llm::LinearOp> {
+/// The root is the slice of the first columns.
+struct Fuse : OpRewritePattern<llm::SliceOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(llm::LinearOp packed, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(llm::SliceOp root, PatternRewriter &rewriter) const override {
+    auto packed = root.getInput().getDefiningOp<llm::LinearOp>();
+    if (!packed)
+      return rewriter.notifyMatchFailure(root, "not a slice of a projection");
     SmallVector<std::pair<Operation *, LastAxisSlice>> parts;
     Operation *other = nullptr;
     for (Operation *user : packed->getUsers())
@@ -34,10 +38,12 @@ struct Fuse : OpRewritePattern<llm::LinearOp> {
       else
         other = user;
     if (parts.size() < 2)
-      return rewriter.notifyMatchFailure(packed, "not a projection of which several ranges of columns are read");
+      return rewriter.notifyMatchFailure(root, "not of a projection of which several ranges of columns are read");
+    llvm::sort(parts, [](auto &a, auto &b) { return a.second.begin < b.second.begin; });
+    if (parts.front().first != root)
+      return rewriter.notifyMatchFailure(root, "not the first part");
     if (other)
       return missed(rewriter, other, Miss::MultiUse, "the packed projection is read here as well", "read its parts only");
-    llvm::sort(parts, [](auto &a, auto &b) { return a.second.begin < b.second.begin; });
     for (size_t i = 0; i < parts.size(); ++i)
       if (parts[i].second.step != 1 || (i > 0 && parts[i - 1].second.end > parts[i].second.begin))
         return missed(rewriter, parts[i].first, Miss::OtherOperand, "the parts are not ranges of columns apart from each other", "put one behind the other");

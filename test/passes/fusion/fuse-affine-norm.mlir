@@ -138,3 +138,43 @@ func.func @keeps_column_bias(%x: tensor<3x8xf32>, %b: tensor<3x1xf32>) -> tensor
   %y = llm.add %d, %xg : tensor<3x1xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }
+
+// The scaled values are read elsewhere as well: they are left, the rest is gone.
+// CHECK-LABEL: func.func @scaled_values_that_escape
+//       CHECK:   llm.mul
+//       CHECK:   llm.layer_norm
+//   CHECK-NOT:   llm.add
+func.func @scaled_values_that_escape(%x: tensor<3x8xf32>, %b: tensor<8xf32>) -> (tensor<3x8xf32>, tensor<3x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %g = llm.rsqrt %e : tensor<3x1xf32>
+  %xg = llm.mul %x, %g : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %mg = llm.mul %mean, %g : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %d = llm.sub %b, %mg : tensor<8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %y = llm.add %d, %xg : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  return %y, %xg : tensor<3x8xf32>, tensor<3x8xf32>
+}
+
+// The factor passes through f16.
+// CHECK-LABEL: func.func @keeps_factor_in_another_type
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_factor_in_another_type(%x: tensor<3x8xf32>, %b: tensor<8xf32>) -> (tensor<3x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %g = llm.rsqrt %e : tensor<3x1xf32>
+  %h = llm.cast %g : tensor<3x1xf32> -> tensor<3x1xf16>
+  %wide = llm.cast %h : tensor<3x1xf16> -> tensor<3x1xf32>
+  %xg = llm.mul %x, %wide : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %mg = llm.mul %mean, %g : tensor<3x1xf32>, tensor<3x1xf32> -> tensor<3x1xf32>
+  %d = llm.sub %b, %mg : tensor<8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %y = llm.add %d, %xg : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}

@@ -188,3 +188,39 @@ func.func @keeps_half_precision(%q: tensor<2x4x3x8xf16>, %kt: tensor<2x4x8x5xf16
   %y = llm.matmul %p, %v : tensor<2x4x3x5xf16>, tensor<2x4x5x8xf16> -> tensor<2x4x3x8xf16>
   return %y : tensor<2x4x3x8xf16>
 }
+
+// One head of keys and values for all queries.
+// CHECK-LABEL: func.func @one_key_for_all_heads
+//       CHECK:   llm.attention {{.*}} tensor<2x4x3x8xf32>, tensor<2x1x5x8xf32>, tensor<2x1x5x8xf32>
+func.func @one_key_for_all_heads(%q: tensor<2x4x3x8xf32>, %k: tensor<2x1x5x8xf32>, %v: tensor<2x1x5x8xf32>) -> tensor<2x4x3x8xf32> {
+  %kt = llm.transpose %k permutation = [0, 1, 3, 2] : tensor<2x1x5x8xf32> -> tensor<2x1x8x5xf32>
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x1x8x5xf32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %s {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x1x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// A bias for each head, and a mask for all: their sum.
+// CHECK-LABEL: func.func @bias_and_mask
+//       CHECK:   %[[M:.+]] = llm.add %{{.+}} tensor<1x4x3x5xf32>
+//       CHECK:   llm.attention {{.*}} mask %[[M]] : 
+func.func @bias_and_mask(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>, %bias: tensor<1x4x3x5xf32>, %m: tensor<3x5xf32>) -> tensor<2x4x3x8xf32> {
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %b = llm.add %s, %bias : tensor<2x4x3x5xf32>, tensor<1x4x3x5xf32> -> tensor<2x4x3x5xf32>
+  %a = llm.add %b, %m : tensor<2x4x3x5xf32>, tensor<3x5xf32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %a {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %y = llm.matmul %p, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}
+
+// The weights pass through f16.
+// CHECK-LABEL: func.func @keeps_weights_in_another_type
+//   CHECK-NOT:   llm.attention
+func.func @keeps_weights_in_another_type(%q: tensor<2x4x3x8xf32>, %kt: tensor<2x4x8x5xf32>, %v: tensor<2x4x5x8xf32>) -> tensor<2x4x3x8xf32> {
+  %s = llm.matmul %q, %kt : tensor<2x4x3x8xf32>, tensor<2x4x8x5xf32> -> tensor<2x4x3x5xf32>
+  %p = llm.softmax %s {axis = 3 : i64} : tensor<2x4x3x5xf32>
+  %h = llm.cast %p : tensor<2x4x3x5xf32> -> tensor<2x4x3x5xf16>
+  %w = llm.cast %h : tensor<2x4x3x5xf16> -> tensor<2x4x3x5xf32>
+  %y = llm.matmul %w, %v : tensor<2x4x3x5xf32>, tensor<2x4x5x8xf32> -> tensor<2x4x3x8xf32>
+  return %y : tensor<2x4x3x8xf32>
+}

@@ -214,3 +214,90 @@ func.func @keeps_window_to_one_side(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8x
   %y = llm.attention %q, %k, %v mask %m : tensor<3x3xi1> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
   return %y : tensor<1x2x3x8xf32>
 }
+
+// The mask is read elsewhere as well: it stays there, and attention needs it no more.
+// CHECK-LABEL: func.func @mask_that_is_returned
+//       CHECK:   llm.attention %{{[^ ]+}}, %{{[^ ]+}}, %{{[^ ]+}} {causal
+func.func @mask_that_is_returned(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>) -> (tensor<1x2x3x8xf32>, tensor<3x3xi1>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare le %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %y = llm.attention %q, %k, %v mask %seen : tensor<3x3xi1> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y, %seen : tensor<1x2x3x8xf32>, tensor<3x3xi1>
+}
+
+// Rows and columns exchanged: keys before the query are hidden.
+// CHECK-LABEL: func.func @keeps_earlier_keys_hidden
+//       CHECK:   llm.attention {{.*}} mask
+//   CHECK-NOT:   causal
+func.func @keeps_earlier_keys_hidden(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>) -> (tensor<1x2x3x8xf32>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare ge %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %y = llm.attention %q, %k, %v mask %seen : tensor<3x3xi1> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}
+
+// Made in f16: minus infinity and zero are the same in all types.
+// CHECK-LABEL: func.func @mask_made_in_another_type
+//       CHECK:   llm.attention %{{[^ ]+}}, %{{[^ ]+}}, %{{[^ ]+}} {causal
+func.func @mask_made_in_another_type(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>) -> (tensor<1x2x3x8xf32>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare le %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %zero = llm.constant dense<0.0> : tensor<f16>
+  %low = llm.constant dense<0xFC00> : tensor<f16>
+  %h = llm.select %seen, %zero, %low : tensor<3x3xi1>, tensor<f16>, tensor<f16> -> tensor<3x3xf16>
+  %m = llm.cast %h : tensor<3x3xf16> -> tensor<3x3xf32>
+  %y = llm.attention %q, %k, %v mask %m : tensor<3x3xf32> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}
+
+// A bias for each head and distance (T5) is added to the mask: the bias stays.
+// CHECK-LABEL: func.func @bias_and_causal
+//       CHECK:   llm.attention %{{[^ ]+}}, %{{[^ ]+}}, %{{[^ ]+}} mask %arg3 : tensor<1x2x3x3xf32> {causal
+//   CHECK-NOT:   llm.add
+func.func @bias_and_causal(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>, %bias: tensor<1x2x3x3xf32>) -> (tensor<1x2x3x8xf32>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare le %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %zero = llm.constant dense<0.0> : tensor<f32>
+  %low = llm.constant dense<-3.40282347E+38> : tensor<f32>
+  %h = llm.select %seen, %zero, %low : tensor<3x3xi1>, tensor<f32>, tensor<f32> -> tensor<3x3xf32>
+  %m = llm.add %bias, %h : tensor<1x2x3x3xf32>, tensor<3x3xf32> -> tensor<1x2x3x3xf32>
+  %y = llm.attention %q, %k, %v mask %m : tensor<1x2x3x3xf32> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}
+
+// The number that is added beside the bias hides nothing.
+// CHECK-LABEL: func.func @keeps_bias_and_small_number
+//       CHECK:   llm.attention {{.*}} mask
+//   CHECK-NOT:   causal
+func.func @keeps_bias_and_small_number(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>, %bias: tensor<1x2x3x3xf32>) -> (tensor<1x2x3x8xf32>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare le %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %zero = llm.constant dense<0.0> : tensor<f32>
+  %low = llm.constant dense<-1.0e4> : tensor<f32>
+  %h = llm.select %seen, %zero, %low : tensor<3x3xi1>, tensor<f32>, tensor<f32> -> tensor<3x3xf32>
+  %m = llm.add %bias, %h : tensor<1x2x3x3xf32>, tensor<3x3xf32> -> tensor<1x2x3x3xf32>
+  %y = llm.attention %q, %k, %v mask %m : tensor<1x2x3x3xf32> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}
+
+// A bias beside causality and padding.
+// CHECK-LABEL: func.func @keeps_bias_and_padding
+//       CHECK:   llm.attention {{.*}} mask
+//   CHECK-NOT:   causal
+func.func @keeps_bias_and_padding(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>, %bias: tensor<1x2x3x3xf32>, %pad: tensor<3xi1>) -> (tensor<1x2x3x8xf32>) {
+  %column = llm.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %row = llm.expand_dims %column axes = [1] : tensor<3xi64> -> tensor<3x1xi64>
+  %seen = llm.compare le %column, %row : tensor<3xi64>, tensor<3x1xi64> -> tensor<3x3xi1>
+  %zero = llm.constant dense<0.0> : tensor<f32>
+  %low = llm.constant dense<0xFF800000> : tensor<f32>
+  %both = llm.and %seen, %pad : tensor<3x3xi1>, tensor<3xi1> -> tensor<3x3xi1>
+  %h = llm.select %both, %zero, %low : tensor<3x3xi1>, tensor<f32>, tensor<f32> -> tensor<3x3xf32>
+  %m = llm.add %bias, %h : tensor<1x2x3x3xf32>, tensor<3x3xf32> -> tensor<1x2x3x3xf32>
+  %y = llm.attention %q, %k, %v mask %m : tensor<1x2x3x3xf32> {scale = 0.25 : f32} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32> -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}

@@ -102,3 +102,34 @@ func.func @keeps_floats(%a: tensor<3x6xf32>) -> tensor<3x4xf32> {
   %y = llm.linear %a, %3 {transposed} : tensor<3x6xf32>, tensor<6x4xf32> -> tensor<3x4xf32>
   return %y : tensor<3x4xf32>
 }
+
+// The dequantized rows are read elsewhere as well: they are made there, and the product takes the bytes.
+// CHECK-LABEL: func.func @rows_that_are_returned
+//       CHECK:   llm.matmul %{{.+}}, %{{.+}} : tensor<3x6xui8>, tensor<6x4xi8> -> tensor<3x4xi32>
+//   CHECK-NOT:   llm.linear
+func.func @rows_that_are_returned(%a: tensor<3x6xui8>) -> (tensor<3x4xf32>, tensor<3x6xf32>) {
+  %w = llm.weight "w" : tensor<6x4xi8>
+  %sa = llm.constant dense<0.02> : tensor<f32>
+  %sw = llm.constant dense<0.01> : tensor<f32>
+  %0 = llm.cast %a : tensor<3x6xui8> -> tensor<3x6xf32>
+  %1 = llm.mul %0, %sa : tensor<3x6xf32>, tensor<f32> -> tensor<3x6xf32>
+  %2 = llm.cast %w : tensor<6x4xi8> -> tensor<6x4xf32>
+  %3 = llm.mul %2, %sw : tensor<6x4xf32>, tensor<f32> -> tensor<6x4xf32>
+  %y = llm.linear %1, %3 {transposed} : tensor<3x6xf32>, tensor<6x4xf32> -> tensor<3x4xf32>
+  return %y, %1 : tensor<3x4xf32>, tensor<3x6xf32>
+}
+
+// Codes of 16 bits are no bytes.
+// CHECK-LABEL: func.func @keeps_codes_of_16_bits
+//       CHECK:   llm.linear
+func.func @keeps_codes_of_16_bits(%a: tensor<3x6xui16>) -> (tensor<3x4xf32>) {
+  %w = llm.weight "w" : tensor<6x4xi8>
+  %sa = llm.constant dense<0.02> : tensor<f32>
+  %sw = llm.constant dense<0.01> : tensor<f32>
+  %0 = llm.cast %a : tensor<3x6xui16> -> tensor<3x6xf32>
+  %1 = llm.mul %0, %sa : tensor<3x6xf32>, tensor<f32> -> tensor<3x6xf32>
+  %2 = llm.cast %w : tensor<6x4xi8> -> tensor<6x4xf32>
+  %3 = llm.mul %2, %sw : tensor<6x4xf32>, tensor<f32> -> tensor<6x4xf32>
+  %y = llm.linear %1, %3 {transposed} : tensor<3x6xf32>, tensor<6x4xf32> -> tensor<3x4xf32>
+  return %y : tensor<3x4xf32>
+}

@@ -72,3 +72,51 @@ func.func @keeps_factored_square_of_another(%x: tensor<4x8xf32>, %z: tensor<4x8x
   %y = llm.mul %a, %h : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x8xf32>
   return %y : tensor<4x8xf32>
 }
+
+// The error function is read elsewhere as well.
+// CHECK-LABEL: func.func @keeps_erf_that_escapes
+//   CHECK-NOT:   llm.gelu
+func.func @keeps_erf_that_escapes(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
+  %root = llm.constant dense<1.41421354> : tensor<f32>
+  %one = llm.constant dense<1.0> : tensor<f32>
+  %half = llm.constant dense<0.5> : tensor<f32>
+  %d = llm.div %x, %root : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  %e = llm.erf %d : tensor<4x8xf32>
+  %g = llm.add %e, %one : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  %m = llm.mul %x, %g : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x8xf32>
+  %y = llm.mul %m, %half : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  return %y, %e : tensor<4x8xf32>, tensor<4x8xf32>
+}
+
+// The error function passes through f16.
+// CHECK-LABEL: func.func @keeps_erf_in_another_type
+//   CHECK-NOT:   llm.gelu
+func.func @keeps_erf_in_another_type(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>) {
+  %root = llm.constant dense<1.41421354> : tensor<f32>
+  %one = llm.constant dense<1.0> : tensor<f32>
+  %half = llm.constant dense<0.5> : tensor<f32>
+  %d = llm.div %x, %root : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  %e = llm.erf %d : tensor<4x8xf32>
+  %h = llm.cast %e : tensor<4x8xf32> -> tensor<4x8xf16>
+  %wide = llm.cast %h : tensor<4x8xf16> -> tensor<4x8xf32>
+  %g = llm.add %wide, %one : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  %m = llm.mul %x, %g : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x8xf32>
+  %y = llm.mul %m, %half : tensor<4x8xf32>, tensor<f32> -> tensor<4x8xf32>
+  return %y : tensor<4x8xf32>
+}
+
+// Sizes do not matter.
+// CHECK-LABEL: func.func @of_unknown_size
+//       CHECK:   llm.gelu
+//   CHECK-NOT:   llm.erf
+func.func @of_unknown_size(%x: tensor<?x?xf32> {llm.dims = ["n", "d"]}) -> (tensor<?x?xf32>) {
+  %root = llm.constant dense<1.41421354> : tensor<f32>
+  %one = llm.constant dense<1.0> : tensor<f32>
+  %half = llm.constant dense<0.5> : tensor<f32>
+  %d = llm.div %x, %root : tensor<?x?xf32>, tensor<f32> -> tensor<?x?xf32>
+  %e = llm.erf %d : tensor<?x?xf32>
+  %g = llm.add %e, %one : tensor<?x?xf32>, tensor<f32> -> tensor<?x?xf32>
+  %m = llm.mul %x, %g : tensor<?x?xf32>, tensor<?x?xf32> -> tensor<?x?xf32>
+  %y = llm.mul %m, %half : tensor<?x?xf32>, tensor<f32> -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}

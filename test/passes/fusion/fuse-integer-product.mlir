@@ -95,3 +95,16 @@ func.func @keeps_wider_codes(%a: tensor<3x6xui16>) -> tensor<3x4xi32> {
   %y = llm.matmul %0, %1 : tensor<3x6xi32>, tensor<6x4xi32> -> tensor<3x4xi32>
   return %y : tensor<3x4xi32>
 }
+
+// The differences are read elsewhere as well: the bytes are multiplied all the same, and no product is made twice.
+// CHECK-LABEL: func.func @differences_that_are_returned
+//       CHECK:   llm.matmul %{{.+}}, %{{.+}} : tensor<3x6xui8>, tensor<6x4xi8> -> tensor<3x4xi32>
+//   CHECK-NOT:   llm.matmul
+func.func @differences_that_are_returned(%a: tensor<3x6xui8>, %z: tensor<i32>) -> (tensor<3x4xi32>, tensor<3x6xi32>) {
+  %w = llm.weight "w" : tensor<6x4xi8>
+  %0 = llm.cast %a : tensor<3x6xui8> -> tensor<3x6xi32>
+  %1 = llm.sub %0, %z : tensor<3x6xi32>, tensor<i32> -> tensor<3x6xi32>
+  %2 = llm.cast %w : tensor<6x4xi8> -> tensor<6x4xi32>
+  %y = llm.matmul %1, %2 : tensor<3x6xi32>, tensor<6x4xi32> -> tensor<3x4xi32>
+  return %y, %1 : tensor<3x4xi32>, tensor<3x6xi32>
+}

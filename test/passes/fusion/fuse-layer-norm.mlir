@@ -90,3 +90,69 @@ func.func @keeps_square_of_other_mean(%x: tensor<3x8xf32>, %z: tensor<3x8xf32>) 
   %y = llm.div %c, %s : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }
+
+// What is centered is read elsewhere as well: of the norm's seven operations two are left beside it.
+// CHECK-LABEL: func.func @centered_values_that_escape
+//       CHECK:   llm.sub
+//       CHECK:   llm.layer_norm
+//   CHECK-NOT:   llm.div
+func.func @centered_values_that_escape(%x: tensor<3x8xf32>) -> (tensor<3x8xf32>, tensor<3x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %e = llm.add %var, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %s = llm.sqrt %e : tensor<3x1xf32>
+  %y = llm.div %c, %s : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  return %y, %c : tensor<3x8xf32>, tensor<3x8xf32>
+}
+
+// The variance passes through f16.
+// CHECK-LABEL: func.func @keeps_variance_in_another_type
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_variance_in_another_type(%x: tensor<3x8xf32>) -> (tensor<3x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %c = llm.sub %x, %mean : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  %sq = llm.mul %c, %c : tensor<3x8xf32>, tensor<3x8xf32> -> tensor<3x8xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<3x8xf32> -> tensor<3x1xf32>
+  %h = llm.cast %var : tensor<3x1xf32> -> tensor<3x1xf16>
+  %wide = llm.cast %h : tensor<3x1xf16> -> tensor<3x1xf32>
+  %e = llm.add %wide, %eps : tensor<3x1xf32>, tensor<f32> -> tensor<3x1xf32>
+  %s = llm.sqrt %e : tensor<3x1xf32>
+  %y = llm.div %c, %s : tensor<3x8xf32>, tensor<3x1xf32> -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// The width is not known: the norm has no need to.
+// CHECK-LABEL: func.func @rows_of_unknown_width
+//       CHECK:   llm.layer_norm %{{[a-z0-9]+}} {epsilon
+func.func @rows_of_unknown_width(%x: tensor<?x?xf32> {llm.dims = ["n", "d"]}) -> (tensor<?x?xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %mean = llm.reduce mean %x axes = [1] {keepdims} : tensor<?x?xf32> -> tensor<?x1xf32>
+  %c = llm.sub %x, %mean : tensor<?x?xf32>, tensor<?x1xf32> -> tensor<?x?xf32>
+  %sq = llm.mul %c, %c : tensor<?x?xf32>, tensor<?x?xf32> -> tensor<?x?xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<?x?xf32> -> tensor<?x1xf32>
+  %e = llm.add %var, %eps : tensor<?x1xf32>, tensor<f32> -> tensor<?x1xf32>
+  %s = llm.sqrt %e : tensor<?x1xf32>
+  %y = llm.div %c, %s : tensor<?x?xf32>, tensor<?x1xf32> -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}
+
+// A sum over an unknown number of elements, divided by 8: nobody knows that it is their mean.
+// CHECK-LABEL: func.func @keeps_sum_over_unknown_width
+//   CHECK-NOT:   llm.layer_norm
+func.func @keeps_sum_over_unknown_width(%x: tensor<?x?xf32> {llm.dims = ["n", "d"]}) -> (tensor<?x?xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %eight = llm.constant dense<8.0> : tensor<f32>
+  %sum = llm.reduce sum %x axes = [1] {keepdims} : tensor<?x?xf32> -> tensor<?x1xf32>
+  %mean = llm.div %sum, %eight : tensor<?x1xf32>, tensor<f32> -> tensor<?x1xf32>
+  %c = llm.sub %x, %mean : tensor<?x?xf32>, tensor<?x1xf32> -> tensor<?x?xf32>
+  %sq = llm.mul %c, %c : tensor<?x?xf32>, tensor<?x?xf32> -> tensor<?x?xf32>
+  %var = llm.reduce mean %sq axes = [1] {keepdims} : tensor<?x?xf32> -> tensor<?x1xf32>
+  %e = llm.add %var, %eps : tensor<?x1xf32>, tensor<f32> -> tensor<?x1xf32>
+  %s = llm.sqrt %e : tensor<?x1xf32>
+  %y = llm.div %c, %s : tensor<?x?xf32>, tensor<?x1xf32> -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}

@@ -66,3 +66,14 @@ func.func @keeps_sigmoid_that_escapes(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, 
   %y = llm.mul %x, %g : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x8xf32>
   return %y, %g : tensor<4x8xf32>, tensor<4x8xf32>
 }
+
+// In f16 the reciprocal of the factor rounds otherwise.
+// CHECK-LABEL: func.func @keeps_half_precision
+//       CHECK:   llm.sigmoid
+func.func @keeps_half_precision(%x: tensor<4x8xf16>) -> tensor<4x8xf16> {
+  %c = llm.constant dense<1.702> : tensor<f16>
+  %s = llm.mul %x, %c : tensor<4x8xf16>, tensor<f16> -> tensor<4x8xf16>
+  %g = llm.sigmoid %s : tensor<4x8xf16>
+  %y = llm.mul %x, %g : tensor<4x8xf16>, tensor<4x8xf16> -> tensor<4x8xf16>
+  return %y : tensor<4x8xf16>
+}

@@ -53,3 +53,58 @@ func.func @keeps_unit_length(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
   %y = llm.div %x, %s : tensor<8x64xf32>, tensor<8x1xf32> -> tensor<8x64xf32>
   return %y : tensor<8x64xf32>
 }
+
+// The factor is read elsewhere as well: it is left, one number a row; the rows are passed over once less all the same.
+// CHECK-LABEL: func.func @factor_that_escapes
+//       CHECK:   llm.rsqrt
+//       CHECK:   llm.rms_norm
+func.func @factor_that_escapes(%x: tensor<8x8xf32>) -> (tensor<8x8xf32>, tensor<8x1xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %q = llm.mul %x, %x : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<8x8xf32> -> tensor<8x1xf32>
+  %e = llm.add %v, %eps : tensor<8x1xf32>, tensor<f32> -> tensor<8x1xf32>
+  %s = llm.rsqrt %e : tensor<8x1xf32>
+  %y = llm.mul %x, %s : tensor<8x8xf32>, tensor<8x1xf32> -> tensor<8x8xf32>
+  return %y, %s : tensor<8x8xf32>, tensor<8x1xf32>
+}
+
+// Along columns.
+// CHECK-LABEL: func.func @keeps_other_axis
+//   CHECK-NOT:   llm.rms_norm
+func.func @keeps_other_axis(%x: tensor<8x8xf32>) -> (tensor<8x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %q = llm.mul %x, %x : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %v = llm.reduce mean %q axes = [0] {keepdims} : tensor<8x8xf32> -> tensor<1x8xf32>
+  %e = llm.add %v, %eps : tensor<1x8xf32>, tensor<f32> -> tensor<1x8xf32>
+  %s = llm.rsqrt %e : tensor<1x8xf32>
+  %y = llm.mul %x, %s : tensor<8x8xf32>, tensor<1x8xf32> -> tensor<8x8xf32>
+  return %y : tensor<8x8xf32>
+}
+
+// The factor passes through f16.
+// CHECK-LABEL: func.func @keeps_factor_in_another_type
+//   CHECK-NOT:   llm.rms_norm
+func.func @keeps_factor_in_another_type(%x: tensor<8x8xf32>) -> (tensor<8x8xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %q = llm.mul %x, %x : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<8x8xf32> -> tensor<8x1xf32>
+  %e = llm.add %v, %eps : tensor<8x1xf32>, tensor<f32> -> tensor<8x1xf32>
+  %s = llm.rsqrt %e : tensor<8x1xf32>
+  %h = llm.cast %s : tensor<8x1xf32> -> tensor<8x1xf16>
+  %wide = llm.cast %h : tensor<8x1xf16> -> tensor<8x1xf32>
+  %y = llm.mul %x, %wide : tensor<8x8xf32>, tensor<8x1xf32> -> tensor<8x8xf32>
+  return %y : tensor<8x8xf32>
+}
+
+// The width is not known: the norm has no need to.
+// CHECK-LABEL: func.func @rows_of_unknown_width
+//       CHECK:   llm.rms_norm
+func.func @rows_of_unknown_width(%x: tensor<?x?xf32> {llm.dims = ["n", "d"]}) -> (tensor<?x?xf32>) {
+  %eps = llm.constant dense<1.0e-5> : tensor<f32>
+  %q = llm.mul %x, %x : tensor<?x?xf32>, tensor<?x?xf32> -> tensor<?x?xf32>
+  %v = llm.reduce mean %q axes = [1] {keepdims} : tensor<?x?xf32> -> tensor<?x1xf32>
+  %e = llm.add %v, %eps : tensor<?x1xf32>, tensor<f32> -> tensor<?x1xf32>
+  %s = llm.rsqrt %e : tensor<?x1xf32>
+  %y = llm.mul %x, %s : tensor<?x?xf32>, tensor<?x1xf32> -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}

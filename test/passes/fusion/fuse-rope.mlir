@@ -272,3 +272,83 @@ func.func @keeps_spoiled_table(%x: tensor<2x5x3x4xf32>, %p: tensor<2x5xi64>) -> 
   %y = llm.concat %real, %imaginary {axis = 3 : i64} : tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32> -> tensor<2x5x3x4xf32>
   return %y : tensor<2x5x3x4xf32>
 }
+
+// The turned features are read elsewhere as well.
+// CHECK-LABEL: func.func @keeps_turned_half_that_escapes
+//   CHECK-NOT:   llm.rope
+func.func @keeps_turned_half_that_escapes(%x: tensor<2x3x5x4xf32>, %p: tensor<2x5xi64>) -> (tensor<2x3x5x4xf32>, tensor<2x3x5x4xf32>) {
+  %frequencies = llm.constant dense<[1.0, 0.25]> : tensor<2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<9223372036854775807> : tensor<1xi64>
+  %c = llm.cast %p : tensor<2x5xi64> -> tensor<2x5xf32>
+  %e = llm.expand_dims %c axes = [2] : tensor<2x5xf32> -> tensor<2x5x1xf32>
+  %a = llm.mul %e, %frequencies : tensor<2x5x1xf32>, tensor<2xf32> -> tensor<2x5x2xf32>
+  %w = llm.concat %a, %a {axis = 2 : i64} : tensor<2x5x2xf32>, tensor<2x5x2xf32> -> tensor<2x5x4xf32>
+  %cos = llm.cos %w : tensor<2x5x4xf32>
+  %sin = llm.sin %w : tensor<2x5x4xf32>
+  %cos4 = llm.expand_dims %cos axes = [1] : tensor<2x5x4xf32> -> tensor<2x1x5x4xf32>
+  %sin4 = llm.expand_dims %sin axes = [1] : tensor<2x5x4xf32> -> tensor<2x1x5x4xf32>
+  %straight = llm.mul %x, %cos4 : tensor<2x3x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x3x5x4xf32>
+  %first = llm.slice %x, %i0, %i2 axes = [3] steps = [1] : tensor<2x3x5x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x5x2xf32>
+  %second = llm.slice %x, %i2, %i4 axes = [3] steps = [1] : tensor<2x3x5x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x5x2xf32>
+  %negative = llm.neg %second : tensor<2x3x5x2xf32>
+  %turned = llm.concat %negative, %first {axis = 3 : i64} : tensor<2x3x5x2xf32>, tensor<2x3x5x2xf32> -> tensor<2x3x5x4xf32>
+  %across = llm.mul %turned, %sin4 : tensor<2x3x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x3x5x4xf32>
+  %y = llm.add %straight, %across : tensor<2x3x5x4xf32>, tensor<2x3x5x4xf32> -> tensor<2x3x5x4xf32>
+  return %y, %across : tensor<2x3x5x4xf32>, tensor<2x3x5x4xf32>
+}
+
+// The cosines pass through f16.
+// CHECK-LABEL: func.func @keeps_tables_in_another_type
+//   CHECK-NOT:   llm.rope
+func.func @keeps_tables_in_another_type(%x: tensor<2x3x5x4xf32>, %p: tensor<2x5xi64>) -> tensor<2x3x5x4xf32> {
+  %frequencies = llm.constant dense<[1.0, 0.25]> : tensor<2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<9223372036854775807> : tensor<1xi64>
+  %c = llm.cast %p : tensor<2x5xi64> -> tensor<2x5xf32>
+  %e = llm.expand_dims %c axes = [2] : tensor<2x5xf32> -> tensor<2x5x1xf32>
+  %a = llm.mul %e, %frequencies : tensor<2x5x1xf32>, tensor<2xf32> -> tensor<2x5x2xf32>
+  %w = llm.concat %a, %a {axis = 2 : i64} : tensor<2x5x2xf32>, tensor<2x5x2xf32> -> tensor<2x5x4xf32>
+  %cos = llm.cos %w : tensor<2x5x4xf32>
+  %sin = llm.sin %w : tensor<2x5x4xf32>
+  %h = llm.cast %cos : tensor<2x5x4xf32> -> tensor<2x5x4xf16>
+  %wide = llm.cast %h : tensor<2x5x4xf16> -> tensor<2x5x4xf32>
+  %cos4 = llm.expand_dims %wide axes = [1] : tensor<2x5x4xf32> -> tensor<2x1x5x4xf32>
+  %sin4 = llm.expand_dims %sin axes = [1] : tensor<2x5x4xf32> -> tensor<2x1x5x4xf32>
+  %straight = llm.mul %x, %cos4 : tensor<2x3x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x3x5x4xf32>
+  %first = llm.slice %x, %i0, %i2 axes = [3] steps = [1] : tensor<2x3x5x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x5x2xf32>
+  %second = llm.slice %x, %i2, %i4 axes = [3] steps = [1] : tensor<2x3x5x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x5x2xf32>
+  %negative = llm.neg %second : tensor<2x3x5x2xf32>
+  %turned = llm.concat %negative, %first {axis = 3 : i64} : tensor<2x3x5x2xf32>, tensor<2x3x5x2xf32> -> tensor<2x3x5x4xf32>
+  %across = llm.mul %turned, %sin4 : tensor<2x3x5x4xf32>, tensor<2x1x5x4xf32> -> tensor<2x3x5x4xf32>
+  %y = llm.add %straight, %across : tensor<2x3x5x4xf32>, tensor<2x3x5x4xf32> -> tensor<2x3x5x4xf32>
+  return %y : tensor<2x3x5x4xf32>
+}
+
+// Tokens instead of features are turned.
+// CHECK-LABEL: func.func @keeps_halves_of_another_axis
+//   CHECK-NOT:   llm.rope
+func.func @keeps_halves_of_another_axis(%x: tensor<2x3x4x4xf32>, %p: tensor<2x4xi64>) -> tensor<2x3x4x4xf32> {
+  %frequencies = llm.constant dense<[1.0, 0.25]> : tensor<2xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i2 = llm.constant dense<2> : tensor<1xi64>
+  %i4 = llm.constant dense<9223372036854775807> : tensor<1xi64>
+  %c = llm.cast %p : tensor<2x4xi64> -> tensor<2x4xf32>
+  %e = llm.expand_dims %c axes = [2] : tensor<2x4xf32> -> tensor<2x4x1xf32>
+  %a = llm.mul %e, %frequencies : tensor<2x4x1xf32>, tensor<2xf32> -> tensor<2x4x2xf32>
+  %w = llm.concat %a, %a {axis = 2 : i64} : tensor<2x4x2xf32>, tensor<2x4x2xf32> -> tensor<2x4x4xf32>
+  %cos = llm.cos %w : tensor<2x4x4xf32>
+  %sin = llm.sin %w : tensor<2x4x4xf32>
+  %cos4 = llm.expand_dims %cos axes = [1] : tensor<2x4x4xf32> -> tensor<2x1x4x4xf32>
+  %sin4 = llm.expand_dims %sin axes = [1] : tensor<2x4x4xf32> -> tensor<2x1x4x4xf32>
+  %straight = llm.mul %x, %cos4 : tensor<2x3x4x4xf32>, tensor<2x1x4x4xf32> -> tensor<2x3x4x4xf32>
+  %first = llm.slice %x, %i0, %i2 axes = [2] steps = [1] : tensor<2x3x4x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x2x4xf32>
+  %second = llm.slice %x, %i2, %i4 axes = [2] steps = [1] : tensor<2x3x4x4xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<2x3x2x4xf32>
+  %negative = llm.neg %second : tensor<2x3x2x4xf32>
+  %turned = llm.concat %negative, %first {axis = 2 : i64} : tensor<2x3x2x4xf32>, tensor<2x3x2x4xf32> -> tensor<2x3x4x4xf32>
+  %across = llm.mul %turned, %sin4 : tensor<2x3x4x4xf32>, tensor<2x1x4x4xf32> -> tensor<2x3x4x4xf32>
+  %y = llm.add %straight, %across : tensor<2x3x4x4xf32>, tensor<2x3x4x4xf32> -> tensor<2x3x4x4xf32>
+  return %y : tensor<2x3x4x4xf32>
+}

@@ -56,3 +56,28 @@ func.func @keeps_product_with_an_empty_weight(%x: tensor<8x0xf32>) -> tensor<8x3
   %m = llm.matmul %x, %w : tensor<8x0xf32>, tensor<0x32xf32> -> tensor<8x32xf32>
   return %m : tensor<8x32xf32>
 }
+
+// One number a row is no bias.
+// CHECK-LABEL: func.func @keeps_bias_by_rows
+//       CHECK:   llm.linear %{{[^,]+}}, %{{[^,]+}} {transposed}
+//       CHECK:   llm.add
+func.func @keeps_bias_by_rows(%x: tensor<8x64xf32>) -> tensor<8x8xf32> {
+  %w = llm.weight "w" : tensor<64x8xf32>
+  %b = llm.weight "b" : tensor<8x1xf32>
+  %m = llm.matmul %x, %w : tensor<8x64xf32>, tensor<64x8xf32> -> tensor<8x8xf32>
+  %y = llm.add %m, %b : tensor<8x8xf32>, tensor<8x1xf32> -> tensor<8x8xf32>
+  return %y : tensor<8x8xf32>
+}
+
+// The product is rounded to f16 before the bias is added.
+// CHECK-LABEL: func.func @keeps_product_in_another_type
+//       CHECK:   llm.linear %{{[^,]+}}, %{{[^,]+}} {transposed}
+//       CHECK:   llm.add
+func.func @keeps_product_in_another_type(%x: tensor<8x64xf32>) -> tensor<8x8xf16> {
+  %w = llm.weight "w" : tensor<64x8xf32>
+  %b = llm.weight "b" : tensor<8xf16>
+  %m = llm.matmul %x, %w : tensor<8x64xf32>, tensor<64x8xf32> -> tensor<8x8xf32>
+  %h = llm.cast %m : tensor<8x8xf32> -> tensor<8x8xf16>
+  %y = llm.add %h, %b : tensor<8x8xf16>, tensor<8xf16> -> tensor<8x8xf16>
+  return %y : tensor<8x8xf16>
+}

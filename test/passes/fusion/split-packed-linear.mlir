@@ -104,3 +104,38 @@ func.func @keeps_projection_read_elsewhere(%x: tensor<5x6xf32>) -> (tensor<5x4xf
   %y = llm.mul %act, %up : tensor<5x4xf32>, tensor<5x4xf32> -> tensor<5x4xf32>
   return %y, %p : tensor<5x4xf32>, tensor<5x8xf32>
 }
+
+// Cut along rows: nothing of the weight belongs to a part.
+// CHECK-LABEL: func.func @keeps_parts_of_rows
+//       CHECK:   llm.linear {{.*}} -> tensor<8x8xf32>
+//   CHECK-NOT:   llm.linear
+func.func @keeps_parts_of_rows(%x: tensor<8x6xf32>) -> tensor<4x8xf32> {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %p = llm.linear %x, %w : tensor<8x6xf32>, tensor<8x6xf32> -> tensor<8x8xf32>
+  %gate = llm.slice %p, %i0, %i4 axes = [0] steps = [1] : tensor<8x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<4x8xf32>
+  %up = llm.slice %p, %i4, %i8 axes = [0] steps = [1] : tensor<8x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<4x8xf32>
+  %act = llm.silu %gate : tensor<4x8xf32>
+  %y = llm.mul %act, %up : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x8xf32>
+  return %y : tensor<4x8xf32>
+}
+
+// The projection is rounded to f16 before it is cut.
+// CHECK-LABEL: func.func @keeps_projection_in_another_type
+//       CHECK:   llm.linear {{.*}} -> tensor<5x8xf32>
+//   CHECK-NOT:   llm.linear
+func.func @keeps_projection_in_another_type(%x: tensor<5x6xf32>) -> tensor<5x4xf16> {
+  %w = llm.weight "w" : tensor<8x6xf32>
+  %i0 = llm.constant dense<0> : tensor<1xi64>
+  %i4 = llm.constant dense<4> : tensor<1xi64>
+  %i8 = llm.constant dense<8> : tensor<1xi64>
+  %l = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %p = llm.cast %l : tensor<5x8xf32> -> tensor<5x8xf16>
+  %gate = llm.slice %p, %i0, %i4 axes = [1] steps = [1] : tensor<5x8xf16>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf16>
+  %up = llm.slice %p, %i4, %i8 axes = [1] steps = [1] : tensor<5x8xf16>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf16>
+  %act = llm.silu %gate : tensor<5x4xf16>
+  %y = llm.mul %act, %up : tensor<5x4xf16>, tensor<5x4xf16> -> tensor<5x4xf16>
+  return %y : tensor<5x4xf16>
+}
