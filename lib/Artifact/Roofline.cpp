@@ -46,7 +46,7 @@ namespace {
 
 /// Launches of one kernel in one run.
 struct Sum {
-  int64_t launches = 0;
+  int64_t launches = 0, units = 0; ///< units of the last
   Roofline total;
 };
 
@@ -71,6 +71,7 @@ std::map<std::string, Sum> sums(const plan::Plan &plan, const DeviceCode &code, 
       Roofline one = roofline(gpu, *kernel, double(values[stage.bytesMoved]), double(values[stage.flops]), values[variant.units]);
       Sum &sum = found[kernel->name];
       ++sum.launches;
+      sum.units = values[variant.units];
       sum.total.bytes += one.bytes;
       sum.total.flops += one.flops;
       sum.total.seconds += one.seconds;
@@ -84,7 +85,7 @@ Json sumJson(const Sum &sum, const GpuFacts &gpu, const DeviceKernel &kernel) {
   const Roofline &total = sum.total;
   double memory = total.bytes / gpu.bandwidth, compute = total.flops / gpu.peak(kernel.math), seconds = std::max(total.seconds, 1e-30);
   Json json;
-  json.set("launches", sum.launches).set("blocks", total.blocks).set("bytes", total.bytes).set("flops", total.flops);
+  json.set("launches", sum.launches).set("units", sum.units).set("blocks", total.blocks).set("bytes", total.bytes).set("flops", total.flops);
   json.set("bound", memory >= compute ? "memory" : "compute").set("microseconds", total.seconds * 1e6);
   return json.set("of_bandwidth", memory / seconds).set("of_peak", compute / seconds);
 }

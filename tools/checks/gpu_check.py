@@ -4,9 +4,10 @@
     gpu-check.sh FOLDER [REPORT.json]            checks and measures what the folder holds; nothing is installed, built or changed
     gpu-check.sh --prepare FOLDER [MODEL ...]    fills the folder on a machine without a GPU, with this repository's build
 
-FOLDER holds conformance/ (primitives against the emulator's answers), kernels/ (single operations against double precision), and artifacts with GPU
+FOLDER holds conformance/ (primitives against the emulator's answers), kernels/ (single operations against double precision), speed/, and artifacts with GPU
 code and, where results are to be compared, CPU code in the same file; test_data_set_* of an artifact NAME.llmopt lie in NAME.data. --prepare makes
 the first two, shapes of 1B and 8B with random weights (drawn on the device), and an artifact of each MODEL.
+Speed is told as ratios, with the targets beside them: against copying on the same device, cuBLASLt where it is installed, and what torch has for attention.
 LLMOPT_LIBCUDA=<stand-in driver> and --prepare --emulate do all of it without a GPU, for tests.
 """
 import argparse
@@ -21,6 +22,7 @@ import time
 
 import gpu_conformance
 import gpu_kernels
+import gpu_speed
 from triton_launcher import Driver
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -61,6 +63,8 @@ def prepare(arguments):
     else:
         print("no clang++: conformance is left out")
     gpu_kernels.prepare(os.path.join(folder, "kernels"), tool, target)
+    if not arguments.emulate and (problem := gpu_speed.prepare(os.path.join(folder, "speed"), tool, target)):
+        print(problem)
     for name in [] if arguments.emulate else SHAPES:
         with tempfile.TemporaryDirectory() as config:
             with open(os.path.join(config, "config.json"), "w") as file:
@@ -118,7 +122,8 @@ def decoder(name, artifact):
         prompt, generated, speed = test.get("n_prompt", 0), test.get("n_gen", 0), test.get("avg_ts", 0)
         run, count = ("decode", 1) if generated else ("prefill", prompt)
         ratio = limits[run] * 1e-6 * speed / count if limits.get(run) and speed else None
-        say("INFO", f"{name}: {run}", f"{speed:.1f} tokens/s" + (f", {ratio:.2f} of the bound" if ratio else ""), speed=speed, ratio=ratio)
+        target = gpu_speed.TARGETS["decode"] if run == "decode" and name == "shape-8b" else None
+        say("INFO", f"{name}: {run}", f"{speed:.1f} tokens/s" + (f", {ratio:.2f} of the bound" if ratio else "") + (f", target {target}" if target else ""), speed=speed, ratio=ratio, target=target)
 
 
 def artifacts(folder):
@@ -135,36 +140,15 @@ def artifacts(folder):
             say("PASS" if code == 0 else "FAIL", f"{name}: {os.path.basename(data)}", errors[:400])
 
 
-def competitors():
-    """cuBLASLt (through torch) and scaled dot product attention at the 8B shape: what our own times are held against."""
-    try:
-        import torch
-        if not torch.cuda.is_available():
-            return say("SKIP", "competitors", "torch sees no GPU")
-    except ImportError:
-        return say("SKIP", "competitors", "Python has no torch")
-
-    def measure(work, repeats=20):
-        for _ in range(3):
-            work(0)
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        for i in range(repeats):
-            work(i)
-        end.record()
-        torch.cuda.synchronize()
-        return begin.elapsed_time(end) * 1e-3 / repeats
-
-    make = lambda *shape: torch.randn(*shape, device="cuda", dtype=torch.bfloat16)
-    for tokens in (1, 16, 2048):
-        for name, (n, k) in {"qkv": (6144, 4096), "output": (4096, 4096), "gate and up": (28672, 4096), "down": (4096, 14336)}.items():
-            weights = [make(n, k) for _ in range(max(2, (256 << 20) // (2 * n * k) + 1))]  # more than the cache holds, one after the other
-            x = make(tokens, k)
-            seconds = measure(lambda i: torch.nn.functional.linear(x, weights[i % len(weights)]))
-            say("INFO", f"cuBLASLt {name}, {tokens} tokens", f"{seconds * 1e6:.1f} us, {2e-12 * tokens * n * k / seconds:.0f} TFLOP/s, {2e-9 * n * k / seconds:.0f} GB/s", seconds=seconds)
-    q, k, v = (make(1, 32, 4096, 128) for _ in range(3))
-    seconds = measure(lambda i: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
-    say("INFO", "SDPA, causal, 4096 tokens", f"{seconds * 1e6:.1f} us", seconds=seconds)
+def speed(folder):
+    """A table of ratios, with the targets beside them."""
+    print(f"{'kernel':72} {'us':>10} {'ratio':>7} {'target':>7}  against; what else is known")
+    for row in gpu_speed.speed(folder, Driver(), tool):
+        ratio, target, seconds = row.get("ratio"), row.get("target"), row.get("seconds")
+        mark = "" if ratio is None or target is None else " reached" if ratio >= target else " missed"
+        text = [f"{seconds * 1e6:.1f}" if seconds else "-", f"{ratio:.2f}" if ratio is not None else "-", f"{target:.2f}" if target is not None else "-"]
+        print(f"{row['what']:72} {text[0]:>10} {text[1]:>7} {text[2]:>7}{mark}  {row.get('against') or ''}; {row.get('note', '')}", flush=True)
+        rows.append(dict(row, outcome="INFO", check="speed: " + row["what"]))
 
 
 def main():
@@ -189,7 +173,10 @@ def main():
         say("FAIL", "primitives", f"no driver: {error}")
     kernels(os.path.join(arguments.folder, "kernels"), arguments.seed)
     artifacts(arguments.folder)
-    competitors()
+    try:
+        speed(arguments.folder)
+    except (OSError, RuntimeError) as error:
+        say("FAIL", "speed", str(error))
     report = arguments.models[0] if arguments.models else "gpu-check.json"
     with open(report, "w") as file:
         json.dump({"gpu": gpu, "seed": arguments.seed, "results": rows}, file, indent=1)

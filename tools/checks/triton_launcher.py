@@ -67,12 +67,12 @@ class Driver:
         self.call("cuStreamSynchronize", self.stream)
         return pointer
 
-    def tensor_map(self, address, sizes, stride, box):
-        """The 128 bytes of a map of a matrix of f16 with the 128-byte swizzle; sizes and box: columns, rows."""
+    def tensor_map(self, address, sizes, stride, box, element=6):
+        """The 128 bytes of a map of a matrix with the 128-byte swizzle; sizes and box: columns, rows; element: cuda.h's number of its type, 6 for f16."""
         constants = [ctypes.c_int(n) for n in (0, 3, 2, 0)]  # no interleaving, the swizzle, L2 promotion to 128 bytes, zeros outside
         space = ctypes.create_string_buffer(192)  # the map begins at a multiple of 64 bytes
         place = (ctypes.addressof(space) + 63) // 64 * 64
-        self.call("cuTensorMapEncodeTiled", ctypes.c_void_p(place), ctypes.c_int(6), ctypes.c_uint(2), ctypes.c_uint64(address), (ctypes.c_uint64 * 2)(*sizes),
+        self.call("cuTensorMapEncodeTiled", ctypes.c_void_p(place), ctypes.c_int(element), ctypes.c_uint(2), ctypes.c_uint64(address), (ctypes.c_uint64 * 2)(*sizes),
                   (ctypes.c_uint64 * 1)(stride), (ctypes.c_uint32 * 2)(*box), (ctypes.c_uint32 * 2)(1, 1), *constants)
         return ctypes.string_at(place, 128)
 
@@ -99,9 +99,13 @@ class Kernel:
 
     def launch(self, grid, arguments):
         """`arguments`: ctypes values, in the order of the signature."""
+        self.start(grid, arguments)
+        self.driver.call("cuStreamSynchronize", self.driver.stream)
+
+    def start(self, grid, arguments):
+        """Without waiting for it."""
         assert self.metadata["num_ctas"] == 1 and self.metadata["global_scratch_size"] == 0
         addresses = (ctypes.c_void_p * len(arguments))(*[ctypes.addressof(a) for a in arguments])
         threads = 32 * self.metadata["num_warps"]
         sizes = [ctypes.c_uint(n) for n in (*grid, threads, 1, 1, self.metadata["shared"])]
         self.driver.call("cuLaunchKernel", self.function, *sizes, self.driver.stream, addresses, None)
-        self.driver.call("cuStreamSynchronize", self.driver.stream)

@@ -11,6 +11,7 @@
 #include "codegen/CUDA/kernels/tensor_map.cuh"
 #include "runtime/cuda/Driver.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -208,7 +209,7 @@ DRIVER_CALL cuTensorMapEncodeTiled(TensorMap *map, TensorMapType type, unsigned 
     return kInvalidValue;
   words.magic = emulation::TensorMapWords::kMagic;
   words.address = address;
-  words.elementBytes = type == TensorMapType::F32 ? 4 : 2;
+  words.elementBytes = type == TensorMapType::F32 ? 4 : type == TensorMapType::U8 ? 1 : 2;
   words.rank = static_cast<unsigned char>(rank);
   words.swizzleBytes = static_cast<unsigned char>(swizzle ? 16 << swizzle : 0);
   for (unsigned i = 0; i < rank; ++i) {
@@ -225,6 +226,24 @@ DRIVER_CALL cuTensorMapEncodeTiled(TensorMap *map, TensorMapType type, unsigned 
   }
   static_assert(sizeof(words) == sizeof(*map));
   std::memcpy(map, &words, sizeof(words));
+  return kSuccess;
+}
+
+//===----------------------------------------------------------------------===//
+// Events: for programs that measure
+//===----------------------------------------------------------------------===//
+
+using Instant = std::chrono::steady_clock::time_point;
+DRIVER_CALL cuEventCreate(Instant **event, unsigned) {
+  *event = new Instant;
+  return kSuccess;
+}
+DRIVER_CALL cuEventRecord(Instant *event, Stream) {
+  *event = std::chrono::steady_clock::now();
+  return capturing ? kInvalidValue : kSuccess;
+}
+DRIVER_CALL cuEventElapsedTime(float *milliseconds, const Instant *from, const Instant *to) {
+  *milliseconds = std::chrono::duration<float, std::milli>(*to - *from).count();
   return kSuccess;
 }
 
@@ -310,6 +329,10 @@ DRIVER_CALL cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Str
     return kNotSupported;
   std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
   return kSuccess;
+}
+DRIVER_CALL cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream) {
+  std::memset(reinterpret_cast<void *>(to), value, bytes);
+  return capturing ? kNotSupported : kSuccess;
 }
 DRIVER_CALL cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, Stream) {
   if (capturing)
