@@ -40,7 +40,7 @@ public:
   Result<CompiledUnit> compile(const KernelUnit &unit, const Target &target, bool ptx) const override {
     WorkFolder folder;
     LLMOPT_RETURN_IF_ERROR(folder.create(unit.source));
-    std::string version = target.computeCapability >= 100 ? "+ptx86" : "+ptx80", log;
+    std::string version = target.computeCapability >= 100 ? "+ptx86" : target.computeCapability >= 90 ? "+ptx84" : "+ptx80", log; // wgmma of unsigned by signed bytes: 8.4
     std::string architecture = isPortable(target) ? "sm_" + std::to_string(target.computeCapability) : target.gpuArchitecture; // clang has one name for both
     LLMOPT_RETURN_IF_ERROR(folder.run(clang_,
                                       {"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + architecture, "-nocudainc", "-nocudalib",

@@ -10,6 +10,7 @@
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/PrinterExpressions.h"
 #include "codegen/CUDA/Unpack.h"
 #include "codegen/Common/QuantizedWeight.h"
 #include "codegen/Common/WeightPacking.h"
@@ -62,8 +63,16 @@ private:
   void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
   std::string layer(const Instance &instance) const;
   void addCosts(LoweredKernel &plan) const;
-  static std::string typeName(DType type) { return type == DType::F32 ? "float" : type == DType::BF16 ? "bf16" : "f16"; }
+  static std::string elementName(DType type) { return type == DType::F32 ? "float" : type == DType::BF16 ? "bf16" : type == DType::F16 ? "f16" : "i8"; }
   int64_t weightBytes() const { return int64_t(dtypeSize(weight_)); }
+  // Of bytes: x is unsigned, sums are whole numbers.
+  DType inputType() const { return problem_.integer ? DType::U8 : DType::F32; }
+  std::string inputName() const { return problem_.integer ? "u8" : "float"; }
+  int64_t inputBytes() const { return int64_t(dtypeSize(inputType())); }
+  std::string sumName() const { return problem_.integer ? "i32" : "float"; }
+  /// Rows of x can be copied in pieces of 16 bytes.
+  bool hasAlignedRows() const { return problem_.depth * inputBytes() % 16 == 0; }
+  std::string mathName() const { return weight_ == DType::F32 ? "3xtf32" : std::string(dtypeName(weight_)); }
 
   exec::KernelOp kernel_;
   ShapeAnalysis &shapes_;
@@ -118,8 +127,9 @@ Result<std::string> LinearUnit::epilogue(LoweredDeviceKernel &lowered) {
   auto named = [&](Type type, const std::string &name) { return namedValue(b.ops(), b.loc(), type, name); };
   Value segment = named(b.i64(), "segment"), row = named(b.i64(), "row"), column = named(b.i64(), "column");
   SmallVector<Value> products;
+  Type sum = problem_.integer ? b.i32() : b.f32();
   for (int64_t p = 0; p < products_; ++p)
-    products.push_back(named(b.f32(), "product" + std::to_string(p)));
+    products.push_back(named(sum, "product" + std::to_string(p)));
   for (auto [i, part] : llvm::enumerate(problem_.segments)) {
     if (problem_.segments.size() == 1)
       writeSegment(b, context, part, row, column, products);
@@ -150,13 +160,13 @@ Result<std::string> LinearUnit::epilogue(LoweredDeviceKernel &lowered) {
     weights += test + "(" + own + ")" + (test.empty() ? "" : " : ");
   }
   for (int64_t p = 0; p < products_; ++p) {
-    arguments += ", float product" + std::to_string(p);
+    arguments += ", " + typeName(sum) + " product" + std::to_string(p);
     names += ", products[" + std::to_string(p) + "][n]";
   }
   return printGlobals(*module) + "struct Epilogue {\n  " + declareParameters(fields_, ";\n  ") + ";\n  static constexpr int kProducts = " + std::to_string(products_) +
          ", kSegments = " + std::to_string(problem_.segments.size()) + ";\n  DEVICE_MEMBER static constexpr i64 columns(int segment) { return " + columns +
          "; }\n  DEVICE_MEMBER const void *weight(int segment, int product) const { return " + weights +
-         "; }\n  template <int N>\n  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const {\n    UNROLL\n"
+         "; }\n  template <int N>\n  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const " + sumName() + " (&products)[kProducts][N]) const {\n    UNROLL\n"
          "    for (int n = 0; n < N; ++n)\n      storeOne(u64(segment), u64(row), u64(column + n)" + names +
          ");\n  }\n  DEVICE_MEMBER void storeOne(u64 segment, u64 row, u64 column" + arguments + ") const {\n" + body.text + "  }\n};\n";
 }
@@ -171,18 +181,25 @@ Instance LinearUnit::gemv(int64_t rows, int64_t limit) const {
   instance.threads = 32 * kWarps;
   instance.sharedBytes = uint32_t(kWarps * rows * products_ * kPanel * int64_t(sizeof(float)));
   instance.tileColumns = kPanel;
+  if (problem_.integer)
+    instance.math = "dp4a";
   return instance;
 }
 
-/// For many rows: tensor cores where weights are 16 bits wide and rows of x can be copied in pieces of 16 bytes.
+/// For many rows: tensor cores where rows of x can be copied in pieces of 16 bytes.
 Instance LinearUnit::matrix() const {
-  if (weight_ == DType::F32 || problem_.depth * int64_t(sizeof(float)) % 16 != 0) {
+  if (!hasAlignedRows() && problem_.integer) {
+    Instance instance = gemv(8, 0);
+    instance.suffix = "_rows";
+    return instance;
+  }
+  if (!hasAlignedRows()) {
     Instance instance{"_simt", "GemmSimt", "", 0, 256, uint32_t((1 + products_) * 16 * 68 * int64_t(sizeof(float))), 64, 64};
     return instance;
   }
   // With 128 rows, or 256 columns over both products, some epilogues make ptxas spill.
   int64_t tileRows = 64, tileColumns = products_ <= 2 ? 128 : 64, stages = 3;
-  int64_t stage = tileRows * 128 * int64_t(sizeof(float)) / weightBytes() + products_ * tileColumns * 128;
+  int64_t stage = tileRows * 128 * inputBytes() / weightBytes() + products_ * tileColumns * 128;
   while (stages > 2 && stages * stage > target_.sharedMemoryBytes)
     --stages;
   Instance instance{"_mma", "GemmMma", "kTileM = " + std::to_string(tileRows) + ", kTileN = " + std::to_string(tileColumns) + ", kStages = " +
@@ -191,7 +208,7 @@ Instance LinearUnit::matrix() const {
   instance.sharedBytes = uint32_t(stages * stage);
   instance.tileRows = tileRows;
   instance.tileColumns = tileColumns;
-  instance.math = dtypeName(weight_);
+  instance.math = mathName();
   instance.stages = uint32_t(stages);
   return instance;
 }
@@ -259,7 +276,7 @@ int64_t LinearUnit::tiles(int64_t tileColumns) const {
 
 Instance LinearUnit::hopper(int64_t tileColumns, int64_t limit) const {
   constexpr int64_t kTileRows = 128, kThreads = 384, kMostStages = 6, kBarriers = 16;
-  int64_t stage = kTileRows * 128 * int64_t(sizeof(float)) / weightBytes() + products_ * tileColumns * 128 + kBarriers;
+  int64_t stage = kTileRows * 128 * inputBytes() / weightBytes() + products_ * tileColumns * 128 + kBarriers;
   int64_t stages = std::min(kMostStages, target_.sharedMemoryBytes / stage);
   Instance instance{"_tma" + std::to_string(tileColumns), "GemmWgmma", "kTileN = " + std::to_string(tileColumns) + ", kStages = " + std::to_string(stages), limit};
   instance.threads = kThreads;
@@ -281,7 +298,7 @@ void LinearUnit::addHopper(std::vector<Instance> &list) const {
     most = std::max(most, segment.columns);
   while (width > kNarrowest && (products_ * width > kWidest || width / 2 >= most))
     width /= 2;
-  if (!list.back().family.ends_with("Mma") || target_.computeCapability != 90 || products_ * width > kWidest)
+  if (!list.back().family.ends_with("Mma") || weight_ == DType::F32 || target_.computeCapability != 90 || products_ * width > kWidest)
     return;
   if (list[list.size() - 2].splits > 1) // takes all of those rows
     list.pop_back();
@@ -315,10 +332,10 @@ std::string LinearUnit::layer(const Instance &instance) const {
   std::string codes, scale;
   if (quantized_) {
     const QuantizedPanels &panels = quantized_->panels;
-    scale = "  typedef " + typeName(panels.scale) + " Scale;\n";
+    scale = "  typedef " + elementName(panels.scale) + " Scale;\n";
     codes = ", kBits = " + std::to_string(panels.bits) + ", kBlock = " + std::to_string(panels.block) + ", kZero = " + std::to_string(panels.zeros ? -1 : quantized_->zero);
   }
-  return "struct Layer" + instance.suffix + " {\n  typedef float Input;\n  typedef " + typeName(weight_) + " Weight;\n" + scale + "  static constexpr bool kPanels = true;\n"
+  return "struct Layer" + instance.suffix + " {\n  typedef " + inputName() + " Input;\n  typedef " + elementName(weight_) + " Weight;\n" + scale + "  static constexpr bool kPanels = true;\n"
          "  static constexpr int kDepth = " + std::to_string(problem_.depth) + codes + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
 }
 
@@ -327,7 +344,7 @@ std::string LinearUnit::mapsOf(const Instance &instance, DeviceKernel &kernel, D
   uint64_t rows = problem_.rows.constant() ? uint64_t(*problem_.rows.constant()) : 0, depth = uint64_t(problem_.depth);
   input.kind = DeviceParameter::Kind::TensorMap;
   input.bytes = DeviceMatrix::kMapBytes;
-  input.matrix = {DType::F32, rows ? 0u : rows_.index, rows, depth, uint32_t(instance.tileRows), ""};
+  input.matrix = {inputType(), rows ? 0u : rows_.index, rows, depth, uint32_t(instance.tileRows), ""};
   std::string fields, choice;
   for (auto [i, part] : llvm::enumerate(problem_.segments)) {
     std::string own;
@@ -380,7 +397,7 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
     DeviceParameter memory{DeviceParameter::Kind::Scratch};
     kernel.parameters.push_back(memory);
     lowered.unit.source += "DEVICE_DATA(u32, " + kernel.name + "_counters, " + std::to_string(tiles(instance.tileColumns)) + ");\n";
-    parts = ", reinterpret_cast<float *>(" + parameterName(memory) + "), " + kernel.name + "_counters";
+    parts = ", reinterpret_cast<" + sumName() + " *>(" + parameterName(memory) + "), " + kernel.name + "_counters";
     // A block is a unit, so its threads' shares together hold the unit's sums.
     scratch = symbols.constant(instance.sums * int64_t(sizeof(float)));
   }
@@ -390,7 +407,7 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   std::string rows = problem_.rows.constant() ? std::to_string(*problem_.rows.constant()) : parameterName(rows_);
   std::string types = "Layer" + instance.suffix + ", " + epilogue;
   std::string family = instance.family + "<" + types + (instance.splits > 1 && quantized_ ? ", GemmQuantized<" + types + ">>" : ">");
-  std::string x = instance.maps ? "&" + parameterName(input) : "reinterpret_cast<const float *>(" + parameterName(input) + ")";
+  std::string x = instance.maps ? "&" + parameterName(input) : "reinterpret_cast<const " + inputName() + " *>(" + parameterName(input) + ")";
   lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ", " + std::to_string(instance.blocks) + ") " + kernel.name + "(" +
                          declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(instance.threads) + " && " +
                          family + "::kSharedBytes == " + std::to_string(instance.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
@@ -410,7 +427,7 @@ void LinearUnit::addCosts(LoweredKernel &plan) const {
     results += segment.columns * int64_t(segment.outputs.size());
   }
   plan.flops = symbols.mul(problem_.rows, symbols.constant(2 * problem_.depth * columns));
-  plan.bytesMoved = symbols.add(symbols.constant(weights), symbols.mul(problem_.rows, symbols.constant(4 * (problem_.depth + results))));
+  plan.bytesMoved = symbols.add(symbols.constant(weights), symbols.mul(problem_.rows, symbols.constant(inputBytes() * problem_.depth + 4 * results)));
 }
 
 Result<LoweredDeviceKernel> LinearUnit::lower() {
@@ -436,7 +453,7 @@ bool fits(const LinearProblem &problem) {
   ArrayRef<Projection> first = problem.segments.front().linears;
   for (const LinearSegment &segment : problem.segments)
     for (Projection linear : segment.linears)
-      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isInteger() || !getElementTypeOrSelf(linear.getResult().getType()).isF32())
+      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isInteger() != problem.integer)
         return false;
   return true;
 }
@@ -446,7 +463,7 @@ bool fits(const LinearProblem &problem) {
 Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
                                                              const std::string &symbol) {
   Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
-  if (!problem || !fits(*problem))
+  if (!problem || problem->norm || !fits(*problem))
     return std::optional<LoweredDeviceKernel>();
   LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, quantizedAs(kernel)).lower());
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

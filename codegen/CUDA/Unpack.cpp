@@ -29,9 +29,10 @@ void cuda::addUnpackKernels(std::vector<KernelUnit> &units) {
     return;
   KernelUnit unit{"#include \"printed.cuh\"\n#include \"unpack.cuh\"\n", {}};
   for (const std::string &name : names) {
+    int64_t group = inputGroup(std::string_view(name).substr(kPrefix.size()));
+    std::string element = group == 4 ? "u8" : "u16";
     unit.source += "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ") " + name +
-                   "(const u16 *from, u16 *to, u64 rows, u64 depth, u64 stride) {\n  unpackPanels<" +
-                   std::to_string(inputGroup(std::string_view(name).substr(kPrefix.size()))) + ">(from, to, rows, depth, stride);\n}\nLLMOPT_PRINTED_EXPORT(" + name + ")\n";
+                   "(const " + element + " *from, " + element + " *to, u64 rows, u64 depth, u64 stride) {\n  unpackPanels<" + std::to_string(group) + ">(from, to, rows, depth, stride);\n}\nLLMOPT_PRINTED_EXPORT(" + name + ")\n";
     DeviceKernel &kernel = unit.kernels.emplace_back();
     kernel.name = name;
     kernel.family = "unpack";

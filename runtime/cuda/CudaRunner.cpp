@@ -135,7 +135,7 @@ Result<TensorMap> CudaRunner::makeMap(const CudaShape &shape, const plan::Stage 
   constexpr int kNoInterleave = 0, kSwizzle128 = 3, kPromote128 = 2, kZerosOutside = 0; // as cuda.h numbers them
   const DeviceMatrix &matrix = parameter.matrix;
   uint32_t buffer = stage.bindings[parameter.index], bytes = uint32_t(dtypeSize(matrix.element));
-  TensorMapType type = matrix.element == DType::F32 ? TensorMapType::F32 : matrix.element == DType::BF16 ? TensorMapType::BF16 : TensorMapType::F16;
+  TensorMapType type = bytes == 1 ? TensorMapType::U8 : bytes == 4 ? TensorMapType::F32 : matrix.element == DType::BF16 ? TensorMapType::BF16 : TensorMapType::F16;
   uint64_t rows = matrix.rowsDim ? uint64_t(std::max<int64_t>(1, shape.values[stage.dims[matrix.rowsDim - 1]])) : matrix.rows;
   uint64_t sizes[] = {matrix.columns, rows}, strides[] = {CudaProgram::rowStride(matrix) * bytes};
   uint32_t box[] = {kBoxBytes / bytes, matrix.boxRows}, steps[] = {1, 1};

@@ -49,7 +49,7 @@ struct MemoryAccess {
 struct alignas(64) TensorMap {
   uint64_t words[16];
 };
-enum class TensorMapType : int { F16 = 6, F32 = 7, BF16 = 9 };
+enum class TensorMapType : int { U8 = 0, F16 = 6, F32 = 7, BF16 = 9 };
 
 enum class DeviceAttribute : int { MultiprocessorCount = 16, CapabilityMajor = 75, CapabilityMinor = 76 };
 enum class FunctionAttribute : int { MaxDynamicSharedBytes = 8 };

@@ -131,20 +131,6 @@ struct HeadTile<float, kSize, kAligned, kThreads> {
         storeShared128(place(tile, row, chunk), loadChunk<kSize>(rows, stride, count, row, chunk));
       }
   }
-  /// sums += a * b of eight in K, as if in f32: what tf32 leaves of a number is multiplied as well.
-  static DEVICE_MEMBER void multiplyExact(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    auto high = [](u32 bits) INLINE_LAMBDA { return bits & 0xffffe000u; };
-    auto rest = [&](u32 bits) INLINE_LAMBDA { return bitsOf(floatOf(bits) - floatOf(high(bits))); };
-    u32 highA[4], lowA[4], highB[2] = {high(b0), high(b1)}, lowB[2] = {rest(b0), rest(b1)};
-    UNROLL
-    for (int i = 0; i < 4; ++i) {
-      highA[i] = high(a[i]);
-      lowA[i] = rest(a[i]);
-    }
-    multiply(tf32(), sums, lowA, highB);
-    multiply(tf32(), sums, highA, lowB);
-    multiply(tf32(), sums, highA, highB);
-  }
   /// Where a lane reads in the first 128 bytes of the first 8 rows; further on, distances are constants.
   struct Places {
     u32 at[8];
@@ -166,8 +152,8 @@ struct HeadTile<float, kSize, kAligned, kThreads> {
   static DEVICE_MEMBER void multiplyRows(float (&left)[4], float (&right)[4], const u32 (&query)[4], const Places &places, u32 first, int step) {
     u32 at = places.at[step % 4] + first * kRowBytes + step / 4 * 128;
     Vector64 one = loadShared64(at), two = loadShared64(at + 8 * kRowBytes);
-    multiplyExact(left, query, one.word[0], one.word[1]);
-    multiplyExact(right, query, two.word[0], two.word[1]);
+    multiply(float(), left, query, one.word);
+    multiply(float(), right, query, two.word);
   }
   static DEVICE_MEMBER void multiplyColumns(float (&left)[4], float (&right)[4], const float (&weights)[2][4], const Places &places, u32 first, int panel) {
     UNROLL
@@ -175,8 +161,9 @@ struct HeadTile<float, kSize, kAligned, kThreads> {
       u32 offset = (first + half * 8) * kRowBytes + panel / 2 * 128;
       const u32 *at = places.at + panel % 2 * 4;
       u32 a[4] = {bitsOf(weights[half][0]), bitsOf(weights[half][2]), bitsOf(weights[half][1]), bitsOf(weights[half][3])};
-      multiplyExact(left, a, loadShared32(at[0] + offset), loadShared32(at[1] + offset));
-      multiplyExact(right, a, loadShared32(at[2] + offset), loadShared32(at[3] + offset));
+      u32 b[4] = {loadShared32(at[0] + offset), loadShared32(at[1] + offset), loadShared32(at[2] + offset), loadShared32(at[3] + offset)};
+      multiply(float(), left, a, b);
+      multiply(float(), right, a, b + 2);
     }
   }
   static DEVICE_MEMBER void loadQuery(u32 &low, u32 &high, const float *row, int left, float factor) {

@@ -100,6 +100,12 @@ DEVICE u32 permuteBytes(u32 a, u32 b, u32 selector) {
     result |= u32((bytes >> (8 * (selector >> (4 * i) & 7))) & 0xff) << (8 * i);
   return result;
 }
+DEVICE i32 dotBytes(u32 a, u32 b, i32 sum) {
+  u32 result = u32(sum);
+  for (int i = 0; i < 4; ++i)
+    result += u32(i32(u8(a >> 8 * i)) * i8(b >> 8 * i));
+  return i32(result);
+}
 DEVICE u32 fmaF16(u32 a, u32 b, u32 c) {
   u32 result = 0;
   for (int shift = 0; shift < 32; shift += 16) {
@@ -142,6 +148,7 @@ DEVICE float shuffleXor(float value, u32 mask) {
 DEVICE u32 shuffleXor(u32 value, u32 mask) {
   return shuffleBy(value, mask, "shuffleXor", [](u32 lane, u32 mask) { return lane ^ mask; });
 }
+DEVICE i32 shuffleXor(i32 value, u32 mask) { return i32(shuffleXor(u32(value), mask)); }
 DEVICE float shuffle(float value, u32 lane) {
   return shuffleBy(value, lane, "shuffle", [](u32, u32 lane) { return lane; });
 }
@@ -282,16 +289,29 @@ static double element(u32 word, u32 e) {
     return floatOf(word & 0xffffe000u); // tf32
   else if constexpr (sizeof(T) == 2)
     return toFloat(T{u16(word >> (16 * e))});
-  else if constexpr (std::is_same_v<T, i8>)
-    return i8(word >> (8 * e));
+  else if constexpr (std::is_same_v<T, i8> || std::is_same_v<T, u8>)
+    return T(word >> (8 * e));
   else
     return toFloat(T{u8(word >> (8 * e))});
 }
 
+/// What a product's operands are made of.
+template <class T>
+struct Operands {
+  typedef T First, Second;
+};
+template <>
+struct Operands<u8i8> {
+  typedef u8 First;
+  typedef i8 Second;
+};
+
 /// D[16,8] += A[16,K] * B[K,8], K = 32 bytes of T.
 template <class T, class Sum>
 static void multiplyWarp(const char *what, Sum *sums, const u32 *a, const u32 *b) {
-  constexpr u32 kEach = 4 / sizeof(T), kDepth = 8 * kEach;
+  typedef typename Operands<T>::First First;
+  typedef typename Operands<T>::Second Second;
+  constexpr u32 kEach = 4 / sizeof(First), kDepth = 8 * kEach;
   struct Slot {
     Sum *sums;
     const u32 *a, *b;
@@ -302,9 +322,9 @@ static void multiplyWarp(const char *what, Sum *sums, const u32 *a, const u32 *b
       for (u32 e = 0; e < kEach; ++e) {
         u32 k = lane % 4 * kEach + e;
         for (u32 i = 0; i < 4; ++i)
-          matrixA[lane / 4 + i % 2 * 8][k + i / 2 * 4 * kEach] = element<T>(slots[lane]->a[i], e);
+          matrixA[lane / 4 + i % 2 * 8][k + i / 2 * 4 * kEach] = element<First>(slots[lane]->a[i], e);
         for (u32 i = 0; i < 2; ++i)
-          matrixB[k + i * 4 * kEach][lane / 4] = element<T>(slots[lane]->b[i], e);
+          matrixB[k + i * 4 * kEach][lane / 4] = element<Second>(slots[lane]->b[i], e);
       }
     for (u32 lane = 0; lane < 32; ++lane)
       for (u32 i = 0; i < 4; ++i) {
@@ -323,6 +343,7 @@ DEVICE void multiply(f16, float (&sums)[4], const u32 (&a)[4], const u32 *b) { e
 DEVICE void multiply(tf32, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<float>("mma tf32", sums, a, b); }
 DEVICE void multiply(e4m3, float (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<e4m3>("mma e4m3", sums, a, b); }
 DEVICE void multiply(i8, i32 (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<i8>("mma s8", sums, a, b); }
+DEVICE void multiply(u8i8, i32 (&sums)[4], const u32 (&a)[4], const u32 *b) { emulation::multiplyWarp<u8i8>("mma u8 s8", sums, a, b); }
 
 //===----------------------------------------------------------------------===//
 // mbarrier, TMA and bulk copies
@@ -409,18 +430,20 @@ static double operand(u64 descriptor, u32 row, u32 k, bool transposed) {
 
 template <class T, class Sum, int kColumns, bool kTransposedB>
 static void runWgmma(const WgmmaJob &job) {
-  constexpr u32 kDepth = 32 / sizeof(T), kEach = 4 / sizeof(T);
+  typedef typename Operands<T>::First First;
+  typedef typename Operands<T>::Second Second;
+  constexpr u32 kDepth = 32 / sizeof(First), kEach = 4 / sizeof(First);
   engine->operands.resize((64 + kColumns) * kDepth); // not thread_local: loaded images have little room for that
   auto matrixA = (double(*)[kDepth])engine->operands.data(), matrixB = matrixA + 64;
   for (u32 row = 0; row < 64; ++row)
     for (u32 k = 0; k < kDepth; ++k) {
       // Registers of A lie as those of mma: warp row / 16, lane row % 8 * 4 + ..., upper eight rows and second half of K in other registers.
       u32 thread = row / 16 * 32 + row % 8 * 4 + k % (kDepth / 2) / kEach, which = row % 16 / 8 + k / (kDepth / 2) * 2;
-      matrixA[row][k] = job.registers[0] ? element<T>(job.registers[thread][which], k % kEach) : operand<T>(job.descriptorA, row, k, false);
+      matrixA[row][k] = job.registers[0] ? element<First>(job.registers[thread][which], k % kEach) : operand<First>(job.descriptorA, row, k, false);
     }
   for (u32 n = 0; n < u32(kColumns); ++n)
     for (u32 k = 0; k < kDepth; ++k)
-      matrixB[n][k] = operand<T>(job.descriptorB, n, k, kTransposedB);
+      matrixB[n][k] = operand<Second>(job.descriptorB, n, k, kTransposedB);
   for (u32 thread = 0; thread < 128; ++thread) {
     Sum *sums = (Sum *)job.accumulators[thread];
     for (u32 i = 0; i < kColumns / 2; ++i) {

@@ -13,7 +13,7 @@
 //     DEVICE_MEMBER static constexpr i64 columns(int segment);
 //     DEVICE_MEMBER const void *weight(int segment, int product) const;
 //     // Products of N consecutive columns of one row: applies the region's elementwise operations and stores its results.
-//     template <int N> DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const;
+//     template <int N> DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const; // i32 of bytes
 //   };
 //
 //===----------------------------------------------------------------------===//
@@ -58,6 +58,20 @@ DEVICE void roundFragment(T, u32 (&fragment)[4], u32 tile, u32 row, int step) {
     fragment[i] = packPair(T(), floatOf(pair.word[0]), floatOf(pair.word[1]));
   }
 }
+/// sums += a * b of eight in K, as if in f32: what tf32 leaves of a number is multiplied as well.
+DEVICE void multiply(float, float (&sums)[4], const u32 (&a)[4], const u32 *b) {
+  auto high = [](u32 bits) INLINE_LAMBDA { return (bits + 0x1000u) & 0xffffe000u; }; // to the nearest
+  auto rest = [&](u32 bits) INLINE_LAMBDA { return bitsOf(floatOf(bits) - floatOf(high(bits))); };
+  u32 highA[4], lowA[4], highB[2] = {high(b[0]), high(b[1])}, lowB[2] = {rest(b[0]), rest(b[1])};
+  UNROLL
+  for (int i = 0; i < 4; ++i) {
+    highA[i] = high(a[i]);
+    lowA[i] = rest(a[i]);
+  }
+  multiply(tf32(), sums, lowA, highB);
+  multiply(tf32(), sums, highA, lowB);
+  multiply(tf32(), sums, highA, highB);
+}
 /// B[16, 32 bytes] of a tile: registers 0 and 1 are the first eight rows, 2 and 3 the next.
 DEVICE void loadFragmentB(u32 (&fragment)[4], u32 tile, u32 row, int step) {
   u32 lane = laneId();
@@ -76,13 +90,18 @@ template <>
 struct Panel<bf16> {
   static constexpr int kGroup = 2;
 };
+template <>
+struct Panel<i8> {
+  static constexpr int kGroup = 4;
+};
 /// Bytes of one panel.
 template <class T, int kDepth>
 constexpr i64 kPanelBytes = i64((kDepth + Panel<T>::kGroup - 1) / Panel<T>::kGroup) * Panel<T>::kGroup * 16 * sizeof(T);
 
 /// Where a 16-byte chunk of a panel's slice of 2 KiB lies in shared memory: moved so that the reads below hit all banks.
-DEVICE u32 panelChunk(bf16, u32 chunk) { return chunk ^ ((chunk >> 3 & 1) << 1); } // a line is a pair in K: 4 chunks
-DEVICE u32 panelChunk(f16, u32 chunk) { return chunk ^ (chunk >> 3 & 1); }         // a line is one K: 2 chunks
+template <class T>
+DEVICE u32 panelChunk(T, u32 chunk) { return chunk ^ ((chunk >> 3 & 1) << 1); } // a line is 4 bytes of K: 4 chunks
+DEVICE u32 panelChunk(f16, u32 chunk) { return chunk ^ (chunk >> 3 & 1); }      // a line is one K: 2 chunks
 
 /// Starts copies of slice `slice` (128 bytes of K) of kColumns columns. Panels beyond panelsLeft and bytes beyond a panel become zero.
 template <class T, int kDepth, int kColumns, int kThreads>
@@ -97,11 +116,12 @@ DEVICE void copyPanels(u32 tile, const void *panels, i64 panelsLeft, u32 slice) 
   }
 }
 /// As loadFragmentB, of the panel's slice at `panel`.
-DEVICE void loadPanelFragment(bf16, u32 (&fragment)[4], u32 panel, int step) {
+template <class T>
+DEVICE void loadPanelFragment(T, u32 (&fragment)[4], u32 panel, int step) {
   UNROLL
   for (u32 i = 0; i < 4; ++i) {
-    u32 pair = step * 8 + laneId() % 4 + i % 2 * 4, column = laneId() / 4 + i / 2 * 8;
-    fragment[i] = loadShared32(panel + panelChunk(bf16(), pair * 4 + column / 4) * 16 + column % 4 * 4);
+    u32 line = step * 8 + laneId() % 4 + i % 2 * 4, column = laneId() / 4 + i / 2 * 8;
+    fragment[i] = loadShared32(panel + panelChunk(T(), line * 4 + column / 4) * 16 + column % 4 * 4);
   }
 }
 DEVICE void loadPanelFragment(f16, u32 (&fragment)[4], u32 panel, int step) {
@@ -115,22 +135,23 @@ DEVICE void loadPanelFragment(f16, u32 (&fragment)[4], u32 panel, int step) {
 
 /// Accumulators of four neighbouring blocks of 8 columns lie as two columns a lane. Afterwards each of the four lanes of a row has the 8
 /// columns of one block: lane q that of block q.
-DEVICE void gatherColumns(const float (&blocks)[4][2], float (&columns)[8]) {
+template <class Sum>
+DEVICE void gatherColumns(const Sum (&blocks)[4][2], Sum (&columns)[8]) {
   bool odd = laneId() & 1, high = laneId() & 2;
-  float halves[2][4]; // of blocks 2 * i + odd: columns of the even lane, of the odd lane
+  Sum halves[2][4]; // of blocks 2 * i + odd: columns of the even lane, of the odd lane
   UNROLL
   for (int i = 0; i < 2; ++i)
     UNROLL
     for (int e = 0; e < 2; ++e) {
-      float keep = odd ? blocks[2 * i + 1][e] : blocks[2 * i][e];
-      float got = shuffleXor(odd ? blocks[2 * i][e] : blocks[2 * i + 1][e], 1);
+      Sum keep = odd ? blocks[2 * i + 1][e] : blocks[2 * i][e];
+      Sum got = shuffleXor(odd ? blocks[2 * i][e] : blocks[2 * i + 1][e], 1);
       halves[i][e] = odd ? got : keep;
       halves[i][2 + e] = odd ? keep : got;
     }
   UNROLL
   for (int e = 0; e < 4; ++e) {
-    float keep = high ? halves[1][e] : halves[0][e];
-    float got = shuffleXor(high ? halves[0][e] : halves[1][e], 2);
+    Sum keep = high ? halves[1][e] : halves[0][e];
+    Sum got = shuffleXor(high ? halves[0][e] : halves[1][e], 2);
     columns[e] = high ? got : keep;
     columns[4 + e] = high ? keep : got;
   }
@@ -182,8 +203,8 @@ DEVICE i64 columnsOf(int segment) {
 }
 
 /// Hands N columns of a row to the epilogue; at the right edge one by one.
-template <class Epilogue, int kProducts, int N>
-DEVICE void storeColumns(const Epilogue &epilogue, int segment, i64 row, i64 column, const float (&products)[kProducts][N]) {
+template <class Epilogue, class Sum, int kProducts, int N>
+DEVICE void storeColumns(const Epilogue &epilogue, int segment, i64 row, i64 column, const Sum (&products)[kProducts][N]) {
   i64 columns = columnsOf<Epilogue>(segment);
   if (column + N <= columns) {
     epilogue.template store<N>(segment, row, column, products);
@@ -192,7 +213,7 @@ DEVICE void storeColumns(const Epilogue &epilogue, int segment, i64 row, i64 col
   UNROLL
   for (int c = 0; c < N; ++c)
     if (column + c < columns) {
-      float one[kProducts][1];
+      Sum one[kProducts][1];
       UNROLL
       for (int p = 0; p < kProducts; ++p)
         one[p][0] = products[p][c];
@@ -208,4 +229,13 @@ struct SumOf {
 template <>
 struct SumOf<i8> {
   typedef i32 type;
+};
+/// What products of x with weights are made in.
+template <class Input, class Weight>
+struct ProductOf {
+  typedef Weight type;
+};
+template <>
+struct ProductOf<u8, i8> {
+  typedef u8i8 type;
 };

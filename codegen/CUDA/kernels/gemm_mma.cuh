@@ -5,9 +5,9 @@
 //
 // epilogue(x[rows, K] * weight[N, K]^T), for prompts; sm_80 and later, e4m3 from sm_89. Layer has
 //
-//   Weight              bf16, f16, e4m3 or i8. A row of x and of weights is a multiple of 16 bytes; they begin at multiples of 16
-//   Input               the same, or float: rounded to Weight (bf16, f16) on the way
-//   kPanels             weights lie in panels (bf16, f16); otherwise as rows
+//   Weight              bf16, f16, e4m3, i8, or float: three products of tf32. A row of x and of weights is a multiple of 16 bytes; they begin at multiples of 16
+//   Input               the same; u8 for i8; or float: rounded to Weight (bf16, f16) on the way
+//   kPanels             weights lie in panels (float, bf16, f16, i8); otherwise as rows
 //   kDepth              K
 //   kTileM, kTileN, kStages, kWarpsM, kWarpsN    a warp has kTileM / kWarpsM rows (x 16) and kTileN / kWarpsN columns (x 32)
 //
@@ -20,6 +20,7 @@ template <class Layer, class Epilogue>
 struct GemmMma {
   typedef typename Layer::Input Input;
   typedef typename Layer::Weight Weight;
+  typedef typename ProductOf<Input, Weight>::type Product;
   typedef typename SumOf<Weight>::type Sum;
   static constexpr int kTileM = Layer::kTileM, kTileN = Layer::kTileN, kStages = Layer::kStages, kProducts = Epilogue::kProducts;
   static constexpr int kThreads = 32 * Layer::kWarpsM * Layer::kWarpsN;
@@ -84,8 +85,8 @@ struct GemmMma {
             loadFragmentB(b, tile, warpColumn + j * 8, step);
           UNROLL
           for (int i = 0; i < kBlocksM; ++i) {
-            multiply(Weight(), sums[p][i][j], a[i], b);
-            multiply(Weight(), sums[p][i][j + 1], a[i], b + 2);
+            multiply(Product(), sums[p][i][j], a[i], b);
+            multiply(Product(), sums[p][i][j + 1], a[i], b + 2);
           }
         }
     }
@@ -98,15 +99,15 @@ struct GemmMma {
       for (int half = 0; half < 2; ++half)
         UNROLL
         for (int j = 0; j < kBlocksN; j += 4) {
-          float products[kProducts][8];
+          Sum products[kProducts][8];
           UNROLL
           for (int p = 0; p < kProducts; ++p) {
-            float blocks[4][2];
+            Sum blocks[4][2];
             UNROLL
             for (int b = 0; b < 4; ++b)
               UNROLL
               for (int e = 0; e < 2; ++e)
-                blocks[b][e] = float(sums[p][i][j + b][half * 2 + e]);
+                blocks[b][e] = sums[p][i][j + b][half * 2 + e];
             gatherColumns(blocks, products[p]);
           }
           i64 row = tile.row + warpRow + i * 16 + laneId() / 4 + half * 8;

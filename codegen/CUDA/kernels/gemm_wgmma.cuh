@@ -7,7 +7,7 @@
 // each has 64 of the 128 rows of a tile. Blocks stay for many tiles. Layer has
 //
 //   Weight              bf16, f16, e4m3 or i8
-//   Input               the same, or float: rounded to Weight (bf16, f16) on the way
+//   Input               the same; u8 for i8; or float: rounded to Weight (bf16, f16) on the way
 //   kDepth              K
 //   kTileN, kStages     columns of a tile (of each product), at most 256 over all products; stages of the ring
 //
@@ -21,6 +21,7 @@ template <class Layer, class Epilogue>
 struct GemmWgmma {
   typedef typename Layer::Input Input;
   typedef typename Layer::Weight Weight;
+  typedef typename ProductOf<Input, Weight>::type Product;
   typedef typename SumOf<Weight>::type Sum;
   static constexpr int kTileM = 128, kTileN = Layer::kTileN, kStages = Layer::kStages, kProducts = Epilogue::kProducts, kThreads = 384;
   static constexpr bool kRounds = sizeof(Input) != sizeof(Weight);
@@ -89,7 +90,7 @@ struct GemmWgmma {
         if constexpr (kRounds)
           wgmma(Weight(), sums[p], fragments[step], b, accumulate || step);
         else
-          wgmma(Weight(), sums[p], descriptor(tile + group * 64 * 128 + step * 32), b, accumulate || step);
+          wgmma(Product(), sums[p], descriptor(tile + group * 64 * 128 + step * 32), b, accumulate || step);
       }
     wgmmaCommit();
   }
@@ -99,15 +100,15 @@ struct GemmWgmma {
     for (int half = 0; half < 2; ++half)
       UNROLL
       for (int j = 0; j < kTileN / 8; j += 4) {
-        float products[kProducts][8];
+        Sum products[kProducts][8];
         UNROLL
         for (int p = 0; p < kProducts; ++p) {
-          float blocks[4][2];
+          Sum blocks[4][2];
           UNROLL
           for (int b = 0; b < 4; ++b)
             UNROLL
             for (int e = 0; e < 2; ++e)
-              blocks[b][e] = float(sums[p][(j + b) * 4 + half * 2 + e]);
+              blocks[b][e] = sums[p][(j + b) * 4 + half * 2 + e];
           gatherColumns(blocks, products[p]);
         }
         i64 row = tile.row + group * 64 + threadIdx.x % 128 / 32 * 16 + laneId() / 4 + half * 8;

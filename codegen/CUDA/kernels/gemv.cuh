@@ -5,8 +5,8 @@
 //
 // epilogue(x[rows, K] * weight[N, K]^T), for decode: reads every weight once for kRows rows. Any target, any size. Layer has
 //
-//   Input               float, bf16 or f16
-//   Weight              float, bf16 or f16, in panels
+//   Input               float, bf16 or f16; u8 for i8
+//   Weight              float, bf16, f16 or i8, in panels
 //   kDepth              K
 //   kRows               rows of x a pass takes: 1, 2, 4 or 8
 //   kWarps              warps of a block, which share K
@@ -21,14 +21,41 @@ template <class Layer, class Epilogue>
 struct Gemv {
   typedef typename Layer::Input Input;
   typedef typename Layer::Weight Weight;
+  typedef typename SumOf<Weight>::type Sum;
   static constexpr int kProducts = Epilogue::kProducts, kRows = Layer::kRows, kDepth = Layer::kDepth, kWarps = Layer::kWarps, kThreads = 32 * kWarps;
   static constexpr int kGroup = Panel<Weight>::kGroup, kEach = 16 / sizeof(Weight), kColumns = kEach / kGroup; // of a load: numbers, columns
   static constexpr int kLanes = 16 / kColumns, kAtOnce = 32 / kLanes;                                          // lanes of a group; groups of a warp
   static constexpr int kGroups = (kDepth + kGroup - 1) / kGroup;
-  static constexpr u32 kSharedBytes = kWarps * kRows * kProducts * 16 * sizeof(float);
-  typedef float Sums[kRows][kProducts][kColumns];
+  static constexpr u32 kSharedBytes = kWarps * kRows * kProducts * 16 * sizeof(Sum);
+  typedef Sum Sums[kRows][kProducts][kColumns];
 
   DEVICE_MEMBER static i64 units(i64) { return ColumnTiles<Epilogue, 16>::kCount; }
+
+  /// Four neighbours of a row of bytes.
+  static DEVICE_MEMBER u32 loadBytes(const u8 *row, int k) {
+    if constexpr (kDepth % 4 == 0)
+      return *(const u32 *)(row + k);
+    u32 bytes = 0;
+    UNROLL
+    for (int i = 0; i < 4; ++i)
+      bytes |= k + i < kDepth ? u32(row[k + i]) << 8 * i : 0;
+    return bytes;
+  }
+  static DEVICE_MEMBER void multiplyBytes(const u8 *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int group, Sums &sums) {
+    Vector128 w[kProducts];
+    UNROLL
+    for (int p = 0; p < kProducts; ++p)
+      w[p] = loadStream128(panels[p] + (i64(group) * kLanes + laneId() % kLanes) * 16);
+    UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      u32 bytes = r < rowsLeft ? loadBytes(x + r * i64(kDepth), group * kGroup) : 0;
+      UNROLL
+      for (int p = 0; p < kProducts; ++p)
+        UNROLL
+        for (int c = 0; c < kColumns; ++c)
+          sums[r][p][c] = dotBytes(bytes, w[p].word[c], sums[r][p][c]);
+    }
+  }
 
   /// One load of each product times the rows' values.
   static DEVICE_MEMBER void multiplyGroup(const Input *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int group, Sums &sums) {
@@ -51,9 +78,9 @@ struct Gemv {
   }
 
   /// Sums of all warps for one column of one row, of each product.
-  static DEVICE_MEMBER void storeRows(const float *parts, Tile tile, i64 row, i64 rowsLeft, const Epilogue &epilogue) {
+  static DEVICE_MEMBER void storeRows(const Sum *parts, Tile tile, i64 row, i64 rowsLeft, const Epilogue &epilogue) {
     for (u32 i = threadIdx.x; i < kRows * 16; i += kThreads) {
-      float products[kProducts][1];
+      Sum products[kProducts][1];
       UNROLL
       for (int p = 0; p < kProducts; ++p) {
         products[p][0] = 0;
@@ -67,7 +94,7 @@ struct Gemv {
   }
 
   static DEVICE_MEMBER void run(unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
-    float *parts = (float *)smem;
+    Sum *parts = (Sum *)smem;
     int warp = threadIdx.x / 32, first = warp * kAtOnce + laneId() / kLanes;
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
@@ -80,7 +107,10 @@ struct Gemv {
         Sums sums = {};
         UNROLL_BY(4)
         for (int group = first; group < kGroups; group += kWarps * kAtOnce)
-          multiplyGroup(x + row * kDepth, rows - row, panels, group, sums);
+          if constexpr (sizeof(Weight) == 1)
+            multiplyBytes(x + row * kDepth, rows - row, panels, group, sums);
+          else
+            multiplyGroup(x + row * kDepth, rows - row, panels, group, sums);
         UNROLL
         for (int r = 0; r < kRows; ++r)
           UNROLL

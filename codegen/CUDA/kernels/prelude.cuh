@@ -75,6 +75,8 @@ struct e4m3 {
 };
 /// What tensor cores multiply of a float: its lowest 13 bits do not count.
 struct tf32 {};
+/// Unsigned bytes times signed bytes.
+struct u8i8 {};
 
 DEVICE float toFloat(float x) { return x; }
 DEVICE float toFloat(bf16 x) { return floatOf(u32(x.bits) << 16); }

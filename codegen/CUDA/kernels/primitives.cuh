@@ -158,6 +158,13 @@ DEVICE u32 fmaBf16(u32 a, u32 b, u32 c) {
   return result;
 }
 
+/// sum + four unsigned bytes times four signed bytes.
+DEVICE i32 dotBytes(u32 a, u32 b, i32 sum) {
+  i32 result;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // Lanes, warps, blocks
 //===----------------------------------------------------------------------===//
@@ -174,6 +181,7 @@ DEVICE u32 shuffleXor(u32 value, u32 mask) {
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(result) : "r"(value), "r"(mask));
   return result;
 }
+DEVICE i32 shuffleXor(i32 value, u32 mask) { return i32(shuffleXor(u32(value), mask)); }
 DEVICE float shuffle(float value, u32 lane) {
   float result;
   asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(result) : "f"(value), "r"(lane));
@@ -321,6 +329,7 @@ LLMOPT_MMA(f16, float, "f", "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
 LLMOPT_MMA(tf32, float, "f", "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
 LLMOPT_MMA(e4m3, float, "f", "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32")
 LLMOPT_MMA(i8, i32, "r", "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32")
+LLMOPT_MMA(u8i8, i32, "r", "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32")
 #undef LLMOPT_MMA
 
 //===----------------------------------------------------------------------===//
@@ -474,6 +483,10 @@ LLMOPT_WGMMA_SHARED(i8, i32, "r", 16, "m64n32k32.s32.s8.s8", 16, 17, 18, "")
 LLMOPT_WGMMA_SHARED(i8, i32, "r", 32, "m64n64k32.s32.s8.s8", 32, 33, 34, "")
 LLMOPT_WGMMA_SHARED(i8, i32, "r", 64, "m64n128k32.s32.s8.s8", 64, 65, 66, "")
 LLMOPT_WGMMA_SHARED(i8, i32, "r", 128, "m64n256k32.s32.s8.s8", 128, 129, 130, "")
+LLMOPT_WGMMA_SHARED(u8i8, i32, "r", 16, "m64n32k32.s32.u8.s8", 16, 17, 18, "")
+LLMOPT_WGMMA_SHARED(u8i8, i32, "r", 32, "m64n64k32.s32.u8.s8", 32, 33, 34, "")
+LLMOPT_WGMMA_SHARED(u8i8, i32, "r", 64, "m64n128k32.s32.u8.s8", 64, 65, 66, "")
+LLMOPT_WGMMA_SHARED(u8i8, i32, "r", 128, "m64n256k32.s32.u8.s8", 128, 129, 130, "")
 #endif
 #undef LLMOPT_WGMMA_SHARED
 #undef LLMOPT_WGMMA_REGISTERS

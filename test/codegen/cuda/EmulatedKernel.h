@@ -42,6 +42,7 @@ inline void store(f16 &to, float value) { to = toF16(value); }
 inline void store(e4m3 &to, float value) { to = toE4m3(value); }
 inline void store(i8 &to, float value) { to = i8(nearbyintf(value)); }
 inline float load(i8 value) { return value; }
+inline float load(u8 value) { return value; }
 template <class T>
 float load(T value) {
   return toFloat(value);

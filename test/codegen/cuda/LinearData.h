@@ -23,14 +23,14 @@ struct TestEpilogue {
   TensorMap maps[kSegments][kCount];
   const void *weight(int segment, int product) const { return weights[segment][product]; }
   const TensorMap *map(int segment, int product) const { return &maps[segment][product]; }
-  template <int N>
-  void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const {
+  template <int N, class Sum>
+  void store(int segment, i64 row, i64 column, const Sum (&products)[kProducts][N]) const {
     ASSERT_LE(column + N, columns(segment));
     i64 first = segment * kColumns + column, width = kSegments == 1 ? kColumns : kColumns + kTail;
     for (int c = 0; c < N; ++c) {
       float &to = output[row * width + first + c];
       ASSERT_TRUE(std::isnan(to)) << "written twice";
-      to = kCount == 2 ? products[0][c] * products[kCount - 1][c] : products[0][c] + bias[first + c];
+      to = kCount == 2 ? float(products[0][c]) * float(products[kCount - 1][c]) : float(products[0][c]) + bias[first + c];
     }
   }
 };
@@ -51,7 +51,11 @@ struct Data {
   explicit Data(i64 rows, i64 missing = 0)
       : rows(rows), x(rows * kDepth), weight((kWidth - missing) * kStride), weight1(kWidth * kStride), bias(kWidth), output(rows * kWidth) {
     float scale = sizeof(Weight) == 1 ? 5 : 1;
-    x.random(1, scale);
+    if constexpr (std::is_same_v<Input, u8>)
+      for (i64 i = 0; i < rows * kDepth; ++i)
+        x[i] = u8(i * 89 % 251 + i % 5); // of all sizes up to 255
+    else
+      x.random(1, scale);
     weight.random(2, scale);
     weight1.random(3, scale);
     bias.random(4);
@@ -62,7 +66,7 @@ struct Data {
   }
   /// The weights in panels (codegen/Common/WeightPacking.h) from here on.
   void usePanels() {
-    constexpr i64 kGroup = std::is_same_v<Weight, bf16> ? 2 : 1, kPadded = (kDepth + kGroup - 1) / kGroup * kGroup;
+    constexpr i64 kGroup = std::is_same_v<Weight, bf16> ? 2 : std::is_same_v<Weight, i8> ? 4 : 1, kPadded = (kDepth + kGroup - 1) / kGroup * kGroup;
     for (int s = 0; s < kSegments; ++s)
       for (int p = 0; p < kProducts; ++p) {
         i64 columns = Epilogue::columns(s);

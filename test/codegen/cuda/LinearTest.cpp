@@ -87,6 +87,9 @@ TEST(GemmMma, F32TimesPanelsOfF16Gated) { checkMma<float, f16, 76, 2, 1, true>(1
 TEST(GemmMma, F16Gated) { checkMma<f16, f16, 136, 2, 1>(1e-5); }
 TEST(GemmMma, F32RoundedToF16InSegments) { checkMma<float, f16, 72, 1, 2>(1e-5); }
 TEST(GemmMma, I8) { checkMma<i8, i8, 176, 1, 1>(1e-6); }
+TEST(GemmMma, BytesTimesPanelsInSegments) { checkMma<u8, i8, 176, 1, 2, true>(1e-6); }
+TEST(GemmMma, F32AsThreeProductsOfTf32) { checkMma<float, float, 76, 1, 1, true>(2e-6); }
+TEST(GemmMma, F32Gated) { checkMma<float, float, 140, 2, 1, true>(1e-5); }
 TEST(GemmMma, E4m3) { checkMma<e4m3, e4m3, 176, 1, 1>(1e-5); }
 
 namespace split_no_counter { // injected: nobody knows that others have arrived
@@ -130,6 +133,7 @@ void checkSplit(double tolerance) {
 }
 TEST(GemmSplit, F32TimesPanelsOfBf16InSegments) { checkSplit<float, bf16, 460, 1, 2>(1e-5); }
 TEST(GemmSplit, F32TimesPanelsOfF16Gated) { checkSplit<float, f16, 196, 2, 1>(1e-5); }
+TEST(GemmSplit, BytesTimesPanels) { checkSplit<u8, i8, 464, 1, 1>(1e-6); }
 TEST(GemmSplit, InjectedErrorsAreCaught) {
   typedef Data<float, bf16, 460, 1, 101> TestData;
   typedef Layer<float, bf16, 460, true> TestLayer;
@@ -180,6 +184,8 @@ void checkGemv(double tolerance) {
 }
 TEST(Gemv, F32OfOddDepth) { checkGemv<float, float, 37, 1, 2>(1e-5); }
 TEST(Gemv, Bf16OfOddDepthGated) { checkGemv<float, bf16, 523, 2, 1>(1e-4); }
+TEST(Gemv, BytesOfOddDepthGated) { checkGemv<u8, i8, 523, 2, 1>(1e-6); }
+TEST(Gemv, BytesInSegments) { checkGemv<u8, i8, 136, 1, 2>(1e-6); }
 TEST(Gemv, F16) { checkGemv<f16, f16, 130, 1, 1>(1e-4); }
 
 } // namespace

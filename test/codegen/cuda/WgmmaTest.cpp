@@ -80,6 +80,7 @@ TEST(GemmWgmma, F32RoundedToBf16) { check<float, bf16, 200, 64>(1e-5); }
 TEST(GemmWgmma, F16Gated) { check<f16, f16, 136, 32, 2>(1e-5); }
 TEST(GemmWgmma, F32RoundedToF16InSegments) { check<float, f16, 72, 64, 1, 2>(1e-5); }
 TEST(GemmWgmma, I8) { check<i8, i8, 272, 64>(1e-6); }
+TEST(GemmWgmma, UnsignedTimesSignedBytes) { check<u8, i8, 272, 64>(1e-6); }
 TEST(GemmWgmma, E4m3) { check<e4m3, e4m3, 272, 32>(1e-5); }
 
 TEST(GemmWgmma, InjectedErrorsAreCaught) {

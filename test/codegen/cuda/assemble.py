@@ -36,11 +36,11 @@ struct Epilogue {{
       result = segment == s ? weights[s][product] : result;
     return result;
   }}
-  template <int N>
-  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const float (&products)[kProducts][N]) const {{
+  template <int N, class Sum>
+  DEVICE_MEMBER void store(int segment, i64 row, i64 column, const Sum (&products)[kProducts][N]) const {{
     UNROLL
     for (int n = 0; n < N; ++n)
-      output[row * 4096 + segment * 1024 + column + n] = products[0][n] * products[kProducts - 1][n] + bias[column + n];
+      output[row * 4096 + segment * 1024 + column + n] = float(products[0][n]) * float(products[kProducts - 1][n]) + bias[column + n];
   }}
 }};
 """
@@ -164,9 +164,9 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Family::kThreads, 1) kernel(i64 units, cons
 """
 
 
-def split(name, products):
-    text = linear("GemmSplit", "gemm_mma.cuh gemm_split.cuh", SPLIT, weight=name, products=products)
-    text = text.replace("const float *bias) {", "const float *bias, float *parts, u32 *counters) {")
+def split(name, products, input="float"):
+    text = linear("GemmSplit", "gemm_mma.cuh gemm_split.cuh", SPLIT, input, weight=name, products=products)
+    text = text.replace("const float *bias) {", "const float *bias, Family::Sum *parts, u32 *counters) {")
     return text.replace("output, bias});", "output, bias}, parts, counters);")
 
 
@@ -190,6 +190,13 @@ UNITS = {
     "gemm_mma_f16_gated": (linear("GemmMma", "gemm_mma.cuh", GATED, weight="f16", products=2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
     "gemm_split_bf16": (split("bf16", 1), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "atom.acq_rel.gpu"], False),
     "gemm_split_f16_gated": (split("f16", 2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "atom.acq_rel.gpu"], False),
+    "gemv_8_u8": (linear("Gemv", "gemv.cuh", "kRows = 8, kWarps = 4", "u8", "i8"), ["ld.global.nc.L1::no_allocate.L2::128B.v4.u32", "dp4a.u32.s32"], False),
+    "gemm_mma_f32": (linear("GemmMma", "gemm_mma.cuh", GATED, weight="float"), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32", "cp.async.cg.shared.global"], False),
+    "gemm_mma_f32_gated": (linear("GemmMma", "gemm_mma.cuh", GATED, weight="float", products=2), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32"], False),
+    "gemm_split_f32": (split("float", 1), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32", "atom.acq_rel.gpu"], False),
+    "gemm_mma_u8_qkv": (linear("GemmMma", "gemm_mma.cuh", GATED, "u8", "i8", segments=3), ["mma.sync.aligned.m16n8k32.row.col.s32.u8.s8", "ldmatrix"], False),
+    "gemm_split_u8_gated": (split("i8", 2, "u8"), ["mma.sync.aligned.m16n8k32.row.col.s32.u8.s8", "atom.acq_rel.gpu"], False),
+    "gemm_wgmma_u8": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "u8", "i8", maps=True), TMA + ["m64n256k32.s32.u8.s8"], True),
     "gemm_mma_i8": (linear("GemmMma", "gemm_mma.cuh", MMA, "i8", "i8", panels="false"), ["mma.sync.aligned.m16n8k32.row.col.s32.s8", "ldmatrix"], False),
     "gemv_w4_bf16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "lop3.b32"], False),
     "gemv_w4_bf16_16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 4, 32, scale="float", products=2), STREAM + ["fma.rn.bf16x2"], False),
@@ -252,7 +259,7 @@ def assemble(clang, ptxas, folder, name, architecture):
     with open(stem + ".cu", "w") as out:
         out.write(source)
     code, text = run([clang, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=" + architecture, "-nocudainc", "-nocudalib", "-std=c++20", "-O3", "-ffast-math",
-                      "--cuda-feature=+ptx80", "-Wno-unknown-cuda-version", "-I", KERNELS, "-S", stem + ".cu", "-o", stem + ".ptx"])
+                      "--cuda-feature=+ptx84" if architecture == "sm_90a" else "--cuda-feature=+ptx80", "-Wno-unknown-cuda-version", "-I", KERNELS, "-S", stem + ".cu", "-o", stem + ".ptx"])
     if code:
         return "clang: " + text[:300], {}
     code, log = run([ptxas, "-arch=" + architecture, "-v", stem + ".ptx", "-o", stem + ".cubin"])

@@ -87,6 +87,8 @@ CONFORMANCE(conform_mma_e4m3, 32) { product<e4m3, float>(in, out); }
 LLMOPT_EXPORT(conform_mma_e4m3)
 CONFORMANCE(conform_mma_i8, 32) { product<i8, i32>(in, out); }
 LLMOPT_EXPORT(conform_mma_i8)
+CONFORMANCE(conform_mma_u8i8, 32) { product<u8i8, i32>(in, out); }
+LLMOPT_EXPORT(conform_mma_u8i8)
 
 /// 128 threads; copies by the bulk engine behind an mbarrier, vectors in and out, counters.
 CONFORMANCE(conform_copies, 128) {
@@ -153,6 +155,8 @@ CONFORMANCE(conform_wgmma_e4m3, 128) { groupProduct<e4m3, float, 64>(in, out); }
 LLMOPT_EXPORT(conform_wgmma_e4m3)
 CONFORMANCE(conform_wgmma_i8, 128) { groupProduct<i8, i32, 64>(in, out); }
 LLMOPT_EXPORT(conform_wgmma_i8)
+CONFORMANCE(conform_wgmma_u8i8, 128) { groupProduct<u8i8, i32, 64>(in, out); }
+LLMOPT_EXPORT(conform_wgmma_u8i8)
 
 /// A warpgroup; the first operand in registers, the second [16, 64] with its columns contiguous: under the 128-byte swizzle, and in blocks of 8 by 8.
 template <class T>

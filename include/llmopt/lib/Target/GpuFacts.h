@@ -22,8 +22,9 @@ struct GpuFacts {
   double bandwidth;           ///< bytes a second
   double f32, half, narrow;   ///< FLOP/s without tensor cores; with them in 16 and 8 bits
 
-  /// FLOP/s for what a kernel multiplies ("f32", "3xtf32": f32 by three products of half the speed of 16 bits, "bf16", "f16", "e4m3", "i8").
-  double peak(std::string_view math) const { return math == "f32" ? f32 : math == "3xtf32" ? half / 6 : math == "bf16" || math == "f16" ? half : narrow; }
+  /// FLOP/s for what a kernel multiplies ("f32", "dp4a": four products of bytes at half the rate of one in f32, "3xtf32": f32 by three products of half
+  /// the speed of 16 bits, "bf16", "f16", "e4m3", "i8").
+  double peak(std::string_view math) const { return math == "f32" ? f32 : math == "dp4a" ? 2 * f32 : math == "3xtf32" ? half / 6 : math == "bf16" || math == "f16" ? half : narrow; }
 };
 
 /// Null for a capability that is not in the table.
