@@ -41,7 +41,7 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
   if (family == "linear")
     return cuda::lowerLinear(kernel, shapes, target, symbol);
   if (family == "rows") {
-    LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> norm, cuda::lowerNorm(kernel, shapes, symbol));
+    LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> norm, cuda::lowerNorm(kernel, shapes, target, symbol));
     if (norm)
       return norm;
     return cuda::lowerSoftmax(kernel, shapes, target, symbol);

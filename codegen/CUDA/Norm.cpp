@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CUDA/Norm.h"
 
+#include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/RowResults.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
 using namespace mlir;
@@ -24,10 +26,15 @@ struct NormRegion {
 bool isF32(Value value) { return getElementTypeOrSelf(value.getType()).isF32(); }
 bool isArgument(Value value) { return isa<BlockArgument>(value); }
 
-/// The operations of the region, if they are what norm.cuh computes; results may be seen through views.
+/// The operations of the region, if they are what norm.cuh computes and what can be printed behind it; results may be seen through views.
 std::optional<NormRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
   NormRegion region;
   for (Operation &op : kernel.getBody().front().without_terminator()) {
+    bool isNorm = isa<llm::RMSNormOp, llm::LayerNormOp>(op);
+    if (!isNorm && (cpu::isView(&op) || isa<llm::ConstantOp>(op) || (region.result ? op.hasTrait<llm::Elementwise>() : isa<llm::AddOp>(op))))
+      continue;
+    if (region.result)
+      return std::nullopt;
     if (auto rms = dyn_cast<llm::RMSNormOp>(op); rms && rms.getOffset().isZero()) {
       region.scale = rms.getScale();
       region.epsilon = rms.getEpsilon().convertToDouble();
@@ -36,8 +43,6 @@ std::optional<NormRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
       region.bias = layer.getBias();
       region.epsilon = layer.getEpsilon().convertToDouble();
       region.center = true;
-    } else if (cpu::isView(&op) || isa<llm::AddOp>(op)) {
-      continue;
     } else {
       return std::nullopt;
     }
@@ -64,17 +69,20 @@ std::optional<NormRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
 
 class NormUnit {
 public:
-  NormUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol, const NormRegion &region)
-      : kernel_(kernel), shapes_(shapes), symbol_(symbol), region_(region) {}
-  std::optional<LoweredDeviceKernel> lower();
+  NormUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, const NormRegion &region)
+      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), region_(region) {}
+  Result<std::optional<LoweredDeviceKernel>> lower();
 
 private:
   std::string argument(Value value) { return value ? "b" + std::to_string(cast<BlockArgument>(value).getArgNumber()) : ""; }
   /// Binding of the result that yields `value`; empty if none does.
   std::string output(Value value);
   bool yieldsOnly();
+  bool yieldsBehind();
+  Result<std::string> printBehind(LoweredDeviceKernel &lowered, DeviceKernel &kernel, SymExpr rows);
   exec::KernelOp kernel_;
   ShapeAnalysis &shapes_;
+  const Target &target_;
   const std::string &symbol_;
   const NormRegion &region_;
 };
@@ -92,23 +100,67 @@ bool NormUnit::yieldsOnly() {
   return !output(region_.result).empty() && yield->getNumOperands() == found;
 }
 
-std::optional<LoweredDeviceKernel> NormUnit::lower() {
+/// Results of the norm's shape that are computed behind it, beside the sum. What the norm reads may lie where the sum has been stored, so nothing reads it again.
+bool NormUnit::yieldsBehind() {
+  Operation *norm = region_.result.getDefiningOp();
+  for (Operation *op = norm->getNextNode(); !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode())
+    for (Value operand : op->getOperands())
+      if (Value value = cpu::peelViews(operand); value == region_.x || value == region_.residual || value == region_.sum)
+        return false;
+  return llvm::all_of(kernel_.getBody().front().getTerminator()->getOperands(), [&](Value yielded) {
+    Value value = cpu::peelViews(yielded);
+    Operation *op = value.getDefiningOp();
+    return value == region_.sum || (op && !op->isBeforeInBlock(norm) && llvm::equal(shapes_.shapeOf(value).dims, shapes_.shapeOf(region_.result).dims));
+  });
+}
+
+/// A struct `Behind` that stores the results, and its initializer; its fields become parameters of the kernel.
+Result<std::string> NormUnit::printBehind(LoweredDeviceKernel &lowered, DeviceKernel &kernel, SymExpr rows) {
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel_.getContext())));
+  Target emitterTarget = target_;
+  cpu::FamilyContext context{*module, shapes_, emitterTarget, symbol_};
+  cpu::KernelBuilder b(*module, symbol_ + "_behind", shapes_.symbols());
+  auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value row = named(b.i64(), "row"), column = named(b.i64(), "column"), value = named(b.f32(), "value");
+  cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
+  cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, emitter.scopes.wrap(row, 0), ArrayRef<SymExpr>(shapes_.shapeOf(region_.result).dims).drop_back());
+  at.push_back(emitter.scopes.wrap(column, 0));
+  storeRowResults(b, emitter, kernel_, region_.result, value, at, region_.sum ? ValueRange(region_.sum) : ValueRange());
+  LLMOPT_RETURN_IF_ERROR(emitter.status());
+  if (emitter.scopes.sawUnknown)
+    return unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol_);
+  cpu::expandHalfConversions(*module, target_);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  std::string fields;
+  for (const DeviceParameter &field : body.parameters) {
+    fields += (fields.empty() ? "" : ", ") + parameterName(field);
+    if (!llvm::is_contained(kernel.parameters, field))
+      kernel.parameters.push_back(field);
+  }
+  lowered.unit.source = "#include \"printed_values.cuh\"\n" + printGlobals(*module) + "struct Behind {\n  " + declareParameters(body.parameters, ";\n  ") +
+                        ";\n  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { apply(u64(row), u64(column), value); }\n"
+                        "  DEVICE_MEMBER void apply(u64 row, u64 column, float value) const {\n" + body.text + "  }\n};\n";
+  return "Behind{" + fields + "}";
+}
+
+Result<std::optional<LoweredDeviceKernel>> NormUnit::lower() {
   constexpr int64_t kEach = 8, kMostThreads = 1024, kMostParts = 4; // numbers of a thread stay in registers
   SymContext &symbols = shapes_.symbols();
   ArrayRef<SymExpr> dims = shapes_.shapeOf(region_.result).dims;
   std::optional<int64_t> depth = dims.empty() ? std::nullopt : dims.back().constant();
-  if (!yieldsOnly() || !depth || *depth < 1 || *depth > kEach * kMostThreads * kMostParts)
-    return std::nullopt;
+  if ((!yieldsOnly() && !yieldsBehind()) || !depth || *depth < 1 || *depth > kEach * kMostThreads * kMostParts)
+    return std::optional<LoweredDeviceKernel>();
   int64_t threads = std::min(kMostThreads, ((*depth + kEach - 1) / kEach + 31) / 32 * 32);
   SymExpr rows = symbols.constant(1);
   for (SymExpr dim : dims.drop_back())
     rows = symbols.mul(rows, dim);
   if (!rows.known())
-    return std::nullopt;
+    return std::optional<LoweredDeviceKernel>();
 
   DType scale = *llm::dtypeOf(getElementTypeOrSelf(region_.scale.getType()));
   if (scale != DType::F32 && scale != DType::BF16 && scale != DType::F16)
-    return std::nullopt;
+    return std::optional<LoweredDeviceKernel>();
   std::string weight = scale == DType::F32 ? "float" : scale == DType::BF16 ? "bf16" : "f16";
   auto pointer = [](const std::string &type, const std::string &name) {
     return name.empty() ? "nullptr" : "reinterpret_cast<" + type + " *>(" + name + ")";
@@ -124,23 +176,27 @@ std::optional<LoweredDeviceKernel> NormUnit::lower() {
   kernel.parameters.push_back({DeviceParameter::Kind::Dim, 0});
   char epsilon[32];
   std::snprintf(epsilon, sizeof(epsilon), "%.9ef", region_.epsilon);
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"norm.cuh\"\nstruct Rows {\n  typedef float Input;\n  typedef float Residual;\n  typedef " + weight +
+  std::string results = pointer("float", output(region_.result));
+  if (!yieldsOnly()) {
+    LLMOPT_ASSIGN(results, printBehind(lowered, kernel, rows));
+  }
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"norm.cuh\"\n" + lowered.unit.source + "struct Rows {\n  typedef float Input;\n  typedef float Residual;\n  typedef " + weight +
                         " Weight;\n  typedef float Output;\n  static constexpr int kDepth = " + std::to_string(*depth) + ", kThreads = " + std::to_string(threads) +
                         ";\n  static constexpr bool kCenter = " + (region_.center ? "true" : "false") + ";\n  DEVICE_MEMBER static constexpr float epsilon() { return " +
                         epsilon + "; }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" +
                         declareParameters(kernel.parameters, ", ") + ") {\n  Norm<Rows>::run(" + pointer("const float", argument(region_.x)) + ", " +
                         pointer("const float", argument(region_.residual)) + ", " + pointer("float", output(region_.sum)) + ", " +
                         pointer("const " + weight, argument(region_.scale)) + ", " + pointer("const " + weight, argument(region_.bias)) + ", " +
-                        pointer("float", output(region_.result)) + ", i64(d0));\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
+                        results + ", i64(d0));\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
   lowered.unit.kernels.push_back(std::move(kernel));
   lowered.plan.variants.push_back({symbol_, 0, rows, SymExpr()});
   cpu::addCosts(kernel_, shapes_, lowered.plan);
-  return lowered;
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
 }
 
 } // namespace
 
-Result<std::optional<LoweredDeviceKernel>> cuda::lowerNorm(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerNorm(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
   std::optional<NormRegion> region = match(kernel, shapes);
-  return region ? NormUnit(kernel, shapes, symbol, *region).lower() : std::optional<LoweredDeviceKernel>();
+  return region ? NormUnit(kernel, shapes, target, symbol, *region).lower() : std::optional<LoweredDeviceKernel>();
 }

@@ -13,8 +13,9 @@
 
 namespace llmopt::cuda {
 
-/// A kernel of family "rows" that is an RMS or layer norm of a tensor or of the sum of two, as an instance of norm.cuh. Nothing for others.
-Result<std::optional<LoweredDeviceKernel>> lowerNorm(exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol);
+/// A kernel of family "rows" that is an RMS or layer norm of a tensor or of the sum of two, and what is computed of its elements behind it, as an instance of
+/// norm.cuh. Nothing for others.
+Result<std::optional<LoweredDeviceKernel>> lowerNorm(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol);
 
 } // namespace llmopt::cuda
 

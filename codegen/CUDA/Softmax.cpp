@@ -9,6 +9,7 @@
 #include "codegen/CPU/Elementwise.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/RowResults.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -63,17 +64,10 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerSoftmax(exec::KernelOp ker
       cpu::LoopScopes &scopes = emitter.scopes;
       cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
       at.push_back(scopes.wrap(column, 0));
-      if (half == 0) {
+      if (half == 0)
         cpu::storeElements(b, b.f32(), emitter.element(softmax.getInput(), at), to, b.index(0));
-      } else {
-        emitter.override(softmax.getResult(), [value](cpu::ElementEmitter::At) { return value; });
-        SmallVector<std::pair<Value, Value>> results; // all before any store: a result may lie on an operand that is read at the same place
-        for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
-          results.emplace_back(cpu::peelViews(yielded), emitter.element(cpu::peelViews(yielded), at));
-        for (auto [i, result] : llvm::enumerate(results))
-          cpu::storeElements(b, emitter.elementType(result.first), result.second, b.buffer(unsigned(kernel.getInputs().size() + i)),
-                             scopes.scalar(scopes.linearize(emitter.dims(result.first), at)));
-      }
+      else
+        storeRowResults(b, emitter, kernel, softmax.getResult(), value, at);
       if (!emitter.status())
         status = emitter.status();
       if (scopes.sawUnknown)

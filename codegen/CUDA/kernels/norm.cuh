@@ -3,7 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// output = normalise(x + residual) * weight + bias; the sum can be stored too. A row stays in registers. Any target, any size. Rows has
+// normalise(x + residual) * weight + bias; the sum can be stored too. A row stays in registers. The results are an array of Output, or what is printed
+// from the region behind the norm (its quantization), with store(i64 row, i64 column, float value). Any target, any size. Rows has
 //
 //   Input, Residual, Weight, Output    float, bf16 or f16
 //   kDepth              numbers of a row
@@ -63,6 +64,17 @@ struct Norm {
     }
   }
 
+  static DEVICE_MEMBER void storeRow(typename Rows::Output *output, i64 row, const Values &values) { store(output + row * kDepth, values); }
+  template <class Behind>
+  static DEVICE_MEMBER void storeRow(const Behind &behind, i64 row, const Values &values) {
+    UNROLL
+    for (int i = 0; i < kParts; ++i)
+      UNROLL
+      for (int e = 0; e < kEach; ++e)
+        if (i64 column = (i64(i) * kThreads + threadIdx.x) * kEach + e; column < kDepth)
+          behind.store(row, column, values[i][e]);
+  }
+
   /// Mean of squares, or variance around the mean, which is taken off.
   static DEVICE_MEMBER float spread(Values &values, float *parts) {
     if constexpr (Rows::kCenter) {
@@ -88,8 +100,9 @@ struct Norm {
     return sumOfBlock(squares, parts + kWarps) * (1.0f / kDepth);
   }
 
+  template <class Results>
   static DEVICE_MEMBER void run(const typename Rows::Input *x, const typename Rows::Residual *residual, typename Rows::Residual *sum,
-                                const typename Rows::Weight *weight, const typename Rows::Weight *bias, typename Rows::Output *output, i64 units) {
+                                const typename Rows::Weight *weight, const typename Rows::Weight *bias, Results results, i64 units) {
     STATIC_SHARED(float, parts, 2 * kWarps);
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
@@ -120,7 +133,7 @@ struct Norm {
           for (int e = 0; e < kEach; ++e)
             values[i][e] += other[i][e];
       }
-      store(output + unit * kDepth, values);
+      storeRow(results, unit, values);
       blockSync(); // the places for sums are used again
     }
   }

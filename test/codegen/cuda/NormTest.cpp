@@ -60,11 +60,11 @@ struct TestRows {
 TEST(Norm, RmsWithResidual) {
   TestRows rows(5, 1096);
   for (const char *mode : kModes) {
-    ASSERT_EQ(launch(mode, Norm<RmsRows>::run, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(), nullptr, rows.output.data(), i64(5)),
+    ASSERT_EQ(launch(mode, Norm<RmsRows>::run<bf16 *>, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(), nullptr, rows.output.data(), i64(5)),
               "");
     EXPECT_LT(rows.error(), 4e-3) << mode;
   }
-  ASSERT_EQ(launch("", no_barrier::Norm<RmsRows>::run, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(),
+  ASSERT_EQ(launch("", no_barrier::Norm<RmsRows>::run<bf16 *>, 2, 64, 0, rows.x.data(), rows.residual.data(), rows.sum.data(), rows.weight.data(),
                    nullptr, rows.output.data(), i64(5)),
             "");
   EXPECT_GT(rows.error(), 0.1);
@@ -76,7 +76,7 @@ TEST(Norm, LayerNormOfOddWidth) {
   weight.random(2);
   bias.random(3);
   for (const char *mode : kModes) {
-    ASSERT_EQ(launch(mode, Norm<LayerRows>::run, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), output.data(), i64(3)), "");
+    ASSERT_EQ(launch(mode, Norm<LayerRows>::run<float *>, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), output.data(), i64(3)), "");
     Error error;
     for (int row = 0; row < 3; ++row) {
       double mean = 0, variance = 0;
@@ -88,6 +88,28 @@ TEST(Norm, LayerNormOfOddWidth) {
         error.add(output[row * 37 + i], (x[row * 37 + i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i]);
     }
     EXPECT_LT(error.worst(), 1e-5) << mode;
+  }
+}
+
+/// As a quantized layer has it behind its norm.
+struct Quantized {
+  u8 *to;
+  void store(i64 row, i64 column, float value) const { to[row * 37 + column] = u8(std::min(255.0f, std::max(0.0f, nearbyintf(value * 20) + 120))); }
+};
+
+TEST(Norm, LayerNormQuantized) {
+  Buffer<float> x(3 * 37), weight(37), bias(37), output(3 * 37);
+  x.random(1, 2);
+  weight.random(2, 6);
+  bias.random(3);
+  ASSERT_EQ(launch("", Norm<LayerRows>::run<float *>, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), output.data(), i64(3)), "");
+  for (const char *mode : kModes) {
+    Buffer<u8> bytes(3 * 37), expected(3 * 37);
+    ASSERT_EQ(launch(mode, Norm<LayerRows>::run<Quantized>, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), Quantized{bytes.data()}, i64(3)), "");
+    for (int i = 0; i < 3 * 37; ++i)
+      Quantized{expected.data()}.store(0, i, output[i]);
+    EXPECT_EQ(std::vector<u8>(bytes.data(), bytes.data() + 111), std::vector<u8>(expected.data(), expected.data() + 111)) << mode;
+    EXPECT_TRUE(std::count(bytes.data(), bytes.data() + 111, 255) && std::count(bytes.data(), bytes.data() + 111, 0)) << "the test needs both ends";
   }
 }
 
