@@ -19,7 +19,7 @@
 // CHECK: void storeOne(u64 segment, u64 row, u64 column, float product0, float product1)
 // CHECK: typedef float Weight
 // CHECK: Gemv<Layer
-// CHECK: GemmSimt<Layer
+// CHECK: GemmMma<Layer_mma
 
 // Pointwise, printed: a thread takes elements in turns.
 // CHECK: LAUNCH_BOUNDS({{[0-9]+}}, 1) loops_
