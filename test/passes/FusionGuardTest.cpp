@@ -191,10 +191,40 @@ func.func @quantized(%x: tensor<32x128xf32>) -> tensor<32x128xi8> {
   return %q : tensor<32x128xi8>
 })";
 
+/// fuse-norm-quantize with the same bug: extrema are those of the norm, whatever type the quantization reads it in.
+struct PlantedExtrema : OpRewritePattern<llm::ReduceOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(llm::ReduceOp root, PatternRewriter &rewriter) const override {
+    Value normed = root.getInput();
+    while (isa_and_nonnull<llm::CastOp>(normed.getDefiningOp()))
+      normed = normed.getDefiningOp()->getOperand(0); // the bug
+    auto norm = normed.getDefiningOp<llm::RMSNormOp>();
+    if (!norm || root.getKind() != llm::ReduceKind::max || root.getAxes().size() != 2)
+      return rewriter.notifyMatchFailure(root, "not the largest element of a norm");
+    auto rowsType = RankedTensorType::get({typeOf(norm).getDimSize(0)}, rewriter.getF32Type());
+    Value rows = llm::ReduceOp::create(rewriter, root.getLoc(), rowsType, root.getKindAttr(), norm, rewriter.getDenseI64ArrayAttr({1}), UnitAttr());
+    rewriter.replaceOpWithNewOp<llm::ReduceOp>(root, root.getType(), root.getKindAttr(), rows, rewriter.getDenseI64ArrayAttr({0}), UnitAttr());
+    return success();
+  }
+};
+
+constexpr const char *kDynamicQuantize = R"(
+func.func @quantized_dynamically(%x: tensor<32x128xf32>) -> (tensor<32x128xi8>, tensor<f32>) {
+  %top = llm.constant dense<127.0> : tensor<f32>
+  %n = llm.rms_norm %x {epsilon = 1.0e-5 : f32} : tensor<32x128xf32> -> tensor<32x128xf32>
+  %m = llm.reduce max %n axes = [0, 1] : tensor<32x128xf32> -> tensor<f32>
+  %f = llm.div %top, %m : tensor<f32>, tensor<f32> -> tensor<f32>
+  %s = llm.mul %n, %f : tensor<32x128xf32>, tensor<f32> -> tensor<32x128xf32>
+  %r = llm.round %s : tensor<32x128xf32>
+  %q = llm.cast %r : tensor<32x128xf32> -> tensor<32x128xi8>
+  return %q, %m : tensor<32x128xi8>, tensor<f32>
+})";
+
 struct PlantedBug : FusionGuards {
   static void SetUpTestSuite() {
     registerFusion({"planted-norm-quantize", 9, "a bug on purpose"},
                    [](RewritePatternSet &patterns) { patterns.add<PlantedNormQuantize>(patterns.getContext()); });
+    registerFusion({"planted-extrema", 9, "a bug on purpose"}, [](RewritePatternSet &patterns) { patterns.add<PlantedExtrema>(patterns.getContext()); });
   }
 };
 
@@ -216,6 +246,18 @@ TEST_F(PlantedBug, isFoundByVerifyRewrites) {
   ASSERT_TRUE(module) << text;
   std::string errors = fuse(*module, "planted-norm-quantize", /*verify=*/true);
   EXPECT_NE(errors.find("[E0552] 'planted-norm-quantize' changed the result of llm.round at '/layers.3/Round': "), std::string::npos) << errors << "\n" << textOf(*module);
+}
+
+TEST_F(PlantedBug, inExtremaIsFoundByTheMutants) {
+  auto module = parseSourceString<ModuleOp>(kDynamicQuantize, &context);
+  ASSERT_TRUE(module);
+  EXPECT_EQ(tryFile(*module, "planted-extrema"), 1);
+  auto detour = [](const std::string &mistake) { return mistake.starts_with("detour over f16") && mistake.find("differs") != mistake.npos; };
+  EXPECT_TRUE(llvm::any_of(wrong, detour)) << llvm::join(wrong, "\n");
+  // The shipped fusion has the guard.
+  wrong.clear();
+  EXPECT_EQ(tryFile(*module, "fuse-norm-quantize"), 1);
+  EXPECT_TRUE(llvm::none_of(wrong, detour)) << llvm::join(wrong, "\n");
 }
 
 } // namespace
