@@ -35,10 +35,12 @@ AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int
 
 static int64_t outputElements(const AttentionShape &shape) { return shape.maxRows * shape.valuePanels() * 16; }
 static int64_t roundUp(int64_t value) { return (value + 15) / 16 * 16; }
+/// AVX-512 multiplies by powers of two.
+static bool hasScaling(const AttentionShape &shape) { return shape.lanes == 16; }
 
 AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Value scratch)
-    : b_(b), shape_(shape), scratch_(scratch), type_(b.vec(shape.lanes, b.f32())) {
-  output_ = roundUp(shape.maxRows * shape.keySize);
+    : b_(b), shape_(shape), words_(b, shape.hasBf16Dot), scratch_(scratch), type_(b.vec(shape.lanes, b.f32())) {
+  output_ = roundUp(shape.maxRows * shape.queryStride());
   maximum_ = output_ + outputElements(shape);
   sum_ = maximum_ + roundUp(shape.maxRows);
   scores_ = sum_ + shape.maxRows * 16;
@@ -46,19 +48,30 @@ AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Valu
 }
 
 int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
-  return roundUp(shape.maxRows * shape.keySize) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
+  return roundUp(shape.maxRows * shape.queryStride()) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
          shape.tileRows * shape.span() + shape.maxRows * 4;
 }
 
 Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
   return b_.address(scratch_, b_.add(b_.mul(row, rowElements), offset), b_.f32());
 }
-Value AttentionCore::query(Value row) { return part(0, row, shape_.keySize); }
+Value AttentionCore::query(Value row) { return part(0, row, shape_.queryStride()); }
 
 /// What keys weigh beside one that has the highest score.
-Value AttentionCore::weight(Value scores, Value maximum) {
-  Value below = b_.fsub(scores, maximum);
-  return f32::exp2NotPositive(Number(b_, baseE ? b_.fmul(below, b_.constant(below.getType(), kLog2E)) : below)).v;
+Value AttentionCore::weight(Value scores, Value maximum, bool rough) {
+  Number below(b_, b_.fsub(scores, maximum));
+  if (baseE)
+    below = below * kLog2E;
+  return (hasScaling(shape_) ? f32::exp2ByScaling(below, rough) : f32::exp2NotPositive(below, rough)).v;
+}
+
+/// The same where keys may be hidden, which weigh nothing.
+Value AttentionCore::visibleWeight(Value scores, Value maximum, bool mayHide) {
+  Value p = weight(scores, maximum, /*rough=*/shape_.inPairs());
+  if (!mayHide || hasScaling(shape_)) // scaling by 2^-infinity gives zero
+    return p;
+  Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, scores, b_.constant(type_, -INFINITY));
+  return b_.select(hidden, b_.constant(type_, 0), p);
 }
 
 //===----------------------------------------------------------------------===//
@@ -77,6 +90,8 @@ void AttentionCore::startRow(Value row, Value low, Value high, Value sink) {
   b_.store(sink ? sink : b_.constant(b_.f32(), -FLT_MAX), part(maximum_, row, 1), b_.index(0));
   b_.store(low, bounds, b_.index(0));
   b_.store(high, bounds, b_.index(1));
+  if (shape_.inPairs())
+    words_.roundRow(query(row), query(row), shape_.keySize, shape_.lanes);
 }
 
 void AttentionCore::finishRow(Value row, Value to) {
@@ -158,6 +173,7 @@ TileOperands AttentionCore::cachedOperands() const {
   in.element = b_.f32();
   in.format = shape_.cached;
   in.hasF16Conversion = shape_.hasF16Conversion;
+  in.hasBf16Dot = shape_.hasBf16Dot;
   return in;
 }
 
@@ -179,13 +195,13 @@ std::function<void(Value)> AttentionCore::readAhead(Value from, Value begin, con
 void AttentionCore::scoreTile(Value first, const TileShape &shape, Value keys, Value key, Value to, Value next) {
   TileOperands in = cachedOperands();
   in.a = query(first);
-  in.aRow = shape_.keySize;
+  in.aRow = shape_.queryStride();
   in.unroll = shape_.unroll;
-  in.depth = b_.index(shape_.keySize);
-  in.depthMultiple = shape_.keySize;
+  in.depth = b_.index(shape_.keySteps());
+  in.depthMultiple = shape_.keySteps();
   for (int64_t panel = 0; panel < shape.panels; ++panel)
-    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySize), cachedElement()));
-  in.perStep = readAhead(next, b_.mul(key, shape_.keySize), shape, in.unroll);
+    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySteps()), cachedElement()));
+  in.perStep = readAhead(next, b_.mul(key, shape_.keySteps()), shape, in.unroll);
   KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
   storeTile(b_, shape, tile, b_.address(to, key, b_.f32()), shape_.span());
 }
@@ -209,23 +225,25 @@ void AttentionCore::scores(Value first, int64_t rows, const KeySpan &keys) {
 }
 
 void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &keys) {
-  int64_t width = shape_.valuePanels() * 16, begin = 0;
+  int64_t width = shape_.valuePanels() * 16, begin = 0, panelElements = shape_.blockSteps() * 16;
   Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
   for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
     int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
     TileShape shape{rows, count, shape_.lanes};
     auto body = [&](Value panel) {
       Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
-      Value own = b_.mul(panel, kKeys * 16), later = b_.min(b_.add(own, count * kKeys * 16), b_.index((shape_.valuePanels() - 1) * kKeys * 16));
+      Value own = b_.mul(panel, panelElements), later = b_.min(b_.add(own, count * panelElements), b_.index((shape_.valuePanels() - 1) * panelElements));
       auto sum = [&](Value block, ValueRange sums) {
         TileOperands in = cachedOperands();
-        in.a = b_.address(scratch_, b_.add(b_.mul(block, kKeys), scores_), b_.f32());
+        in.a = b_.address(scratch_, b_.add(b_.mul(block, shape_.blockSteps()), scores_), b_.f32());
         in.aRow = shape_.span();
         in.unroll = shape_.unroll;
         in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
+        if (shape_.inPairs())
+          in.depth = b_.floorDiv(b_.add(in.depth, 1), 2); // the last key's neighbour weighs nothing
         Value values = keys.values(block);
         for (int64_t i = 0; i < count; ++i)
-          in.panels.push_back(b_.address(values, b_.add(own, i * kKeys * 16), cachedElement()));
+          in.panels.push_back(b_.address(values, b_.add(own, i * panelElements), cachedElement()));
         if (keys.next) {
           Value after = b_.add(block, 1), isLast = b_.equal(after, blocks), isEnd = b_.equal(panel, b_.index(end - count));
           Value restart = b_.select(isEnd, keys.next, b_.address(keys.values(firstBlock), later, cachedElement()));
@@ -288,12 +306,8 @@ AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximu
     if (next)
       b_.prefetch(next, first, cachedElement(), /*locality=*/2);
     for (int64_t v = 0; v < vectors; ++v) {
-      Value i = b_.add(first, v * shape_.lanes), s = b_.load(type_, part.scores, i), p = weight(s, maximum);
-      if (part.low || adjust) {
-        Value hidden = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, s, b_.constant(type_, -INFINITY));
-        p = b_.select(hidden, b_.constant(type_, 0), p);
-      }
-      b_.store(p, part.scores, i);
+      Value i = b_.add(first, v * shape_.lanes), p = visibleWeight(b_.load(type_, part.scores, i), maximum, part.low || adjust);
+      b_.store(shape_.inPairs() ? words_.round(p) : p, part.scores, i); // halves take the place of scores already read
       after.push_back(b_.fadd(before[size_t(v)], p));
     }
     return after;

@@ -14,10 +14,14 @@
 // mask of -10000 scores round to 2^-10, and do so as the graph has it only in its own base. A key that a row may not see scores minus
 // infinity and weighs exactly zero, so a row's result does not depend on the rows beside it.
 //
+// With keys and values in bf16 both products are dot products of bf16: queries and weights P are rounded too, while scores, maxima, and
+// the sums of weights and of products stay f32.
+//
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
 #define LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
 
+#include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/MatMulTile.h"
 
 #include <array>
@@ -36,14 +40,21 @@ struct AttentionShape {
   int64_t accumulators = 12; ///< of one register tile
   int64_t tileRows = 6;
   int64_t unroll = 4;                      ///< of the tile loops: LLVM's scheduler spills in long loops of many accumulators
-  PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32) or F16
+  PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32), F16 or BF16Dot
   bool hasF16Conversion = true;            ///< the target has vcvtph2ps
+  bool hasBf16Dot = false;                 ///< the target has vdpbf16ps
+  bool inPairs() const { return cached == PanelFormat::BF16Dot; }
   int64_t valuePanels() const { return (valueSize + 15) / 16; }
+  /// Steps of the products: words of a key, and of a block's weights, where these are pairs.
+  int64_t keySteps() const { return inPairs() ? (keySize + 1) / 2 : keySize; }
+  int64_t blockSteps() const { return inPairs() ? kKeys / 2 : kKeys; }
+  /// Floats between queries: room for those that are to be rounded.
+  int64_t queryStride() const { return inPairs() ? 2 * keySteps() : keySize; }
   static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
 };
 
-/// One span of keys [key, key + count). A block has panels of 16 keys [key / 16][keySize][16] and of 16 value features
-/// [feature / 16][kKeys][16].
+/// One span of keys [key, key + count). A block has panels of 16 keys [key / 16][keySteps][16] and of 16 value features
+/// [feature / 16][blockSteps][16].
 struct KeySpan {
   std::function<mlir::Value(mlir::Value block)> keys, values; ///< addresses in the span's blocks
   mlir::Value key, count;
@@ -64,7 +75,7 @@ public:
   std::function<Values(mlir::Value row)> loadRow;
   bool baseE = false; ///< of the scores, after `adjust`
 
-  /// Element type of keys and values.
+  /// Element type of keys and values; words of two bf16 count as floats.
   mlir::Type cachedElement() const { return shape_.cached == PanelFormat::F16 ? b_.ops().getF16Type() : b_.f32(); }
   /// Where the caller puts the query of a row (keySize floats, scaled).
   mlir::Value query(mlir::Value row);
@@ -102,15 +113,17 @@ private:
   void weighRow(const SoftmaxRow &row, const KeySpan &keys, mlir::Value next);
   Values largest(const SoftmaxPart &part, mlir::ValueRange context, Values most);
   Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums, mlir::Value next);
+  mlir::Value visibleWeight(mlir::Value scores, mlir::Value maximum, bool mayHide);
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   TileOperands cachedOperands() const;
   std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
-  mlir::Value weight(mlir::Value scores, mlir::Value maximum);
+  mlir::Value weight(mlir::Value scores, mlir::Value maximum, bool rough = false);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 
   KernelBuilder &b_;
   AttentionShape shape_;
+  Bf16Words words_;
   mlir::Value scratch_;
   mlir::VectorType type_;
   /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, bounds of visible keys.

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionRope.h"
+#include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CPU/LinearPacking.h"
@@ -28,7 +29,7 @@ constexpr int64_t kFewTokens = 16;
 class AppendWriter {
 public:
   AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsSource &keys, const HeadsSource &values, unsigned state,
-               int64_t lanes);
+               const Target &target);
   /// Heads [begin, end) of all tokens, numbered token by token.
   void heads(Value begin, Value end);
   /// Tokens [first, min(first + 16, tokens)).
@@ -43,6 +44,7 @@ private:
   void token(Value token, Value begin, Value end);
   struct Place {
     Value block, slot; ///< address of the block, token in the block
+    Value isLast;      ///< the sequence ends with this token
   };
   Place placeOf(const SequenceFields &sequence, Value token);
   Value headOf(Value block, Value head) { return b_.address(block, b_.mul(head, layout_.head()), element_); }
@@ -50,10 +52,18 @@ private:
     return b_.address(keys_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.keySize), b_.f32());
   }
   void wholePanel(Value first, const Place &place);
+  void wholeKeys(Value from, int64_t stride, Value panel);
   void storeKey(Value head, Value key, Value slot);
   void storeValue(Value cached, Value token, Value head, Value slot);
+  void storeKeyPairs(Value head, Value key, Value slot);
+  void storeHalfPairs(Value cached, Value token, Value head, const Place &place);
+  void storeValuePairs(Value cached, Value token, Value head, Value slot);
+  Value valueAt(Value token, Value head) {
+    return b_.address(values_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.valueSize), b_.f32());
+  }
   Value stored(Value x);
   KernelBuilder &b_;
+  Bf16Words words_;
   CacheLayout layout_;
   Type element_; ///< of the cache
   Value keys_, values_, pool_, rotated_;
@@ -63,17 +73,18 @@ private:
 };
 
 AppendWriter::AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsSource &keys, const HeadsSource &values,
-                           unsigned state, int64_t lanes)
-    : b_(b), keys_(b.buffer(cast<BlockArgument>(keys.argument).getArgNumber())),
+                           unsigned state, const Target &target)
+    : b_(b), words_(b, target.bf16Dot), keys_(b.buffer(cast<BlockArgument>(keys.argument).getArgNumber())),
       values_(b.buffer(cast<BlockArgument>(values.argument).getArgNumber())), pool_(b.buffer(state)),
-      rotated_(b.address(b.scratch(), b.index(HeadCopier::tableElements(keys, lanes)), b.f32())), rotates_(bool(keys.rope)),
-      step_(b, op.getGroup()), copier_(b, keys, cast<RankedTensorType>(op.getKey().getType()).getDimSize(2), lanes, b.scratch()) {
+      rotated_(b.address(b.scratch(), b.index(HeadCopier::tableElements(keys, target.vectorBits / 32)), b.f32())), rotates_(bool(keys.rope)),
+      step_(b, op.getGroup()), 
+      copier_(b, keys, cast<RankedTensorType>(op.getKey().getType()).getDimSize(2), target.vectorBits / 32, b.scratch()) {
   auto key = cast<RankedTensorType>(op.getKey().getType()), value = cast<RankedTensorType>(op.getValue().getType());
   layout_ = {key.getDimSize(1), key.getDimSize(2), value.getDimSize(2), cacheTypeOf(op)};
-  element_ = layout_.dtype == DType::F16 ? Type(b.ops().getF16Type()) : b.f32();
+  element_ = layout_.dtype == DType::F16 ? Type(b.ops().getF16Type()) : layout_.inPairs() ? Type(b.ops().getIntegerType(16)) : b.f32();
 }
 
-/// As the cache keeps it. What f16 has no number for becomes its largest, since one infinity would spoil every later token; NaN stays.
+/// As a cache in f32 or f16 keeps it. What f16 has no number for becomes its largest, since one infinity would spoil every later token; NaN stays.
 Value AppendWriter::stored(Value x) {
   if (layout_.dtype == DType::F32)
     return x;
@@ -87,7 +98,8 @@ Value AppendWriter::stored(Value x) {
 AppendWriter::Place AppendWriter::placeOf(const SequenceFields &sequence, Value token) {
   Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
   Value block = step_.block(sequence, b_.floorDiv(position, kCacheBlockTokens));
-  return {b_.address(pool_, b_.mul(block, layout_.block()), element_), b_.mod(position, kCacheBlockTokens)};
+  return {b_.address(pool_, b_.mul(block, layout_.block()), element_), b_.mod(position, kCacheBlockTokens),
+          b_.equal(b_.add(position, 1), sequence.length)};
 }
 
 void AppendWriter::heads(Value begin, Value end) {
@@ -104,6 +116,11 @@ void AppendWriter::token(Value token, Value begin, Value end) {
   b_.forLoop(begin, end, 1, [&](Value head) {
     Value cached = headOf(place.block, head);
     copier_.copy(keyAt(token, head), rotated_, 1);
+    if (layout_.inPairs()) {
+      storeKeyPairs(cached, rotated_, place.slot);
+      storeHalfPairs(cached, token, head, place);
+      return;
+    }
     storeKey(cached, rotated_, place.slot);
     storeValue(cached, token, head, place.slot);
   });
@@ -135,17 +152,31 @@ void AppendWriter::wholePanel(Value first, const Place &place) {
     });
   each(heads, [&](Value head) {
     Value cached = headOf(place.block, head);
-    Value panel = b_.address(cached, b_.mul(place.slot, layout_.keySize), element_), packed = panel;
-    if (layout_.dtype != DType::F32)
-      packed = b_.address(rotated_, b_.index(heads * layout_.keyPanel()), b_.f32());
-    packTile(b_, CacheLayout::kPanel, stride, b_.index(layout_.keySize), layout_.keySize, source(head), packed);
-    if (packed != panel)
-      each(layout_.keySize, [&](Value i) {
-        Value at = b_.mul(i, CacheLayout::kPanel);
-        b_.store(stored(b_.load(b_.vec(CacheLayout::kPanel, b_.f32()), packed, at)), panel, at);
-      });
-    each(CacheLayout::kPanel, [&](Value i) { storeValue(cached, b_.add(first, i), head, b_.add(place.slot, i)); });
+    wholeKeys(source(head), stride, b_.address(cached, b_.mul(place.slot, layout_.keyDepth()), element_));
+    b_.forLoop(b_.index(0), b_.index(CacheLayout::kPanel), layout_.inPairs() ? 2 : 1, [&](Value i) {
+      Value token = b_.add(first, i), slot = b_.add(place.slot, i);
+      layout_.inPairs() ? storeValuePairs(cached, token, head, slot) : storeValue(cached, token, head, slot);
+    });
   });
+}
+
+/// 16 keys at `from` to a panel.
+void AppendWriter::wholeKeys(Value from, int64_t stride, Value panel) {
+  constexpr int64_t kPanel = CacheLayout::kPanel;
+  int64_t size = layout_.keySize;
+  bool asTheyAre = layout_.dtype == DType::F32;
+  Value packed = asTheyAre ? panel : b_.address(rotated_, b_.index(layout_.kvHeads * layout_.keyPanel()), b_.f32());
+  packTile(b_, kPanel, stride, b_.index(size), size, from, packed);
+  if (asTheyAre)
+    return;
+  VectorType type = b_.vec(kPanel, b_.f32());
+  auto feature = [&](Value i) { return b_.load(type, packed, b_.mul(i, kPanel)); };
+  if (!layout_.inPairs())
+    return b_.forLoop(b_.index(0), b_.index(size), 1, [&](Value i) { b_.store(stored(feature(i)), panel, b_.mul(i, kPanel)); });
+  auto store = [&](Value pair, Value odd) { b_.store(words_.join(feature(b_.mul(pair, 2)), odd), panel, b_.mul(pair, kPanel)); };
+  b_.forLoop(b_.index(0), b_.index(size / 2), 1, [&](Value pair) { store(pair, feature(b_.add(b_.mul(pair, 2), 1))); });
+  if (size % 2)
+    store(b_.index(size / 2), b_.constant(type, 0));
 }
 
 void AppendWriter::storeKey(Value head, Value key, Value slot) {
@@ -155,9 +186,61 @@ void AppendWriter::storeKey(Value head, Value key, Value slot) {
   });
 }
 
+// Features 2i and 2i + 1 are halves of one word.
+void AppendWriter::storeKeyPairs(Value head, Value key, Value slot) {
+  constexpr int64_t kPanel = CacheLayout::kPanel;
+  Value column = b_.add(b_.mul(b_.floorDiv(slot, kPanel), layout_.keyPanel()), b_.mul(b_.mod(slot, kPanel), 2));
+  auto store = [&](Value half, Value pair, int64_t i) { b_.store(half, head, b_.add(b_.add(column, b_.mul(pair, 2 * kPanel)), i)); };
+  auto feature = [&](Value pair, int64_t i) { return words_.round(b_.load(b_.f32(), key, b_.add(b_.mul(pair, 2), i))); };
+  b_.forLoop(b_.index(0), b_.index(layout_.keySize / 2), 1, [&](Value pair) {
+    for (int64_t i : {0, 1})
+      store(feature(pair, i), pair, i);
+  });
+  if (layout_.keySize % 2 == 0)
+    return;
+  Value last = b_.index(layout_.keySize / 2);
+  store(feature(last, 0), last, 0);
+  store(b_.constantInt(element_, 0), last, 1);
+}
+
+// Two tokens are halves of one word, and another thread may write the other half. Behind the last token a weight of zero will be
+// multiplied with what lies there, so that must be a number.
+void AppendWriter::storeHalfPairs(Value cached, Value token, Value head, const Place &place) {
+  constexpr int64_t kPanel = CacheLayout::kPanel;
+  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_), value = valueAt(token, head), half = b_.mod(place.slot, 2);
+  Value row = b_.mul(b_.sub(place.slot, half), kPanel);
+  auto each = [&](function_ref<void(Value at, Value i)> body) {
+    b_.forLoop(b_.index(0), b_.index(layout_.valueSize), 1, [&](Value i) {
+      Value panel = b_.mul(b_.floorDiv(i, kPanel), layout_.valuePanel());
+      body(b_.add(b_.add(panel, row), b_.mul(b_.mod(i, kPanel), 2)), i);
+    });
+  };
+  each([&](Value at, Value i) { b_.store(words_.round(b_.load(b_.f32(), value, i)), to, b_.add(at, half)); });
+  Value isEven = b_.equal(half, b_.index(0)), no = b_.constantInt(b_.ops().getI1Type(), 0);
+  b_.ifThen(b_.select(place.isLast, isEven, no), [&] { each([&](Value at, Value) { b_.store(b_.constantInt(element_, 0), to, b_.add(at, 1)); }); });
+}
+
+/// Two tokens that share their words.
+void AppendWriter::storeValuePairs(Value cached, Value token, Value head, Value slot) {
+  constexpr int64_t kPanel = CacheLayout::kPanel;
+  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_), even = valueAt(token, head), odd = valueAt(b_.add(token, 1), head);
+  VectorType type = b_.vec(kPanel, b_.f32());
+  int64_t whole = layout_.valueSize / kPanel, rest = layout_.valueSize % kPanel;
+  auto store = [&](Value panel, Value first, Value second) {
+    b_.store(words_.join(first, second), to, b_.add(b_.mul(panel, layout_.valuePanel() / 2), b_.mul(slot, kPanel / 2)));
+  };
+  b_.forLoop(b_.index(0), b_.index(whole), 1, [&](Value panel) {
+    Value i = b_.mul(panel, kPanel);
+    store(panel, b_.load(type, even, i), b_.load(type, odd, i));
+  });
+  if (rest) {
+    Value i = b_.index(whole * kPanel), count = b_.index(rest);
+    store(b_.index(whole), b_.loadPart(type, even, i, count), b_.loadPart(type, odd, i, count));
+  }
+}
+
 void AppendWriter::storeValue(Value cached, Value token, Value head, Value slot) {
-  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_);
-  Value value = b_.address(values_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.valueSize), b_.f32());
+  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_), value = valueAt(token, head);
   VectorType type = b_.vec(CacheLayout::kPanel, b_.f32());
   int64_t whole = layout_.valueSize / CacheLayout::kPanel, rest = layout_.valueSize % CacheLayout::kPanel;
   Value place = b_.mul(slot, CacheLayout::kPanel);
@@ -196,7 +279,7 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
   SymExpr tokens = family.shapes.shapeOf(op.getKey()).dims.front();
   if (!tokens.known())
     return unsupported("E0953", "the number of tokens of a step is not known");
-  int64_t lanes = family.target.vectorBits / 32, kvHeads = cast<RankedTensorType>(op.getKey().getType()).getDimSize(1);
+  int64_t kvHeads = cast<RankedTensorType>(op.getKey().getType()).getDimSize(1);
   SymContext &symbols = family.shapes.symbols();
   LoweredKernel result;
   result.selector = tokens;
@@ -208,8 +291,8 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
     variant.units = few ? symbols.mul(tokens, symbols.constant(kvHeads)) : symbols.ceilDiv(tokens, symbols.constant(CacheLayout::kPanel));
     KernelBuilder b(family.module, variant.symbol, symbols);
     Value count = b.dim(tokens);
-    AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), lanes);
-    variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), lanes, few) * 4);
+    AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), family.target);
+    variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), family.target.vectorBits / 32, few) * 4);
     if (few)
       writer.heads(b.unitBegin(), b.unitEnd());
     else

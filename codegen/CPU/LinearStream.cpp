@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearStream.h"
 
+#include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/LinearEpilogue.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
@@ -53,18 +54,11 @@ Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, Projecti
 }
 
 static void emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
-  int64_t inputs = context.problem.depth, lanes = context.lanes, whole = inputs / lanes * lanes;
-  VectorType type = b.vec(lanes, b.f32());
-  Type half = b.ops().getIntegerType(16);
+  Bf16Words words(b, context.target.bf16Dot);
+  int64_t inputs = context.problem.depth;
   b.forLoop(b.index(0), count, 1, [&](Value row) {
-    Value from = b.address(rows, b.mul(row, inputs), b.f32());
-    Value target = b.address(to, b.mul(row, context.depth()), b.f32());
-    b.forLoop(b.index(0), b.index(whole), lanes, [&](Value k) { b.store(b.f32ToBf16(b.load(type, from, k)), target, k); });
-    b.forLoop(b.index(whole), b.index(inputs), 1,
-              [&](Value k) { b.store(b.f32ToBf16(b.load(b.f32(), from, k)), target, k); });
-    // The second half of the last word, where K is odd: the weight there is zero, and so must this be.
-    if (inputs % 2)
-      b.store(b.constantInt(half, 0), target, b.index(inputs));
+    Value from = b.address(rows, b.mul(row, inputs), b.f32()), target = b.address(to, b.mul(row, context.depth()), b.f32());
+    words.roundRow(from, target, inputs, context.lanes);
   });
 }
 

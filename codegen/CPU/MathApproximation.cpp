@@ -11,6 +11,7 @@
 
 #include "codegen/CPU/MathApproximationF32.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -37,14 +38,31 @@ Number f32::exp(Number x, int64_t shift) {
   return p * power(half) * power(exponent - half);
 }
 
-Number f32::exp2NotPositive(Number x) {
+Number f32::exp2NotPositive(Number x, bool rough) {
   x = x.where(x < -126.0, -126.0);
   Number magic = x.of(x.roundingConstant());
   Number shifted = x + magic;
   Number r = x - (shifted - magic);
-  Number p = r.polynomial({1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3, 5.5504108664821580e-2,
-                           2.4022650695910072e-1, 6.9314718055994531e-1, 1.0});
+  Number p = rough ? r.polynomial({5.5171669074862616e-2, 2.4261112219433045e-1, 6.932609854573365e-1, 9.999280735404956e-1})
+                   : r.polynomial({1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3, 5.5504108664821580e-2,
+                                   2.4022650695910072e-1, 6.9314718055994531e-1, 1.0});
   return x.fromBits(p.bits() + shifted.bits().shl(23));
+}
+
+Number f32::exp2ByScaling(Number x, bool rough) {
+  KernelBuilder &b = *x.b;
+  OpBuilder &ops = b.ops();
+  Type type = x.v.getType();
+  auto call = [&](const char *name, ValueRange operands) {
+    return Number(b, LLVM::CallIntrinsicOp::create(ops, b.loc(), type, ops.getStringAttr(name), operands).getResult(0));
+  };
+  Value allLanes = b.constantInt(ops.getIntegerType(16), -1), currentRounding = b.constantInt(b.i32(), 4), none = b.constant(type, 0);
+  Value floor = b.constantInt(b.i32(), 9);
+  Number r = call("llvm.x86.avx512.mask.reduce.ps.512", {x.v, floor, none, allLanes, currentRounding}); // x - floor(x)
+  Number p = rough ? r.polynomial({7.802452266443098e-2, 2.260671553931319e-1, 6.958335405064472e-1, 9.999252185640101e-1})
+                   : r.polynomial({2.1702255454374812e-4, 1.243968782859711e-3, 9.6788409960256e-3, 5.54833419845874e-2, 2.402298362739645e-1,
+                                   6.931469838406188e-1, 1.0});
+  return call("llvm.x86.avx512.mask.scalef.ps.512", {p.v, x.v, none, allLanes, currentRounding}); // p * 2^floor(x)
 }
 
 Number f32::log(Number x) {

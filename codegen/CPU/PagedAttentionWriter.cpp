@@ -68,8 +68,10 @@ AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
   AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
                                                    target.vectorBits, target.vectorRegisters >= 32);
   shape.blocks = 4;
-  shape.cached = problem.layout.dtype == DType::F16 ? PanelFormat::F16 : PanelFormat::Plain;
+  DType cached = problem.layout.dtype;
+  shape.cached = cached == DType::F16 ? PanelFormat::F16 : cached == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
   shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
+  shape.hasBf16Dot = target.bf16Dot;
   return shape;
 }
 
@@ -192,17 +194,18 @@ void PagedWriter::run(Value first, Value count, Value head) {
     low = b_.max(b_.add(firstPosition, 1 - window), low);
   static_assert(kCacheBlockTokens == AttentionShape::kKeys, "a block of the cache is a block of keys");
   const CacheLayout &layout = problem_.layout;
+  Type stored = layout.dtype == DType::F32 ? b_.f32() : Type(b_.ops().getIntegerType(16));
   Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state), lastBlock = b_.floorDiv(b_.add(high, -1), kCacheBlockTokens);
   auto keysOf = [&](Value block) {
     Value offset = b_.add(b_.mul(step_.block(sequence, block), layout.block()), b_.mul(head, layout.head()));
-    return b_.address(pool, offset, core_.cachedElement());
+    return b_.address(pool, offset, stored);
   };
   // Spans begin at fixed places, whatever the window: the softmax rescales there.
   b_.forLoop(b_.floorDiv(low, shape_.span()), b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
     Value firstBlock = b_.mul(index, shape_.blocks);
     KeySpan span;
     span.keys = [&](Value block) { return keysOf(b_.add(firstBlock, block)); };
-    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), core_.cachedElement()); };
+    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), stored); };
     span.key = b_.mul(index, shape_.span());
     span.count = b_.min(b_.sub(high, span.key), b_.index(shape_.span()));
     if (op_.getWindow() > 0)

@@ -9,6 +9,11 @@
 //   keys    [tokens / 16][D][16]       panel of 16 tokens, transposed
 //   values  [ceil(E / 16)][tokens][16]  panel of 16 features; features beyond E are never written
 //
+// In bf16 what a dot product takes together lies together: two features of a key, two tokens of a value.
+//
+//   keys    [tokens / 16][ceil(D / 2)][16][2]
+//   values  [ceil(E / 16)][tokens / 2][16][2]
+//
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_COMMON_CACHELAYOUT_H
 #define LLMOPT_CODEGEN_COMMON_CACHELAYOUT_H
@@ -25,10 +30,13 @@ struct CacheLayout {
   DType dtype = DType::F32;
 
   static constexpr int64_t kPanel = 16;
+  bool inPairs() const { return dtype == DType::BF16; }
+  /// Features of a key in memory.
+  int64_t keyDepth() const { return inPairs() ? (keySize + 1) / 2 * 2 : keySize; }
   /// Elements (not bytes) of one panel of keys, of one panel of values, of a head's keys, of a head, of a block.
-  int64_t keyPanel() const { return keySize * kPanel; }
+  int64_t keyPanel() const { return keyDepth() * kPanel; }
   int64_t valuePanel() const { return kCacheBlockTokens * kPanel; }
-  int64_t keysOfHead() const { return kCacheBlockTokens * keySize; }
+  int64_t keysOfHead() const { return kCacheBlockTokens * keyDepth(); }
   int64_t valuePanels() const { return (valueSize + kPanel - 1) / kPanel; }
   int64_t head() const { return keysOfHead() + valuePanels() * valuePanel(); }
   int64_t block() const { return kvHeads * head(); }

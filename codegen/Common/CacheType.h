@@ -15,8 +15,8 @@ namespace llmopt {
 
 /// How the state that a cache_append writes or a paged_attention reads is stored: f32, or what the attribute `llm.cache_type` says.
 DType cacheTypeOf(mlir::Operation *op);
-/// F32 or F16 for the states of decoders. Those of encoders stay f32: they are written once and read by every token.
-void setCacheType(mlir::ModuleOp module, DType type);
+/// F32, F16 or BF16 for the states of decoders and for those of encoders.
+void setCacheType(mlir::ModuleOp module, DType decoders, DType encoders = DType::F32);
 
 } // namespace llmopt
 

@@ -56,6 +56,8 @@ void package(std::vector<cuda::KernelUnit> &units, std::vector<cuda::CompiledUni
 
 /// How decoders keep keys and values: unless told otherwise, in f16 where their linear layers are in 16 bits.
 Result<DType> cacheTypeFor(ModuleOp planned, const CompileOptions &options, bool hasFamilies) {
+  if (options.kvCache == CacheFormat::BF16)
+    return unsupported("E0989", "--kv-cache=bf16 is for processors; GPUs keep keys and values in f16 or f32");
   bool narrow = hasFamilies && cuda::takesNarrowCache(planned);
   if (options.kvCache == CacheFormat::F16 && !narrow)
     return unsupported("E0989", "--kv-cache=f16 needs kernels that " +

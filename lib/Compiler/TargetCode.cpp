@@ -75,8 +75,17 @@ Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, 
 }
 
 DType cacheTypeFor(const CompileOptions &options) {
-  bool half = options.kvCache == CacheFormat::Auto ? options.bf16Products : options.kvCache == CacheFormat::F16;
-  return half ? DType::F16 : DType::F32;
+  switch (options.kvCache) {
+  case CacheFormat::F32:
+    return DType::F32;
+  case CacheFormat::F16:
+    return DType::F16;
+  case CacheFormat::BF16:
+    return DType::BF16;
+  case CacheFormat::Auto:
+    return options.bf16Products ? DType::BF16 : DType::F32;
+  }
+  return DType::F32;
 }
 
 } // namespace
@@ -91,7 +100,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
   if (!target.isGpu())
-    setCacheType(planned, cacheTypeFor(options));
+    setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);

@@ -204,22 +204,23 @@ struct AttentionCase {
   int64_t heads, kvHeads, size, past, tokens;
   unsigned threads = 1;
   DType cache = DType::F32;
+  bool causal = true;
   std::string title() const {
-    return "paged attention " + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
-           std::to_string(past) + "+" + std::to_string(tokens) + (cache == DType::F16 ? ", f16 cache" : "") + (threads > 1 ? ", " + std::to_string(threads) + " threads" : "");
+    return (causal ? "paged attention " : "paged attention both ways ") + std::to_string(heads) + "/" + std::to_string(kvHeads) + " heads of " + std::to_string(size) + ", " +
+           std::to_string(past) + "+" + std::to_string(tokens) + (cache == DType::F32 ? "" : ", " + std::string(dtypeName(cache)) + " cache") + (threads > 1 ? ", " + std::to_string(threads) + " threads" : "");
   }
   std::string text() const {
     std::string dims = std::to_string(heads) + "x" + std::to_string(size), q = "tensor<?x" + dims + "xf32>";
     return "func.func @f(%q: " + q + " {llm.dims = [\"tokens\", " + std::to_string(heads) + ", " + std::to_string(size) + "]}) -> " + q +
            " {\n %r = exec.kernel \"paged_attention\"(%q) : (" + q + ") -> " + q + " {\n ^bb0(%a: " + q +
            "):\n %y = llm.paged_attention %a {state = 0, kv_heads = " + std::to_string(kvHeads) +
-           ", scale = 0.125 : f32, causal" + (cache == DType::F16 ? ", llm.cache_type = f16" : "") + "} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
+           ", scale = 0.125 : f32" + (causal ? ", causal" : "") + (cache == DType::F32 ? "" : ", llm.cache_type = " + std::string(dtypeName(cache))) + "} : " + q + " -> " + q + "\n exec.yield %y : " + q + "\n }\n return %r : " + q + "\n}";
   }
   /// Of the keys each token sees, rounded up to panels of `panel`.
   double flops(int64_t panel) const {
     double keys = 0;
     for (int64_t token = 0; token < tokens; ++token)
-      keys += double((past + token + panel) / panel * panel);
+      keys += double((past + (causal ? token : tokens - 1) + panel) / panel * panel);
     return 4.0 * double(heads * size) * keys;
   }
 };
@@ -254,7 +255,7 @@ void benchAttention(const Options &options, const Target &target, const Attentio
   };
   secondsOf(c.threads, work);
   for (int round = 0; round < options.rounds; ++round) {
-    peak = std::max(peak, peakOperations("f32", target.vectorBits) * c.threads);
+    peak = std::max(peak, peakOperations(c.cache == DType::BF16 && target.bf16Dot ? "bf16" : "f32", target.vectorBits) * c.threads);
     double reading = memoryBound ? readRateOf(c.threads, pool, poolBytes) : 0, rate = double(copies) / secondsOf(c.threads, work);
     best = std::max(best, rate);
     if (memoryBound)
@@ -341,10 +342,15 @@ int main(int argc, char **argv) {
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {8, 2, size, 0, tokens});
   benchAttention(options, *target, {8, 8, 64, 0, 1024});
+  for (DType cache : {DType::F32, DType::BF16}) // the heads of small encoders
+    benchAttention(options, *target, {.heads = 12, .kvHeads = 12, .size = 32, .past = 0, .tokens = 512, .cache = cache, .causal = false});
+  for (int64_t size : {64, 128})
+    for (int64_t tokens : {512, 2048, 8192})
+      benchAttention(options, *target, {.heads = 8, .kvHeads = 2, .size = size, .past = 0, .tokens = tokens, .cache = DType::BF16});
   for (unsigned threads : {1u, 2u})
     for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}}) {
       c.threads = threads;
-      for (DType cache : {DType::F32, DType::F16}) {
+      for (DType cache : {DType::F32, DType::F16, DType::BF16}) {
         c.cache = cache;
         benchAttention(options, *target, c);
       }

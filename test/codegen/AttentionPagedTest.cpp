@@ -31,7 +31,7 @@ struct Layer {
   int64_t window = 0, biasReach = 0, ropePairs = 0;
   double softcap = 0;
   DType cache = DType::F32;
-  std::string cacheText() const { return cache == DType::F16 ? ", llm.cache_type = f16" : ""; }
+  std::string cacheText() const { return cache == DType::F32 ? "" : ", llm.cache_type = " + std::string(dtypeName(cache)); }
   double scale() const { return 1 / std::sqrt(double(keySize)); }
   int64_t biasWidth() const { return 2 * biasReach - 1; }
 
@@ -104,7 +104,11 @@ public:
   void checkAlone(uint32_t count);
 
 private:
-  double cached(double x) const { return layer_.cache == DType::F16 ? std::clamp<double>(f16ToFloat(floatToF16(float(x))), -65504, 65504) : x; }
+  double cached(double x) const {
+    if (layer_.cache == DType::BF16)
+      return bf16ToFloat(floatToBf16(float(x)));
+    return layer_.cache == DType::F16 ? std::clamp<double>(f16ToFloat(floatToF16(float(x))), -65504, 65504) : x;
+  }
   void check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length);
   static constexpr int64_t kBlocks = 40;
   Layer layer_;
@@ -239,8 +243,8 @@ void Model::check(const Sequence &sequence, const float *query, const float *res
       sum += weights[size_t(j)] = std::exp(score);
     }
     for (int64_t e = 0; e < layer_.valueSize; ++e) {
-      // A rotated key may round to the other of two neighbours.
-      double expected = 0, tolerance = layer_.cache == DType::F16 && layer_.ropePairs ? 5e-4 : 2e-5;
+      // A rotated key may round to the other of two neighbours. With a cache in bf16 queries and weights are rounded to 8 bits too.
+      double expected = 0, tolerance = layer_.cache == DType::BF16 ? 6e-3 : layer_.cache == DType::F16 && layer_.ropePairs ? 5e-4 : 2e-5;
       for (int64_t j = 0; j < length; ++j)
         expected += weights[size_t(j)] * sequence.values[size_t(j)][size_t(kvHead * layer_.valueSize + e)];
       ASSERT_NEAR(result[head * layer_.valueSize + e], sum > 0 ? expected / sum : 0, tolerance) << "head " << head << " feature " << e;
@@ -316,6 +320,27 @@ TEST(PagedAttention, CacheInF16) {
   checkLayer({.heads = 3, .kvHeads = 1, .keySize = 17, .valueSize = 5, .window = 20, .cache = DType::F16});
 }
 
+TEST(PagedAttention, CacheInBf16) {
+  checkLayer({.cache = DType::BF16});
+  checkLayer({.causal = false, .ropePairs = 32, .cache = DType::BF16});
+  checkLayer({.heads = 3, .kvHeads = 1, .keySize = 17, .valueSize = 5, .window = 20, .cache = DType::BF16});
+  checkLayer({.sinks = true, .softcap = 2.5, .cache = DType::BF16});
+  checkLayer({.heads = 3, .kvHeads = 3, .keySize = 32, .valueSize = 32, .causal = false, .biasReach = 40, .cache = DType::BF16});
+}
+
+// The products are the instruction's where the target has it, and their sums stay in registers.
+TEST(PagedAttention, DotProductsOfBf16) {
+  Target target = *findTarget("x86-64-v4-bf16");
+  for (int64_t size : {32, 64, 128}) {
+    SCOPED_TRACE(size);
+    Layer layer{.heads = 8, .kvHeads = 2, .keySize = size, .valueSize = size, .cache = DType::BF16};
+    auto kernel = CompiledKernel::make(layer.attentionText(), cpu::lowerPagedAttention, target, target);
+    InnerLoops loops = innerLoops(kernel->assembly(), "vdpbf16ps");
+    EXPECT_GE(loops.number, 4);
+    EXPECT_EQ(loops.spilling, "");
+  }
+}
+
 // What f16 has no number for becomes its largest; NaN stays NaN.
 TEST(PagedAttention, CacheInF16OfLargeValues) {
   for (const TargetPair &pair : runnableTargets()) {
@@ -344,7 +369,8 @@ TEST(PagedAttention, CacheInF16OfLargeValues) {
 // A token's result has the same bits whether it is decoded alone or in one step with others.
 TEST(PagedAttention, StepsOfAnySizeAgree) {
   for (const TargetPair &pair : runnableTargets())
-    for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}, Layer{.ropePairs = 32, .cache = DType::F16}}) {
+    for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}, Layer{.ropePairs = 32, .cache = DType::F16}, Layer{.ropePairs = 32, .cache = DType::BF16},
+                               Layer{.keySize = 17, .valueSize = 21, .cache = DType::BF16}}) {
       SCOPED_TRACE(pair.name());
       Model(layer, pair).checkAlone(150);
     }

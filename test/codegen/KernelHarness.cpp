@@ -20,6 +20,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <regex>
+#include <sstream>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -102,6 +104,32 @@ std::string test::quantizedLinearText(const QuantizedPanels &panels, int zero, i
   text += " %r = exec.kernel \"linear\"(%x, " + std::string(stored == k ? "%flat" : "%w") + ") : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w +
           "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
   return text;
+}
+
+InnerLoops test::innerLoops(const std::string &assembly, std::string_view instruction) {
+  static const std::regex vectorOnStack("\\(%rsp\\), %[xyz]mm|%[xyz]mm[0-9]+, -?[0-9]*\\(%rsp\\)");
+  InnerLoops loops;
+  std::istringstream lines(assembly);
+  std::string line, block;
+  auto endBlock = [&] {
+    int64_t found = 0;
+    for (size_t at = block.find(instruction); at != std::string::npos; at = block.find(instruction, at + 1))
+      ++found;
+    if (found >= 16) {
+      ++loops.number;
+      if (loops.spilling.empty() && std::regex_search(block, vectorOnStack))
+        loops.spilling = block;
+    }
+    block.clear();
+  };
+  while (std::getline(lines, line)) {
+    if (line.rfind(".LBB", 0) == 0)
+      endBlock();
+    block += line + "\n";
+    if (line.rfind("\tj", 0) == 0) // a branch ends a block as well
+      endBlock();
+  }
+  return loops;
 }
 
 const ScalarFunction *test::scalarFunctions() {

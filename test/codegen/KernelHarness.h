@@ -72,6 +72,13 @@ private:
 /// MatMulNBits is imported.
 std::string quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k);
 
+/// Basic blocks that hold an instruction at least 16 times: the inner loops of products.
+struct InnerLoops {
+  int64_t number = 0;
+  std::string spilling; ///< text of the first that keeps a vector on the stack
+};
+InnerLoops innerLoops(const std::string &assembly, std::string_view instruction);
+
 /// The function table that kernels may call.
 const ScalarFunction *scalarFunctions();
 

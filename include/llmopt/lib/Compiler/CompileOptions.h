@@ -34,8 +34,8 @@ enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin
 /// Number format of weight matrices. Int8, Int4: of those of linear layers, rounded to nearest in blocks of 32 inputs.
 enum class WeightFormat { Auto, F32, BF16, F16, Int8, Int4 };
 
-/// How decoders keep keys and values. Auto: f16 where products are of bf16, else f32.
-enum class CacheFormat { Auto, F32, F16 };
+/// How decoders keep keys and values. Auto: bf16 where products are of bf16, else f32.
+enum class CacheFormat { Auto, F32, F16, BF16 };
 
 /// What the machine can do at most (llmopt-bench machine), for the report. Nothing is compiled differently.
 struct MachineRates {
