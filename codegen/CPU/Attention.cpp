@@ -7,6 +7,7 @@
 #include "codegen/CPU/AttentionDense.h"
 #include "codegen/CPU/AttentionStep.h"
 #include "codegen/CPU/LinearRegion.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -89,6 +90,8 @@ Result<DenseProblem> denseProblem(exec::KernelOp kernel, ShapeAnalysis &shapes) 
     return unsupported("E0975", "an attention kernel has one attention and one result");
   DenseProblem problem;
   problem.op = *attentions.begin();
+  auto strategy = dyn_cast_or_null<strategy::AttentionAttr>(kernel.getStrategyAttr());
+  problem.bf16Products = strategy && strategy.getBf16Products();
   LLMOPT_RETURN_IF_ERROR(fillOperands(problem, kernel, shapes));
   LLMOPT_RETURN_IF_ERROR(fillShapes(problem, shapes));
   return problem;
@@ -114,6 +117,8 @@ Result<LoweredKernel> lowerAttention(exec::KernelOp kernel, FamilyContext &famil
   SymContext &symbols = family.shapes.symbols();
   LoweredKernel result;
   addDimsAndCosts(problem, symbols, result);
+  if (problem.bf16Products && family.target.bf16Dot)
+    result.arithmetic = DType::BF16;
   KernelVariant variant{family.symbol, 0, {}, {}};
   variant.units = symbols.mul(symbols.mul(problem.batch, symbols.constant(problem.kvHeads)),
                               symbols.ceilDiv(problem.queries, symbols.constant(problem.tileTokens())));

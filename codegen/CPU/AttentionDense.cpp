@@ -3,8 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Keys and values lie row by row, so each block of 64 keys is first copied into panels (keys transposed), which the rows of a
-// tile of queries then share.
+// Keys and values lie row by row, so each block of 64 keys is first copied into panels (keys transposed; both rounded where products are
+// of bf16), which the rows of a tile of queries then share.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionDense.h"
@@ -28,6 +28,19 @@ namespace {
 using Values = KernelBuilder::Values;
 constexpr int64_t kKeys = AttentionShape::kKeys;
 
+AttentionShape shapeOf(const DenseProblem &problem, const Target &target) {
+  AttentionShape shape = AttentionShape::forTarget(problem.keySize, problem.valueSize, problem.tileTokens() * problem.group(), target.vectorBits,
+                                                   target.vectorRegisters >= 32);
+  shape.blocks = 4;
+  shape.cached = problem.bf16Products ? PanelFormat::BF16Dot : PanelFormat::Plain;
+  shape.hasBf16Dot = target.bf16Dot;
+  return shape;
+}
+
+/// Floats or words of the panels of a block.
+int64_t keyElements(const AttentionShape &shape) { return kKeys * shape.keySteps(); }
+int64_t valueElements(const AttentionShape &shape) { return shape.valuePanels() * shape.blockSteps() * 16; }
+
 class DenseWriter {
 public:
   DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols);
@@ -36,7 +49,13 @@ public:
 
 private:
   void startRow(Value batch, Value head, Value token, Value row);
-  void packBlock(Value keys, Value values, Value key, Value count);
+  struct Block {
+    Value keys, values;             ///< its first rows
+    Value keyPanels, valuePanels;   ///< where its panels are to lie
+    Value count;                    ///< of its keys
+  };
+  void packBlock(const Block &block);
+  void packPairs(const Block &block);
   void setRules();
   Value masked(Value scores, Value offset, Value key, Value count);
   Value maskElements(Value offset, Value key, Value count);
@@ -57,7 +76,7 @@ private:
   SymContext &symbols_;
   llm::AttentionOp op_;
   AttentionShape shape_;
-  int64_t keysAt_ = 0, valuesAt_, factsAt_, coreAt_;
+  int64_t keysAt_ = 0, valuesAt_, rowsAt_, factsAt_, coreAt_; ///< in scratch; rows: rounded keys of a block
   AttentionCore core_;
   double base_ = 1; ///< log2 e where scores are in base 2
   Value queries_, keys_;
@@ -65,9 +84,8 @@ private:
 
 DenseWriter::DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols)
     : b_(b), problem_(problem), symbols_(symbols), op_(problem.op),
-      shape_(AttentionShape::forTarget(problem.keySize, problem.valueSize, problem.tileTokens() * problem.group(), target.vectorBits,
-                                       target.vectorRegisters >= 32)),
-      valuesAt_(kKeys * shape_.keySize), factsAt_(valuesAt_ + shape_.valuePanels() * kKeys * 16),
+      shape_(shapeOf(problem, target)), valuesAt_(shape_.blocks * keyElements(shape_)), rowsAt_(valuesAt_ + shape_.blocks * valueElements(shape_)),
+      factsAt_(rowsAt_ + (shape_.inPairs() ? keyElements(shape_) : 0)),
       coreAt_(factsAt_ + (2 * shape_.maxRows + 15) / 16 * 16), core_(b, shape_, b.address(b.scratch(), b.index(coreAt_), b.f32())),
       queries_(b.dim(problem.queries)), keys_(b.dim(problem.keys)) {
   setRules();
@@ -150,31 +168,53 @@ void DenseWriter::startRow(Value batch, Value head, Value token, Value row) {
   b_.store(broadcastOffset(b_, index, leading, own, b_.dim(problem_.maskDims.back())), fact(row), b_.index(0));
 }
 
-/// Copies `count` keys and values, which begin at the given addresses, into panels.
-void DenseWriter::packBlock(Value keys, Value values, Value key, Value count) {
+/// Copies keys and values into panels.
+void DenseWriter::packBlock(const Block &block) {
+  if (shape_.inPairs())
+    return packPairs(block);
   int64_t keySize = shape_.keySize, valueSize = shape_.valueSize, whole = valueSize / 16 * 16;
   int64_t keyStride = problem_.key.token, valueStride = problem_.value.token;
-  Value keyRows = b_.address(keys, b_.mul(key, keyStride), b_.f32()), valueRows = b_.address(values, b_.mul(key, valueStride), b_.f32());
-  Value panels = b_.mul(b_.floorDiv(count, 16), 16);
+  Value panels = b_.mul(b_.floorDiv(block.count, 16), 16);
   b_.forLoop(b_.index(0), panels, 16, [&](Value first) {
-    packTile(b_, 16, keyStride, b_.index(keySize), keySize, b_.address(keyRows, b_.mul(first, keyStride), b_.f32()),
-             b_.address(part(keysAt_), b_.mul(first, keySize), b_.f32()));
+    packTile(b_, 16, keyStride, b_.index(keySize), keySize, b_.address(block.keys, b_.mul(first, keyStride), b_.f32()),
+             b_.address(block.keyPanels, b_.mul(first, keySize), b_.f32()));
   });
-  b_.forLoop(panels, count, 1, [&](Value row) {
+  b_.forLoop(panels, block.count, 1, [&](Value row) {
     Value column = b_.add(b_.mul(panels, keySize), b_.sub(row, panels));
     b_.forLoop(b_.index(0), b_.index(keySize), 1, [&](Value i) {
-      b_.store(b_.load(b_.f32(), keyRows, b_.add(b_.mul(row, keyStride), i)), part(keysAt_), b_.add(column, b_.mul(i, 16)));
+      b_.store(b_.load(b_.f32(), block.keys, b_.add(b_.mul(row, keyStride), i)), block.keyPanels, b_.add(column, b_.mul(i, 16)));
     });
   });
-  b_.forLoop(b_.index(0), count, 1, [&](Value row) {
-    Value from = b_.address(valueRows, b_.mul(row, valueStride), b_.f32());
-    Value to = b_.address(part(valuesAt_), b_.mul(row, 16), b_.f32());
+  b_.forLoop(b_.index(0), block.count, 1, [&](Value row) {
+    Value from = b_.address(block.values, b_.mul(row, valueStride), b_.f32());
+    Value to = b_.address(block.valuePanels, b_.mul(row, 16), b_.f32());
     VectorType type = b_.vec(16, b_.f32());
     b_.forLoop(b_.index(0), b_.index(whole), 16, [&](Value i) { b_.store(b_.load(type, from, i), to, b_.mul(i, kKeys)); });
     b_.forLoop(b_.index(whole), b_.index(valueSize), 1, [&](Value i) {
       b_.store(b_.load(b_.f32(), from, i), to, b_.add(b_.sub(i, b_.index(whole)), whole * kKeys));
     });
   });
+}
+
+// What lies behind the last key is masked as a score, but as a value it is multiplied with zero.
+void DenseWriter::packPairs(const Block &block) {
+  Bf16Words words(b_, shape_.hasBf16Dot);
+  int64_t steps = shape_.keySteps(), valueStride = problem_.value.token;
+  Value rows = part(rowsAt_), two = b_.index(2);
+  b_.forLoop(b_.index(0), block.count, 1, [&](Value row) {
+    words.roundRow(b_.address(block.keys, b_.mul(row, problem_.key.token), b_.f32()), b_.address(rows, b_.mul(row, steps), b_.f32()), shape_.keySize, shape_.lanes);
+  });
+  b_.forLoop(b_.index(0), block.count, 16, [&](Value first) {
+    Value offset = b_.mul(first, steps);
+    packTile(b_, 16, steps, b_.index(steps), steps, b_.address(rows, offset, b_.f32()), b_.address(block.keyPanels, offset, b_.f32()));
+  });
+  auto values = [&](Value pair, bool both) {
+    Value even = b_.address(block.values, b_.mul(pair, 2 * valueStride), b_.f32()), odd = both ? b_.address(even, b_.index(valueStride), b_.f32()) : Value();
+    words.joinRows(even, odd, b_.address(block.valuePanels, b_.mul(pair, 16), b_.f32()), shape_.valueSize, shape_.blockSteps() * 16);
+  };
+  Value pairs = b_.floorDiv(block.count, two);
+  b_.forLoop(b_.index(0), pairs, 1, [&](Value pair) { values(pair, /*both=*/true); });
+  b_.ifThen(b_.equal(b_.mod(block.count, two), b_.index(1)), [&] { values(pairs, /*both=*/false); });
 }
 
 void DenseWriter::unit(Value unit) {
@@ -193,10 +233,17 @@ void DenseWriter::unit(Value unit) {
   eachRow([&](Value token, Value head, Value row) { startRow(batch, head, token, row); });
   Value keys = head(problem_.key, batch, kvHead), values = head(problem_.value, batch, kvHead);
   Value first = low(begin), last = high(b_.add(begin, b_.add(tokens, -1)));
-  b_.forLoop(b_.floorDiv(first, kKeys), b_.floorDiv(b_.add(last, kKeys - 1), kKeys), 1, [&](Value index) {
-    KeySpan span{[&](Value) { return part(keysAt_); }, [&](Value) { return part(valuesAt_); }, b_.mul(index, kKeys), {}};
-    span.count = b_.min(b_.sub(last, span.key), b_.index(kKeys));
-    packBlock(keys, values, span.key, span.count);
+  b_.forLoop(b_.floorDiv(first, shape_.span()), b_.floorDiv(b_.add(last, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
+    KeySpan span{[&](Value block) { return b_.address(part(keysAt_), b_.mul(block, keyElements(shape_)), b_.f32()); },
+                 [&](Value block) { return b_.address(part(valuesAt_), b_.mul(block, valueElements(shape_)), b_.f32()); },
+                 b_.mul(index, shape_.span()), {}};
+    span.count = b_.min(b_.sub(last, span.key), b_.index(shape_.span()));
+    span.firstBlock = b_.floorDiv(b_.max(b_.sub(first, span.key), b_.index(0)), kKeys);
+    b_.forLoop(span.firstBlock, b_.floorDiv(b_.add(span.count, kKeys - 1), kKeys), 1, [&](Value block) {
+      Value before = b_.mul(block, kKeys), key = b_.add(span.key, before);
+      packBlock({b_.address(keys, b_.mul(key, problem_.key.token), b_.f32()), b_.address(values, b_.mul(key, problem_.value.token), b_.f32()), span.keys(block),
+                 span.values(block), b_.min(b_.sub(span.count, before), b_.index(kKeys))});
+    });
     core_.span(b_.mul(tokens, group), span);
   });
   eachRow([&](Value token, Value head, Value row) {

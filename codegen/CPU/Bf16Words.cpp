@@ -14,7 +14,7 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
-/// Lanes of one conversion.
+/// Lanes of one conversion, and columns of a panel.
 static constexpr int64_t kLanes = 16;
 
 Value Bf16Words::round(Value x) {
@@ -50,4 +50,16 @@ void Bf16Words::roundRow(Value from, Value to, int64_t count, int64_t lanes) {
   b_.forLoop(b_.index(whole), b_.index(count), 1, [&](Value i) { b_.store(round(b_.load(b_.f32(), from, i)), to, i); });
   if (count % 2)
     b_.store(b_.constantInt(b_.ops().getIntegerType(16), 0), to, b_.index(count));
+}
+
+void Bf16Words::joinRows(Value even, Value odd, Value to, int64_t count, int64_t panelWords) {
+  int64_t whole = count / kLanes;
+  VectorType type = b_.vec(kLanes, b_.f32());
+  auto panel = [&](Value panel, function_ref<Value(Value row, Value place)> load) {
+    Value place = b_.mul(panel, kLanes);
+    b_.store(join(load(even, place), odd ? load(odd, place) : b_.constant(type, 0)), to, b_.mul(panel, panelWords));
+  };
+  b_.forLoop(b_.index(0), b_.index(whole), 1, [&](Value i) { panel(i, [&](Value row, Value place) { return b_.load(type, row, place); }); });
+  if (count % kLanes)
+    panel(b_.index(whole), [&](Value row, Value place) { return b_.loadPart(type, row, place, b_.index(count % kLanes)); });
 }

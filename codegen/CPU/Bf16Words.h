@@ -24,6 +24,8 @@ public:
   mlir::Value join(mlir::Value even, mlir::Value odd);
   /// Rounds `count` floats at `from` to halves at `to`, which may be the same place, and adds a zero where their number is odd.
   void roundRow(mlir::Value from, mlir::Value to, int64_t count, int64_t lanes);
+  /// Words of two rows of `count` floats (no second one: of zeros) to panels of 16, `panelWords` apart; the last panel is filled up with zeros.
+  void joinRows(mlir::Value even, mlir::Value odd, mlir::Value to, int64_t count, int64_t panelWords);
 
 private:
   KernelBuilder &b_;

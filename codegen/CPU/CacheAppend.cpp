@@ -222,21 +222,8 @@ void AppendWriter::storeHalfPairs(Value cached, Value token, Value head, const P
 
 /// Two tokens that share their words.
 void AppendWriter::storeValuePairs(Value cached, Value token, Value head, Value slot) {
-  constexpr int64_t kPanel = CacheLayout::kPanel;
-  Value to = b_.address(cached, b_.index(layout_.keysOfHead()), element_), even = valueAt(token, head), odd = valueAt(b_.add(token, 1), head);
-  VectorType type = b_.vec(kPanel, b_.f32());
-  int64_t whole = layout_.valueSize / kPanel, rest = layout_.valueSize % kPanel;
-  auto store = [&](Value panel, Value first, Value second) {
-    b_.store(words_.join(first, second), to, b_.add(b_.mul(panel, layout_.valuePanel() / 2), b_.mul(slot, kPanel / 2)));
-  };
-  b_.forLoop(b_.index(0), b_.index(whole), 1, [&](Value panel) {
-    Value i = b_.mul(panel, kPanel);
-    store(panel, b_.load(type, even, i), b_.load(type, odd, i));
-  });
-  if (rest) {
-    Value i = b_.index(whole * kPanel), count = b_.index(rest);
-    store(b_.index(whole), b_.loadPart(type, even, i, count), b_.loadPart(type, odd, i, count));
-  }
+  Value to = b_.address(cached, b_.add(b_.mul(slot, CacheLayout::kPanel), layout_.keysOfHead()), element_);
+  words_.joinRows(valueAt(token, head), valueAt(b_.add(token, 1), head), to, layout_.valueSize, layout_.valuePanel() / 2);
 }
 
 void AppendWriter::storeValue(Value cached, Value token, Value head, Value slot) {

@@ -70,6 +70,8 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   // What the cache adds depends on the lengths of the sequences, which are no symbols.
   int64_t floats = problem.heads * (problem.layout.keySize + problem.layout.valueSize);
   result.flops = symbols.mul(tokens, symbols.constant(2 * floats));
+  if (problem.layout.inPairs() && family.target.bf16Dot)
+    result.arithmetic = DType::BF16;
   result.bytesMoved = symbols.mul(tokens, symbols.constant(4 * floats));
   return result;
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/ChooseStrategy.h"
 
+#include "codegen/Common/CacheType.h"
 #include "codegen/Common/QuantizedWeight.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/Projection.h"
@@ -117,8 +118,13 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products);
 }
 
-strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target) {
-  return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits);
+strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target, bool bf16Products) {
+  return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits, bf16Products);
+}
+
+/// What is cached in bf16 is multiplied so.
+static bool readsBf16Cache(exec::KernelOp kernel) {
+  return llvm::any_of(kernel.getBody().getOps<llm::PagedAttentionOp>(), [](auto op) { return cacheTypeOf(op) == DType::BF16; });
 }
 
 std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
@@ -180,8 +186,10 @@ static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Targ
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {
     kernel.setStrategyAttr(chooseGemm(context, target, GemmFacts{.depth = 512, .rows = 512}));
-  } else if (family == "attention" || family == "paged_attention") {
-    kernel.setStrategyAttr(chooseAttention(context, target));
+  } else if (family == "attention") {
+    kernel.setStrategyAttr(chooseAttention(context, target, options.bf16Products && !target.isGpu()));
+  } else if (family == "paged_attention") {
+    kernel.setStrategyAttr(chooseAttention(context, target, readsBf16Cache(kernel)));
   } else if (family == "loops" || family == "rows") {
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/4096, target.vectorBits));
   }

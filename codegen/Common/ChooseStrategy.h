@@ -32,12 +32,12 @@ struct GemmFacts {
 
 /// What the user decides.
 struct StrategyOptions {
-  /// Products with bf16 weights round the other operand to bf16 too, where all of a kernel's weights are bf16.
+  /// Products with bf16 weights round the other operand to bf16 too, where all of a kernel's weights are bf16; those of attention round both.
   bool bf16Products = false;
 };
 
 strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
-strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target);
+strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target, bool bf16Products);
 
 /// The facts of a region around projections, or nothing if a shape is not known.
 std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options);

@@ -30,6 +30,7 @@ struct Dense {
   int64_t window = 0;
   double softcap = 0;
   Mask mask = Mask::None;
+  bool bf16 = false; ///< products
   double scale() const { return 1 / std::sqrt(double(keySize)); }
   std::string text() const;
   std::string maskDims() const {
@@ -138,7 +139,7 @@ void checkOne(const Dense &d, const CompiledKernel &kernel, const Sizes &sizes) 
           double expected = 0;
           for (int64_t j = 0; j < keys; ++j)
             expected += weights[size_t(j)] * v.data()[(kvRow + j) * d.valueSize + e];
-          ASSERT_NEAR(y.data()[row * d.valueSize + e], sum > 0 ? expected / sum : 0, 2e-5)
+          ASSERT_NEAR(y.data()[row * d.valueSize + e], sum > 0 ? expected / sum : 0, d.bf16 ? 8e-3 : 2e-5)
               << "B=" << batch << " S=" << queries << " T=" << keys << " at " << b << "," << h << "," << i << "," << e;
         }
       }
@@ -147,8 +148,8 @@ void checkOne(const Dense &d, const CompiledKernel &kernel, const Sizes &sizes) 
 void check(const Dense &dense) {
   for (const TargetPair &pair : runnableTargets()) {
     SCOPED_TRACE(pair.name());
-    auto kernel = CompiledKernel::make(dense.text(), cpu::lowerAttention, pair.target, pair.strategy);
-    for (Sizes sizes : {Sizes{1, 1, 1}, Sizes{2, 5, 37}, Sizes{1, 70, 70}, Sizes{1, 33, 200}})
+    auto kernel = CompiledKernel::make(dense.text(), cpu::lowerAttention, pair.target, pair.strategy, {.bf16Products = dense.bf16});
+    for (Sizes sizes : {Sizes{1, 1, 1}, Sizes{2, 5, 37}, Sizes{1, 70, 70}, Sizes{1, 33, 331}})
       checkOne(dense, *kernel, sizes);
   }
 }
@@ -164,6 +165,20 @@ TEST(DenseAttention, BoolMask) { check({.mask = Mask::BoolFull}); }
 TEST(DenseAttention, BoolMaskOfKeys) { check({.causal = true, .mask = Mask::BoolKeys}); }
 TEST(DenseAttention, FloatMask) { check({.mask = Mask::FloatQueries}); }
 TEST(DenseAttention, LowestFloatMask) { check({.mask = Mask::FloatLowest}); }
+TEST(DenseAttention, Bf16) {
+  check({.bf16 = true});
+  check({.heads = 3, .kvHeads = 3, .keySize = 9, .valueSize = 21, .causal = true, .window = 9, .bf16 = true});
+  check({.keySize = 32, .valueSize = 32, .mask = Mask::FloatQueries, .bf16 = true});
+  check({.causal = true, .softcap = 1.5, .mask = Mask::BoolKeys, .bf16 = true});
+}
+
+TEST(DenseAttention, DotProductsOfBf16) {
+  Target target = *findTarget("x86-64-v4-bf16");
+  auto kernel = CompiledKernel::make(Dense{.keySize = 32, .valueSize = 32}.text(), cpu::lowerAttention, target, target, {.bf16Products = true});
+  InnerLoops loops = innerLoops(kernel->assembly(), "vdpbf16ps");
+  EXPECT_GE(loops.number, 4);
+  EXPECT_EQ(loops.spilling, "");
+}
 
 namespace {
 

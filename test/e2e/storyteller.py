@@ -27,7 +27,7 @@ def likelihood(artifact):
     return tokens, loss
 
 
-for level, *flags in (("-O0",), ("-O3",), ("-O3", "--kv-cache", "f16")):
+for level, *flags in (("-O0",), ("-O3",), ("-O3", "--kv-cache", "f16"), ("-O3", "--products", "bf16")):
     artifact = compile_model(folder, "storyteller" + "".join((level, *flags)), level, *flags)
     level = " ".join((level, *flags))
     if not artifact:

@@ -51,7 +51,10 @@ def Strategy_LoopsAttr : Strategy_Attr<"Loops", "loops"> {
 
 def Strategy_AttentionAttr : Strategy_Attr<"Attention", "attention"> {
   let summary = "Online-softmax attention: query rows and keys a block";
-  let parameters = (ins "int64_t":$queryBlock, "int64_t":$keyBlock, "int64_t":$vectorBits);
+  let description = [{
+    With `bf16Products` queries, keys, values and the weights of values are rounded to bf16 and multiplied in pairs (vdpbf16ps).
+  }];
+  let parameters = (ins "int64_t":$queryBlock, "int64_t":$keyBlock, "int64_t":$vectorBits, "bool":$bf16Products);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 
