@@ -66,12 +66,12 @@ def pooled(hidden, mask):
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def compare(name, hidden, least=COSINE):
+def compare(name, hidden):
     if hidden is None:
         return
     cosines = (pooled(hidden, mask[:len(hidden)]) * want[:len(hidden)]).sum(axis=1)
     worst = int(np.argmin(cosines))
-    check(f"sentence-encoder {name}", cosines.min() >= least, f"sentence {worst} has cosine {cosines[worst]:.8f}")  # NaN fails
+    check(f"sentence-encoder {name}", cosines.min() >= COSINE, f"sentence {worst} has cosine {cosines[worst]:.8f}")  # NaN fails
 
 
 def hidden_of(artifact, name, batch, threads, env=None):
