@@ -17,12 +17,19 @@ namespace {
 
 using Linears = llvm::SetVector<Operation *>;
 
+/// A projection, also one with the weights of experts: a family that does not take those is never given one.
+Projection projectionOf(Operation *op) {
+  if (auto grouped = dyn_cast<llm::GroupedLinearOp>(op))
+    return grouped;
+  return Projection::of(op);
+}
+
 /// Collects the linears that `value` is computed from; false if something else than elementwise operations lies between.
 bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operation *> &seen) {
   Operation *op = value.getDefiningOp();
   if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op))
     return true;
-  if (Projection::of(op)) {
+  if (projectionOf(op)) {
     linears.insert(op);
     return true;
   }
@@ -31,10 +38,10 @@ bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operati
   return llvm::all_of(op->getOperands(), [&](Value operand) { return collectLinears(operand, linears, seen); });
 }
 
-Status checkLinear(Projection linear, Value input) {
+Status checkLinear(Projection linear, Projection first) {
   auto weight = linear.weightType();
   Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
-  if (linear.getInput() != input)
+  if (linear.getInput() != first.getInput() || (linear.isGrouped() && linear->getOperands().drop_front(2) != first->getOperands().drop_front(2)))
     return unsupported("E0930", "the projections of one kernel have different inputs");
   bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
   if (!isMade || !isa<BlockArgument>(linear.getWeight()))
@@ -52,7 +59,7 @@ Status checkLinear(Projection linear, Value input) {
 Status addOutput(LinearProblem &problem, const Linears &linears, LinearOutput output) {
   LinearSegment joined;
   for (Operation *op : linears)
-    joined.linears.push_back(Projection::of(op));
+    joined.linears.push_back(projectionOf(op));
   joined.columns = joined.linears.front().columns();
   for (size_t i = 0; i < problem.segments.size();) {
     LinearSegment &segment = problem.segments[i];
@@ -86,7 +93,7 @@ Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis 
   for (Operation &op : kernel.getBody().front().without_terminator())
     for (Value operand : op.getOperands()) {
       bool isInFront = problem.norm && (&op == problem.norm || op.isBeforeInBlock(problem.norm));
-      if (!isa<BlockArgument>(operand) || Projection::of(&op) || isInFront)
+      if (!isa<BlockArgument>(operand) || projectionOf(&op) || isInFront)
         continue;
       const ValueShape &shape = shapes.shapeOf(operand);
       auto type = cast<RankedTensorType>(operand.getType());
@@ -120,13 +127,13 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   Block &block = kernel.getBody().front();
   SmallVector<Projection> linears;
   for (Operation &op : block)
-    if (Projection linear = Projection::of(&op))
+    if (Projection linear = projectionOf(&op))
       linears.push_back(linear);
   if (linears.empty())
     return unsupported("E0938", "a kernel of family linear has no projection");
   Value input = linears.front().getInput();
   for (Projection linear : linears)
-    LLMOPT_RETURN_IF_ERROR(checkLinear(linear, input));
+    LLMOPT_RETURN_IF_ERROR(checkLinear(linear, linears.front()));
   problem.integer = linears.front().isInteger();
   problem.norm = input.getDefiningOp();
   if (!problem.norm)
@@ -134,7 +141,8 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   const ValueShape &inputShape = shapes.shapeOf(input);
   problem.depth = linears.front().depth();
   problem.rows = shapes.symbols().constant(1);
-  for (SymExpr dim : ArrayRef(inputShape.dims).drop_back()) {
+  auto grouped = dyn_cast<llm::GroupedLinearOp>(linears.front().operation());
+  for (SymExpr dim : grouped ? ArrayRef(shapes.shapeOf(grouped.getOrder()).dims) : ArrayRef(inputShape.dims).drop_back()) {
     problem.leading.push_back(dim);
     problem.rows = shapes.symbols().mul(problem.rows, dim);
   }

@@ -34,6 +34,7 @@ struct Instance {
   uint32_t stages = 1;
   bool maps = false;                     ///< operands come through tensor maps; blocks stay
   int blocks = 1;                        ///< of a multiprocessor, which bounds registers
+  bool grouped = false;                  ///< rows come sorted by expert
   int64_t splits = 1, sums = 0;          ///< blocks that share K; numbers that a thread then leaves in scratch memory
 };
 
@@ -42,7 +43,7 @@ public:
   LinearUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, LinearProblem &problem,
              std::optional<QuantizedWeight> quantized)
       : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), problem_(problem), quantized_(std::move(quantized)),
-        products_(int64_t(problem.segments[0].linears.size())),
+        products_(int64_t(problem.segments[0].linears.size())), grouped_(dyn_cast<llm::GroupedLinearOp>(problem.segments[0].linears[0].operation())),
         weight_(quantized_ ? quantized_->product : *llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
 
   Result<LoweredDeviceKernel> lower();
@@ -59,6 +60,8 @@ private:
   Instance hopper(int64_t tileColumns, int64_t limit) const;
   void addHopper(std::vector<Instance> &list) const;
   int64_t tiles(int64_t tileColumns) const;
+  std::vector<Instance> groupedInstances() const;
+  SymExpr experts() const { return shapes_.symbols().constant(cast<RankedTensorType>(grouped_.getWeight().getType()).getDimSize(0)); }
   std::string mapsOf(const Instance &instance, DeviceKernel &kernel, DeviceParameter &input, std::string &arguments) const;
   void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
   std::string layer(const Instance &instance) const;
@@ -81,6 +84,7 @@ private:
   LinearProblem &problem_;
   std::optional<QuantizedWeight> quantized_;
   int64_t products_;
+  mutable llm::GroupedLinearOp grouped_; ///< with the weights of experts
   DType weight_; ///< as products take it
   Status status_;
   std::vector<DeviceParameter> fields_; ///< of the epilogue
@@ -309,14 +313,30 @@ void LinearUnit::addHopper(std::vector<Instance> &list) const {
   list.push_back(wide);
 }
 
+/// With few rows most experts have one; with more, tensor cores where weights are 16 bits wide.
+std::vector<Instance> LinearUnit::groupedInstances() const {
+  constexpr int64_t kFewRows = 32;
+  Instance rows = gemv(1, 0), tiles = matrix();
+  rows.family = "GroupedGemv", rows.grouped = tiles.grouped = true;
+  if (tiles.family != "GemmMma" || weight_ == DType::F32)
+    return {rows};
+  tiles.family = "GroupedMma";
+  rows.limit = kFewRows;
+  return {rows, tiles};
+}
+
 std::vector<Instance> LinearUnit::instances() const {
   std::vector<Instance> list;
-  if (quantized_)
+  if (grouped_)
+    list = groupedInstances();
+  else if (quantized_)
     list = {fewRows(8), fewRows(16), quantizedMatrix()};
   else
     list = {gemv(1, 1), gemv(4, 4), gemv(8, 16), matrix()};
-  addSplit(list);
-  addHopper(list);
+  if (!grouped_) {
+    addSplit(list);
+    addHopper(list);
+  }
   std::optional<int64_t> rows = problem_.rows.constant();
   if (!rows)
     return list;
@@ -334,6 +354,10 @@ std::string LinearUnit::layer(const Instance &instance) const {
     const QuantizedPanels &panels = quantized_->panels;
     scale = "  typedef " + elementName(panels.scale) + " Scale;\n";
     codes = ", kBits = " + std::to_string(panels.bits) + ", kBlock = " + std::to_string(panels.block) + ", kZero = " + std::to_string(panels.zeros ? -1 : quantized_->zero);
+  }
+  if (grouped_) {
+    bool shared = cast<RankedTensorType>(grouped_.getInput().getType()).getRank() == 2;
+    codes = ", kExperts = " + std::to_string(*experts().constant()) + ", kShared = " + std::to_string(shared ? *problem_.leading[1].constant() : 1);
   }
   return "struct Layer" + instance.suffix + " {\n  typedef " + inputName() + " Input;\n  typedef " + elementName(weight_) + " Weight;\n" + scale + "  static constexpr bool kPanels = true;\n"
          "  static constexpr int kDepth = " + std::to_string(problem_.depth) + codes + (instance.constants.empty() ? "" : ", " + instance.constants) + ";\n};\n";
@@ -370,6 +394,10 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   SymExpr units = symbols.constant(tiles(instance.tileColumns));
   if (instance.splits > 1)
     units = symbols.mul(units, symbols.constant(instance.splits));
+  else if (instance.grouped && !instance.tileRows)
+    units = symbols.mul(units, problem_.rows);
+  else if (instance.grouped) // each expert's last tile may be small
+    units = symbols.mul(units, symbols.add(symbols.floorDiv(problem_.rows, symbols.constant(instance.tileRows)), symbols.min(experts(), problem_.rows)));
   else if (instance.tileRows)
     units = symbols.mul(units, symbols.ceilDiv(problem_.rows, symbols.constant(instance.tileRows)));
   DeviceKernel kernel;
@@ -391,6 +419,14 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   for (const DeviceParameter &parameter : {count, input, rows_})
     if (!llvm::is_contained(kernel.parameters, parameter))
       kernel.parameters.push_back(parameter);
+  std::string groups;
+  if (instance.grouped)
+    for (Value numbers : {grouped_.getOrder(), grouped_.getOffsets()}) {
+      DeviceParameter parameter{DeviceParameter::Kind::Buffer, cpu::bindingOf(numbers)};
+      groups += "reinterpret_cast<const i32 *>(" + parameterName(parameter) + "), ";
+      if (!llvm::is_contained(kernel.parameters, parameter))
+        kernel.parameters.push_back(parameter);
+    }
   SymExpr scratch;
   std::string parts;
   if (instance.splits > 1) {
@@ -411,7 +447,7 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   lowered.unit.source += layer(instance) + "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(instance.threads) + ", " + std::to_string(instance.blocks) + ") " + kernel.name + "(" +
                          declareParameters(kernel.parameters, ", ") + ") {\n  static_assert(" + family + "::kThreads == " + std::to_string(instance.threads) + " && " +
                          family + "::kSharedBytes == " + std::to_string(instance.sharedBytes) + ");\n  SHARED_MEMORY(smem);\n  " + family +
-                         "().run(smem, " + x + ", i64(" + rows + "), i64(d0), " + (instance.maps ? epilogue + "{{" + fields + "}" + mapArguments : "Epilogue{" + fields) +
+                         "().run(smem, " + x + ", " + groups + "i64(" + rows + "), i64(d0), " + (instance.maps ? epilogue + "{{" + fields + "}" + mapArguments : "Epilogue{" + fields) +
                          "}" + parts + ");\n}\nLLMOPT_EXPORT(" + kernel.name + ")\n";
   lowered.plan.variants.push_back({kernel.name, instance.limit, units, scratch});
   lowered.unit.kernels.push_back(std::move(kernel));
@@ -427,7 +463,8 @@ void LinearUnit::addCosts(LoweredKernel &plan) const {
     results += segment.columns * int64_t(segment.outputs.size());
   }
   plan.flops = symbols.mul(problem_.rows, symbols.constant(2 * problem_.depth * columns));
-  plan.bytesMoved = symbols.add(symbols.constant(weights), symbols.mul(problem_.rows, symbols.constant(inputBytes() * problem_.depth + 4 * results)));
+  SymExpr matrices = grouped_ ? symbols.min(experts(), problem_.rows) : symbols.constant(1);
+  plan.bytesMoved = symbols.add(symbols.mul(matrices, symbols.constant(weights)), symbols.mul(problem_.rows, symbols.constant(inputBytes() * problem_.depth + 4 * results)));
 }
 
 Result<LoweredDeviceKernel> LinearUnit::lower() {
@@ -435,7 +472,7 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
   LLMOPT_ASSIGN(std::string epilogueText, epilogue(lowered));
   std::vector<Instance> list = instances();
   lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_split.cuh\"\n#include \"gemm_simt.cuh\"\n" + std::string(target_.computeCapability == 90 ? "#include \"gemm_wgmma.cuh\"\n" : "") +
-                        (quantized_ ? "#include \"gemv_quantized.cuh\"\n#include \"gemm_quantized.cuh\"\n" : "") + epilogueText;
+                        (grouped_ ? "#include \"grouped.cuh\"\n" : "") + (quantized_ ? "#include \"gemv_quantized.cuh\"\n#include \"gemm_quantized.cuh\"\n" : "") + epilogueText;
   for (const Instance &instance : list)
     addKernel(instance, lowered);
   if (list.size() > 1)
@@ -451,6 +488,8 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
 bool fits(const LinearProblem &problem) {
   auto elementOf = [](Projection linear) { return getElementTypeOrSelf(linear.getWeight().getType()); };
   ArrayRef<Projection> first = problem.segments.front().linears;
+  if (first.front().isGrouped() && (problem.segments.size() != 1 || !problem.leading[1].constant()))
+    return false;
   for (const LinearSegment &segment : problem.segments)
     for (Projection linear : segment.linears)
       if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isInteger() != problem.integer)

@@ -9,6 +9,7 @@
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/CUDA/CacheAppend.h"
 #include "codegen/CUDA/DenseAttention.h"
+#include "codegen/CUDA/GroupRows.h"
 #include "codegen/CUDA/Linear.h"
 #include "codegen/CUDA/Norm.h"
 #include "codegen/CUDA/NvptxEmitter.h"
@@ -38,8 +39,10 @@ Target emitterTarget(const Target &target, StringRef family) {
 static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target,
                                                                      const std::string &symbol) {
   StringRef family = kernel.getFamily();
-  if (family == "linear")
+  if (family == "linear" || family == "grouped_linear")
     return cuda::lowerLinear(kernel, shapes, target, symbol);
+  if (family == "group_rows")
+    return cuda::lowerGroupRows(kernel, shapes, symbol);
   if (family == "rows") {
     LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> norm, cuda::lowerNorm(kernel, shapes, target, symbol));
     if (norm)
@@ -66,6 +69,8 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
     if (cacheTypeOf(&op) != DType::F32) // takesNarrowCache should have known
       return internalError("E0921", "a kernel of family '" + kernel.getFamily().str() + "' cannot keep keys and values in 16 bits; compile with --kv-cache=f32");
   StringRef family = kernel.getFamily();
+  if (family == "grouped_linear")
+    return unsupported("E0988", "the products of experts have no kernel " + std::string(text ? "for this number type" : "without a CUDA compiler (clang and ptxas, or NVRTC)"), symbol);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   Target emitter = emitterTarget(target, family);
   cpu::FamilyContext context{*module, shapes, emitter, symbol};

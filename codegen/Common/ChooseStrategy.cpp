@@ -131,7 +131,8 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
   std::optional<GemmFacts> facts;
   bool allBf16 = true;
   kernel.getBody().walk([&](Operation *op) {
-    Projection linear = Projection::of(op);
+    auto grouped = dyn_cast<llm::GroupedLinearOp>(op);
+    Projection linear = grouped ? Projection(grouped) : Projection::of(op);
     if (!linear)
       return;
     GemmFacts found;
@@ -146,7 +147,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
     allBf16 &= linear.weightType().getElementType().isBF16();
-    if (rows.known() && rows.constant())
+    if (!grouped && rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
   });
@@ -181,7 +182,7 @@ static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Targ
   if (target.isGpu() && !family.contains("attention")) {
     // One element a thread; neighbours in memory belong to neighbouring threads.
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/1, target.vectorBits));
-  } else if (family == "linear") {
+  } else if (family == "linear" || family == "grouped_linear") {
     if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, target, options))
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {

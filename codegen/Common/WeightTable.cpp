@@ -14,6 +14,7 @@
 #include "llmopt/lib/Support/CheckedMath.h"
 #include "llmopt/lib/Support/Hash.h"
 
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -70,6 +71,16 @@ void convertFloats(std::span<const std::byte> source, DType from, DType to, std:
   }
 }
 
+/// A matrix, or several of one size one behind the other.
+struct Matrices {
+  Matrices(const std::vector<int64_t> &shape, bool outputsFirst) {
+    size_t first = shape.size() - 2;
+    count = first ? shape[0] : 1;
+    outputs = shape[outputsFirst ? first : first + 1], inputs = shape[outputsFirst ? first + 1 : first];
+  }
+  int64_t count, outputs, inputs;
+};
+
 bool isPlainFloat(DType type) { return type == DType::F32 || type == DType::BF16 || type == DType::F16; }
 
 } // namespace
@@ -87,7 +98,8 @@ std::optional<RandomTensor> WeightTable::recipeOf(Value value, const plan::Weigh
   while (auto castOp = value.getDefiningOp<llm::CastOp>())
     value = castOp.getInput();
   auto weight = value.getDefiningOp<llm::WeightOp>();
-  return weight && canDraw(row.layout, row.dtype) ? described(weight.getName().str()) : std::nullopt;
+  bool isPlain = row.layout == "row_major" || row.shape.size() == 2;
+  return weight && isPlain && canDraw(row.layout, row.dtype) ? described(weight.getName().str()) : std::nullopt;
 }
 
 std::vector<plan::Weight> WeightTable::placedRows() const {
@@ -125,9 +137,8 @@ Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
   if (layout.name == "row_major") {
     row.bytes = uint64_t(type.getNumElements()) * dtypeSize(row.dtype);
   } else {
-    int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-    row.bytes = uint64_t(layout.outputsFirst ? packedMatrixBytes(layout.name, row.dtype, rows, columns)
-                                             : packedMatrixBytes(layout.name, row.dtype, columns, rows));
+    Matrices matrices(row.shape, layout.outputsFirst);
+    row.bytes = uint64_t(matrices.count * packedMatrixBytes(layout.name, row.dtype, matrices.outputs, matrices.inputs));
   }
   std::optional<RandomTensor> random = recipeOf(value, row);
   uint64_t &end = random ? drawnEnd_ : end_;
@@ -167,6 +178,13 @@ void WeightTable::addDrawn(Value value, WeightStore &drawn) const {
     addDrawn(operand, drawn);
 }
 
+/// Tensors one behind the other, as the experts of a layer are: no interpreter needed, which would widen them all.
+static bool isStack(Value value) {
+  if (auto concat = value.getDefiningOp<llm::ConcatOp>())
+    return concat.getAxis() == 0 && !isa<IntegerType>(getElementTypeOrSelf(value.getType()));
+  return value.getDefiningOp<llm::ExpandDimsOp>() != nullptr;
+}
+
 /// Row-major bytes of an expression: the store's own bytes where the expression is a weight, else `owned` holds them.
 Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Tensor &owned) const {
   if (auto weight = value.getDefiningOp<llm::WeightOp>()) {
@@ -193,11 +211,35 @@ Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Ten
       return {};
     }
   }
+  if (isStack(value))
+    return evaluateStack(value, bytes, owned);
   WeightStore drawn;
   if (seed_)
     addDrawn(value, drawn);
   Interpreter interpreter(value.getDefiningOp()->getParentOfType<ModuleOp>(), seed_ ? drawn : store_);
   LLMOPT_ASSIGN(owned, interpreter.evaluate(value));
+  bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
+  return {};
+}
+
+Status WeightTable::evaluateStack(Value value, std::span<const std::byte> &bytes, Tensor &owned) const {
+  if (auto expand = value.getDefiningOp<llm::ExpandDimsOp>())
+    return evaluate(expand.getInput(), bytes, owned);
+  auto shape = cast<RankedTensorType>(value.getType()).getShape();
+  Tensor stack(dtypeOf(value), {shape.begin(), shape.end()});
+  size_t end = 0;
+  for (Value part : value.getDefiningOp()->getOperands()) {
+    std::span<const std::byte> source;
+    Tensor made;
+    LLMOPT_RETURN_IF_ERROR(evaluate(part, source, made));
+    if (source.size() > stack.bytes() - end)
+      return badInput("E0917", "weight '" + leafName(part) + "' has more bytes than its type needs");
+    std::memcpy(static_cast<std::byte *>(stack.data()) + end, source.data(), source.size());
+    end += source.size();
+  }
+  if (end != stack.bytes())
+    return badInput("E0917", "weight '" + leafName(value) + "' has fewer bytes than its type needs");
+  owned = std::move(stack);
   bytes = {static_cast<const std::byte *>(owned.data()), owned.bytes()};
   return {};
 }
@@ -253,10 +295,12 @@ Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
     }
     if (packed.empty() && row.layout != "row_major") {
       packed.resize(row.bytes);
-      int64_t rows = row.shape[0], columns = row.shape[1];
       bool outputsFirst = entries_[i].layout.outputsFirst;
-      LLMOPT_RETURN_IF_ERROR(packWeight(row.layout, row.dtype, outputsFirst ? rows : columns, outputsFirst ? columns : rows,
-                                        outputsFirst, bytes, packed));
+      Matrices matrices(row.shape, outputsFirst);
+      size_t plainBytes = bytes.size() / size_t(matrices.count), packedBytes = row.bytes / size_t(matrices.count);
+      for (size_t m = 0; m < size_t(matrices.count); ++m)
+        LLMOPT_RETURN_IF_ERROR(packWeight(row.layout, row.dtype, matrices.outputs, matrices.inputs, outputsFirst,
+                                          bytes.subspan(m * plainBytes, plainBytes), std::span(packed).subspan(m * packedBytes, packedBytes)));
       bytes = packed;
     }
     if (bytes.size() != row.bytes)

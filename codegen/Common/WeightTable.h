@@ -47,6 +47,7 @@ private:
   std::optional<RandomTensor> described(const std::string &name) const;
   std::optional<RandomTensor> recipeOf(mlir::Value value, const plan::Weight &row) const;
   Status evaluate(mlir::Value value, std::span<const std::byte> &bytes, Tensor &owned) const;
+  Status evaluateStack(mlir::Value value, std::span<const std::byte> &bytes, Tensor &owned) const;
   Status packCodes(const Entry &entry, std::span<std::byte> packed) const;
   void addDrawn(mlir::Value value, WeightStore &drawn) const;
   const WeightStore &store_;

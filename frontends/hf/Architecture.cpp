@@ -126,6 +126,26 @@ static MlpSpec readMlp(FieldReader &fields) {
   return spec;
 }
 
+static ExpertsSpec readExperts(FieldReader &fields) {
+  ExpertsSpec spec;
+  spec.count = fields.formula("count");
+  spec.topK = fields.formula("top_k", "num_experts_per_tok");
+  spec.normalize = fields.formula("normalize", "false");
+  spec.activation = fields.formula("activation", "hidden_act");
+  spec.size = fields.formula("size", "intermediate_size");
+  spec.router = fields.text("router");
+  spec.softmax = fields.text("softmax", "all");
+  if (spec.softmax != "all" && spec.softmax != "chosen")
+    fields.fail("'softmax' must be 'all' or 'chosen'");
+  spec.stackedGateUp = fields.text("stacked_gate_up", "");
+  spec.stackedDown = fields.text("stacked_down", spec.stackedGateUp.empty() ? "" : nullptr);
+  bool isStacked = !spec.stackedGateUp.empty();
+  spec.gate = fields.text("gate", isStacked ? "" : nullptr);
+  spec.up = fields.text("up", isStacked && spec.gate.empty() ? "" : nullptr);
+  spec.down = fields.text("down", isStacked && spec.gate.empty() ? "" : nullptr);
+  return spec;
+}
+
 static Status readBlocks(FieldReader fields, Architecture &architecture) {
   for (const auto &[name, json] : fields.members()) {
     FieldReader block = fields.object(name);
@@ -136,8 +156,10 @@ static Status readBlocks(FieldReader fields, Architecture &architecture) {
       architecture.attentions[name] = readAttention(block);
     else if (type == "mlp")
       architecture.mlps[name] = readMlp(block);
+    else if (type == "experts")
+      architecture.experts[name] = readExperts(block);
     else
-      block.fail("'type' must be 'norm', 'attention' or 'mlp'");
+      block.fail("'type' must be 'norm', 'attention', 'mlp' or 'experts'");
     fields.absorb(block.finish());
   }
   for (const auto &[name, attention] : architecture.attentions)

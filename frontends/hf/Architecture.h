@@ -82,6 +82,15 @@ struct MlpSpec {
   bool transposed = false;
 };
 
+/// Feed-forward blocks of which a router chooses a few for each token.
+struct ExpertsSpec {
+  Expression count, topK, normalize, activation, size;
+  std::string router;
+  std::string softmax;                     ///< "all": of all experts' scores; "chosen": of those of the chosen ones
+  std::string gate, up, down;              ///< with {e}: one tensor an expert
+  std::string stackedGateUp, stackedDown;  ///< tensors of all experts: [experts, 2 * size, width] and [experts, width, size]
+};
+
 struct Statement {
   std::string target; ///< variable that gets the value; empty for a call made for its effect
   Expression value;
@@ -119,6 +128,7 @@ struct Architecture {
   std::map<std::string, NormSpec> norms;
   std::map<std::string, AttentionSpec> attentions;
   std::map<std::string, MlpSpec> mlps;
+  std::map<std::string, ExpertsSpec> experts;
   std::vector<FunctionSpec> functions;
   std::vector<std::string> mentionedKeys; ///< every name in a formula, config keys among them
   bool usesRope = false;

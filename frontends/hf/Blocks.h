@@ -17,6 +17,7 @@ inline constexpr int64_t kMaxHeads = 4096;
 inline constexpr int64_t kMaxWidth = int64_t(1) << 24;
 inline constexpr int64_t kMaxVocabulary = int64_t(1) << 24;
 inline constexpr int64_t kMaxPositionRows = int64_t(1) << 24;
+inline constexpr int64_t kMaxExperts = 4096;
 inline constexpr int64_t kMaxBiasDistance = int64_t(1) << 16;
 
 /// What every block needs to write itself into the function being built.
@@ -45,6 +46,9 @@ struct BlockContext {
 Result<mlir::Value> buildNorm(BlockContext &context, const NormSpec &spec, mlir::Value input, const std::string &name, int64_t heads = 0);
 
 Result<mlir::Value> buildMlp(BlockContext &context, const MlpSpec &spec, mlir::Value input);
+
+/// Of ExpertsSpec::count feed-forward blocks, those that each token's router chooses.
+Result<mlir::Value> buildExperts(BlockContext &context, const ExpertsSpec &spec, mlir::Value input);
 
 /// The activation that configs call `name`, applied to `input`.
 Result<mlir::Value> buildActivation(GraphBuilder &graph, const std::string &name, mlir::Value input);

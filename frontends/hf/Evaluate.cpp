@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Evaluate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -74,17 +75,23 @@ static Result<Json> numberArithmetic(const std::string &symbol, const Json &left
   return Json(std::pow(a, b));
 }
 
-/// sqrt, log, floor, int, len, min, max; nothing for other names.
+/// sqrt, log, floor, int, len, min, max, contains; nothing for other names.
 static std::optional<Result<Json>> arithmeticFunction(const std::string &name, const std::vector<Operand> &arguments) {
-  static const std::set<std::string> kNames = {"sqrt", "log", "floor", "int", "len", "min", "max"};
+  static const std::set<std::string> kNames = {"sqrt", "log", "floor", "int", "len", "min", "max", "contains"};
   if (!kNames.contains(name))
     return std::nullopt;
-  bool two = name == "min" || name == "max";
+  bool two = name == "min" || name == "max" || name == "contains";
   if (arguments.size() != (two ? 2u : 1u))
     return problem("wrong number of arguments of '" + name + "'");
   const Json &a = arguments[0].json;
   if (name == "len")
     return a.isArray() ? Result<Json>(Json(uint64_t(a.asArray().size()))) : problem("'len' needs a list");
+  if (name == "contains") { // of a list that the config may leave out
+    if (!a.isArray() && !a.isNull())
+      return problem("'contains' needs a list");
+    auto isIt = [&](const Json &element) { return equal(element, arguments[1].json); };
+    return Json(a.isArray() && std::any_of(a.asArray().begin(), a.asArray().end(), isIt));
+  }
   if (!a.isNumber() || (two && !arguments[1].json.isNumber()))
     return problem("'" + name + "' needs numbers");
   if (two)

@@ -59,8 +59,9 @@ Result<Operand> ModelBuilder::callBlock(const std::string &callee, const std::ve
   auto norm = architecture_.norms.find(block);
   auto attention = architecture_.attentions.find(block);
   auto mlp = architecture_.mlps.find(block);
+  auto experts = architecture_.experts.find(block);
   bool isNorm = norm != architecture_.norms.end(), isAttention = attention != architecture_.attentions.end();
-  if ((!isNorm && !isAttention && mlp == architecture_.mlps.end()) || (stores && (!isAttention || !attention->second.cross)))
+  if ((!isNorm && !isAttention && mlp == architecture_.mlps.end() && experts == architecture_.experts.end()) || (stores && (!isAttention || !attention->second.cross)))
     return badInput("E0420", "invalid description: '" + callee + "' is neither a block nor a function");
   if (!isTensorAt(arguments, 0) || arguments.size() > (isNorm ? 2u : 1u) || (arguments.size() == 2 && !isTextAt(arguments, 1)))
     return wrongArguments(callee, isNorm ? "tensor, 'name of its weights'" : "tensor");
@@ -71,6 +72,7 @@ Result<Operand> ModelBuilder::callBlock(const std::string &callee, const std::ve
   }
   Result<Value> result = isNorm        ? buildNorm(context_, norm->second, input, arguments.size() == 2 ? arguments[1].json.asString() : "")
                          : isAttention ? buildAttention(context_, block, attention->second, input)
+                         : mlp == architecture_.mlps.end() ? buildExperts(context_, experts->second, input)
                                        : buildMlp(context_, mlp->second, input);
   // A block's result is shaped like its input: with that in its place, the rest of the model can be looked at too.
   context_.problems.absorb(result.status());

@@ -3,7 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// After Shazeer et al., arXiv:1701.06538. All experts are computed for all tokens, and those that a token does not choose count zero.
+// After Shazeer et al., arXiv:1701.06538. Where the weights are constants as they stand, llm.grouped_linear computes the chosen experts only.
+// Else all experts are computed for all tokens, and those that a token does not choose count zero.
 //
 //===----------------------------------------------------------------------===//
 #include "Quantization.h"
@@ -43,10 +44,15 @@ public:
     if (!width || !experts || e_.rank(weight) != 3 || e_.rank(node_.input(second.weight)) != 3 || e_.rank(router) != 2)
       return badInput(kNode, "input, router and weights are " + describeType(e_.analysis, x) + ", " + describeType(e_.analysis, router) +
                                  " and " + describeType(e_.analysis, weight));
-    Value tokens = e_.expandDims(e_.widen(e_.reshape(x, {-1, *width})), 0); // [1, T, H]
+    Value flat = e_.widen(e_.reshape(x, {-1, *width})); // [T, H]
+    if (!quantized_ && e_.elementType(flat).isF32() && llvm::all_of(ArrayRef<size_t>{first.weight, second.weight, third_.weight}, [&](size_t i) {
+          return !node_.input(i) || llm::isWeightExpression(node_.input(i));
+        }))
+      return routed(flat, x, first, second, *experts);
+    Value tokens = e_.expandDims(flat, 0); // [1, T, H]
     Value hidden = activate(tokens, layer(tokens, first));
     if (!hidden)
-      return e_.failed() ? Status() : unsupported(kUnsupported, "activation '" + activation_ + "' is not supported");
+      return noActivation();
     Value each = layer(hidden, second), weights = e_.expandDims(e_.transpose(routing(*experts), {1, 0}), 2); // [E, T, 1]
     Value sum = e_.reduce(llm::ReduceKind::sum, e_.mul(each, weights), 0, /*keepDims=*/false);
     node_.set(0, e_.cast(e_.reshapeTo(sum, e_.shapeOf(x)), e_.elementType(x)));
@@ -54,6 +60,35 @@ public:
   }
 
 private:
+  Status noActivation() {
+    return e_.failed() ? Status() : unsupported(kUnsupported, "activation '" + activation_ + "' is not supported");
+  }
+
+  /// The chosen experts of each token, [T, k, ..] everywhere.
+  Status routed(Value tokens, Value like, const Layer &first, const Layer &second, int64_t experts) {
+    Value logits = e_.widen(node_.input(1)), best = bestOf(logits, experts);
+    if (!best)
+      return {};
+    chosen_ = best.getDefiningOp()->getResult(1);
+    order_ = e_.op("llm.group_rows", {chosen_}, {e_.attr("experts", experts)});
+    Value hidden = activate(tokens, layer(tokens, first));
+    if (!hidden)
+      return noActivation();
+    // Normalized, the weights are a softmax of the chosen experts' logits alone.
+    Value weights = node_.flag("normalize_routing_weights") ? e_.softmax(best, 1)
+                                                            : e_.op("llm.gather_elements", {e_.softmax(logits, 1), chosen_}, {e_.attr("axis", 1)});
+    Value each = layer(hidden, second);
+    Value sum = e_.reduce(llm::ReduceKind::sum, e_.mul(each, e_.expandDims(weights, 2)), 1, /*keepDims=*/false);
+    node_.set(0, e_.cast(e_.reshapeTo(sum, e_.shapeOf(like)), e_.elementType(like)));
+    return {};
+  }
+
+  /// The k best of each row of logits.
+  Value bestOf(Value logits, int64_t experts) {
+    int64_t k = node_.has("k") ? node_.requiredInteger("k", 1, experts) : 1;
+    return e_.op("llm.topk", {logits, e_.vector(k)}, {e_.attr("axis", 1), e_.attr("largest", Attribute(e_.builder.getBoolAttr(true)))});
+  }
+
   /// Weight [E, N, K] from codes [E, N, K * bits / 8].
   Value dequantized(const Layer &l) {
     Value scales = node_.input(l.scales), zeros = node_.input(l.zeros);
@@ -80,6 +115,11 @@ private:
 
   /// x W^T + b
   Value layer(Value x, const Layer &l) {
+    if (order_) {
+      Value y = e_.op("llm.grouped_linear", {x, node_.input(l.weight), order_, order_.getDefiningOp()->getResult(1)});
+      Value bias = node_.input(l.bias);
+      return y && bias ? e_.add(y, e_.gather(e_.cast(bias, e_.elementType(y)), chosen_, 0)) : y;
+    }
     Value weight = e_.cast(quantized_ ? dequantized(l) : node_.input(l.weight), e_.elementType(x)), bias = node_.input(l.bias);
     Value y = e_.matmul(x, e_.transpose(weight, {0, 2, 1}));
     return bias ? e_.add(y, e_.expandDims(e_.cast(bias, e_.elementType(x)), 1)) : y;
@@ -127,8 +167,7 @@ private:
   /// Weights [T, E] of the experts, zero for those not chosen.
   Value routing(int64_t experts) {
     Value logits = e_.widen(node_.input(1));
-    int64_t k = node_.has("k") ? node_.requiredInteger("k", 1, experts) : 1;
-    Value best = e_.op("llm.topk", {logits, e_.vector(k)}, {e_.attr("axis", 1), e_.attr("largest", Attribute(e_.builder.getBoolAttr(true)))});
+    Value best = bestOf(logits, experts);
     if (!best)
       return {};
     Value chosen = e_.expandDims(best.getDefiningOp()->getResult(1), 2); // [T, k, 1]
@@ -149,6 +188,7 @@ private:
   Emitter &e_;
   const bool quantized_;
   Layer third_{};
+  Value chosen_, order_; ///< where only chosen experts are computed: [T, k], and llm.group_rows of it
   std::string activation_;
   int64_t fusion_ = 0;
 };

@@ -235,6 +235,8 @@ static SmallVector<Type, 2> resultElementTypes(OperationName name, ValueRange op
     return {};
   if (is(type_identity<llm::TopKOp>()))
     return {given ? given : element(0), builder.getI64Type()};
+  if (is(type_identity<llm::GroupRowsOp>()))
+    return {builder.getI32Type(), builder.getI32Type()};
   if (given)
     return {given};
   if (is(type_identity<llm::CompareOp>(), type_identity<llm::IsNanOp>(), type_identity<llm::IsInfOp>()))

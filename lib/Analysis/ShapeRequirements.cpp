@@ -29,6 +29,12 @@ public:
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](MatMulOp matmul) { visitMatMul(matmul); })
         .Case([&](LinearOp linear) { equal(dims(linear.getInput()).back(), dims(linear.getWeight())[linear.getTransposed() ? 0 : 1]); })
+        .Case([&](GroupedLinearOp linear) {
+          ArrayRef<SymExpr> input = dims(linear.getInput()), order = dims(linear.getOrder());
+          for (size_t i = 0; i + 1 < input.size(); ++i)
+            equal(input[i], order[i]);
+          equal(input.back(), dims(linear.getWeight())[2]);
+        })
         .Case([&](AttentionOp attention) { visitAttention(attention); })
         .Case([&](BroadcastOp broadcast) { broadcasts(dims(broadcast.getInput()), dims(broadcast)); })
         .Case([&](ReshapeOp reshape) { equal(elements(reshape.getInput()), elements(reshape)); })

@@ -100,6 +100,15 @@ static Inferred linearShape(Rules &rules, LinearOp op) {
   return one(std::move(dims));
 }
 
+static Inferred groupedLinearShape(Rules &rules, GroupedLinearOp op) {
+  Dims dims = rules.of(op.getOrder()).dims;
+  const Dims &weight = rules.of(op.getWeight()).dims;
+  if (dims.size() != 2 || weight.size() != 3)
+    return std::nullopt;
+  dims.push_back(weight[1]);
+  return one(std::move(dims));
+}
+
 static Inferred convShape(Rules &rules, ConvOp op) {
   SymContext &symbols = rules.symbols;
   const Dims &input = rules.of(op.getInput()).dims, &weight = rules.of(op.getWeight()).dims;
@@ -176,6 +185,11 @@ bool Rules::inferContractions(Operation *op, Inferred &result) {
       })
       .Case([&](MatMulOp matmul) { result = matmulShape(*this, matmul); return true; })
       .Case([&](LinearOp linear) { result = linearShape(*this, linear); return true; })
+      .Case([&](GroupedLinearOp linear) { result = groupedLinearShape(*this, linear); return true; })
+      .Case([&](GroupRowsOp group) {
+        result = Shapes{ValueShape{of(group.getChosen()).dims, std::nullopt}, ValueShape{Dims{c(int64_t(group.getExperts()) + 1)}, std::nullopt}};
+        return true;
+      })
       .Case([&](ConvOp conv) { result = convShape(*this, conv); return true; })
       .Case([&](EmbeddingOp embedding) { result = embeddingShape(*this, embedding); return true; })
       .Case<LayerNormOp, RMSNormOp, SoftmaxOp, RopeOp>([&](auto op) {

@@ -77,7 +77,7 @@ for (const entry of data.entries) {
       svg("path", picture, {d: `M${left} ${y0} C${left - bend} ${y0},${left - bend} ${y1},${left} ${y1}`, fill: "none", stroke: "var(--soft)", "stroke-opacity": .5});
     }
   });
-  const colors = {linear: "#4c8bd6", matmul: "#4c8bd6", attention: "#c9832f", paged_attention: "#c9832f", rows: "#3f9c6b", loops: "#8b95a3", cache_append: "#a568bd"};
+  const colors = {linear: "#4c8bd6", grouped_linear: "#4c8bd6", matmul: "#4c8bd6", attention: "#c9832f", paged_attention: "#c9832f", rows: "#3f9c6b", loops: "#8b95a3", cache_append: "#a568bd"};
   entry.stages.forEach((s, i) => {
     const g = svg("g", picture, {});
     svg("rect", g, {x: left, y: i * row + 6, width: 740, height: 22, rx: 4, fill: colors[s.family] || "#8b95a3", "fill-opacity": .28});

@@ -7,6 +7,7 @@
 #include "Frame.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace llmopt;
 using namespace llmopt::interpreter;
@@ -116,6 +117,42 @@ static Result<Array> linear(LinearOp op, const Array &x, const Array &weight, co
   else
     multiplyTransposedInto(result->floats.data(), x.floats.data(), weight.floats.data(), m, k, n);
   return result;
+}
+
+static Result<Array> groupedLinear(GroupedLinearOp op, const Array &x, const Array &weight, const Array &order, const Array &offsets) {
+  if (x.shape.empty() || weight.rank() != 3 || order.rank() != 2 || x.shape.back() != weight.shape[2] || offsets.shape != Shape{weight.shape[0] + 1})
+    return shapeError(op, x.typeName() + " in order " + order.typeName() + " does not fit weight " + weight.typeName());
+  int64_t k = weight.shape[2], n = weight.shape[1], rows = order.size(), inputs = k ? x.size() / k : 0;
+  if (inputs != rows && inputs != order.shape[0])
+    return shapeError(op, x.typeName() + " does not have the rows of order " + order.typeName());
+  Result<Array> result = makeArray(x.dtype, {order.shape[0], order.shape[1], n});
+  for (int64_t e = 0; result && e < weight.shape[0]; ++e)
+    for (int64_t place = std::max<int64_t>(offsets.ints[size_t(e)], 0); place < std::min(offsets.ints[size_t(e) + 1], rows); ++place) {
+      int64_t row = clampIndex(order.ints[size_t(place)], rows), from = inputs == rows ? row : row / order.shape[1];
+      double *out = result->floats.data() + row * n;
+      std::fill_n(out, n, 0.0);
+      multiplyTransposedInto(out, x.floats.data() + from * k, weight.floats.data() + e * n * k, 1, k, n);
+    }
+  return result;
+}
+
+/// A stable counting sort.
+static Status groupRows(GroupRowsOp op, Frame &frame, const Array &chosen) {
+  int64_t experts = int64_t(op.getExperts());
+  std::vector<int64_t> offsets(size_t(experts) + 1, 0);
+  auto expertOf = [&](int64_t row) { return std::clamp<int64_t>(chosen.ints[size_t(row)], 0, experts - 1); };
+  for (int64_t row = 0; row < chosen.size(); ++row)
+    ++offsets[size_t(expertOf(row)) + 1];
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+  Result<Array> order = makeArray(DType::I32, chosen.shape);
+  if (!order)
+    return order.status();
+  std::vector<int64_t> next = offsets;
+  for (int64_t row = 0; row < chosen.size(); ++row)
+    order->ints[size_t(next[size_t(expertOf(row))]++)] = row;
+  LLMOPT_RETURN_IF_ERROR(frame.out(op.getOrder(), std::move(order)));
+  Array ends = makeVector(DType::I32, std::move(offsets));
+  return frame.out(op.getOffsets(), std::move(ends));
 }
 
 static Result<Array> embedding(EmbeddingOp op, const Array &ids, const Array &table) {
@@ -271,6 +308,8 @@ std::optional<Status> interpreter::runContractions(mlir::Operation *op, Frame &f
   return llvm::TypeSwitch<mlir::Operation *, Out>(op)
       .Case([&](MatMulOp matmul) { return out(::matmul(matmul, x(0), x(1))); })
       .Case([&](LinearOp linear) { return out(::linear(linear, x(0), x(1), frame.optional(linear.getBias()))); })
+      .Case([&](GroupedLinearOp linear) { return out(groupedLinear(linear, x(0), x(1), x(2), x(3))); })
+      .Case([&](GroupRowsOp group) -> Out { return groupRows(group, frame, x(0)); })
       .Case([&](EmbeddingOp embedding) { return out(::embedding(embedding, x(0), x(1))); })
       .Case([&](ConvOp conv) { return out(::conv(conv, x(0), x(1), frame.optional(conv.getBias()))); })
       .Case([&](LayerNormOp norm) { return out(layerNorm(norm, x(0), frame.optional(norm.getScale()), frame.optional(norm.getBias()))); })

@@ -43,6 +43,8 @@ StringRef anchorFamily(Operation *op) {
         bool plain = llvm::all_of(matmul->getOperandTypes(), [](Type type) { return getElementTypeOrSelf(type).isF32(); });
         return plain ? "matmul" : ""; // other types: a plain loop nest
       })
+      .Case<llm::GroupedLinearOp>([](auto) { return "grouped_linear"; })
+      .Case<llm::GroupRowsOp>([](auto) { return "group_rows"; })
       .Case<llm::AttentionOp>([](auto) { return "attention"; })
       .Case<llm::PagedAttentionOp>([](auto) { return "paged_attention"; })
       .Case<llm::CacheAppendOp>([](auto) { return "cache_append"; })
@@ -175,7 +177,7 @@ void Clusters::startAnchors() {
       absorbResultLayout(int(i));
     }
   // Products before norms: a residual sum belongs to the product that feeds it.
-  for (StringRef family : {"linear", "matmul", "rows"})
+  for (StringRef family : {"linear", "grouped_linear", "matmul", "rows"})
     for (size_t i = 0; i < clusters_.size(); ++i) {
       if (clusters_[i].family != family || clusters_[i].alone)
         continue;
@@ -252,15 +254,23 @@ static Projection projectionOf(const Cluster &cluster) {
   return cluster.ops.empty() || cluster.alone || cluster.family != "linear" ? Projection() : Projection::of(cluster.ops.front());
 }
 
+/// The product that a cluster of family "linear" or "grouped_linear" began with.
+static Projection gateOf(const Cluster &cluster) {
+  if (cluster.ops.empty() || cluster.alone || cluster.family != "grouped_linear")
+    return projectionOf(cluster);
+  return cast<llm::GroupedLinearOp>(cluster.ops.front());
+}
+
 static bool goTogether(Projection a, Projection b) {
-  return a.getInput() == b.getInput() && a.getTransposed() == b.getTransposed() && a.isInteger() == b.isInteger() &&
+  auto rowsOf = [](Projection projection) { return projection.isGrouped() ? projection->getOperand(2) : Value(); };
+  return a.getInput() == b.getInput() && rowsOf(a) == rowsOf(b) && a.getTransposed() == b.getTransposed() && a.isInteger() == b.isInteger() &&
          a.weightType().getElementType() == b.weightType().getElementType() && a->getBlock() == b->getBlock();
 }
 
 // Two products of one input that meet in an elementwise operation: silu(x Wg) * (x Wu).
 void Clusters::joinGatedPairs() {
   for (size_t i = 0; i < clusters_.size(); ++i) {
-    Projection linear = projectionOf(clusters_[i]);
+    Projection linear = gateOf(clusters_[i]);
     if (!linear)
       continue;
     for (Operation *op : llvm::to_vector(clusters_[i].ops))
@@ -269,7 +279,7 @@ void Clusters::joinGatedPairs() {
         int other = producer ? of(producer) : -1;
         if (other < 0 || other == int(i) || !onlyUser(operand))
           continue;
-        Projection second = projectionOf(clusters_[size_t(other)]);
+        Projection second = gateOf(clusters_[size_t(other)]);
         if (second && clusters_[size_t(other)].ops.back() == producer && goTogether(linear, second) && second.weightType() == linear.weightType()) {
           noteJoin("join-gated-pair", second.operation(), linear.operation());
           merge(other, int(i));

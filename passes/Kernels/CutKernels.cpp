@@ -41,8 +41,8 @@ constexpr int64_t kInlineElements = 64;
 /// Operations that a family takes whole read their operands from memory, and epilogues of matrix products know only constants that
 /// repeat one element.
 bool takesImmediate(Operation *user, StringRef family, Value value) {
-  bool product = family == "linear" || family == "matmul";
-  if (isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp, llm::RopeOp, llm::AttentionOp>(user) ||
+  bool product = family == "linear" || family == "grouped_linear" || family == "matmul";
+  if (isa<llm::LinearOp, llm::GroupedLinearOp, llm::GroupRowsOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp, llm::RopeOp, llm::AttentionOp>(user) ||
       (product && isa<llm::MatMulOp>(user)))
     return false;
   auto constant = value.getDefiningOp<llm::ConstantOp>();
@@ -199,7 +199,7 @@ private:
 
   static Location locationOf(const Cluster &cluster) {
     for (Operation *op : cluster.ops)
-      if (isa<llm::LinearOp, llm::MatMulOp, llm::PagedAttentionOp, llm::CacheAppendOp, llm::AttentionOp, llm::LayerNormOp, llm::RMSNormOp>(op))
+      if (isa<llm::LinearOp, llm::GroupedLinearOp, llm::MatMulOp, llm::PagedAttentionOp, llm::CacheAppendOp, llm::AttentionOp, llm::LayerNormOp, llm::RMSNormOp>(op))
         return op->getLoc();
     return cluster.ops.back()->getLoc();
   }
@@ -294,6 +294,16 @@ bool hasAttentionKernel(llm::AttentionOp op, ShapeAnalysis &shapes) {
   return (element.isF32() || element.isInteger(1)) && (mask.empty() || mask.back().isConstant(1) || mask.back() == keys);
 }
 
+/// The kernels take f32, weights of 16 or 32 bits and a known number of choices.
+bool hasGroupedKernel(llm::GroupedLinearOp op) {
+  auto weight = cast<RankedTensorType>(op.getWeight().getType());
+  Type element = weight.getElementType();
+  if (cast<RankedTensorType>(op.getOrder().getType()).isDynamicDim(1))
+    return false;
+  return isWeightExpression(op.getWeight()) && weight.hasStaticShape() && weight.getNumElements() > 0 && (element.isF32() || element.isF16() || element.isBF16()) &&
+         cast<RankedTensorType>(op.getInput().getType()).getElementType().isF32();
+}
+
 /// Composite operations no kernel takes as they are become smaller ones.
 bool needsDecomposition(Operation *op, ShapeAnalysis &shapes) {
   if (auto attention = dyn_cast<llm::AttentionOp>(op))
@@ -302,6 +312,8 @@ bool needsDecomposition(Operation *op, ShapeAnalysis &shapes) {
     return int64_t(softmax.getAxis()) + 1 != cast<RankedTensorType>(softmax.getType()).getRank();
   if (auto linear = dyn_cast<llm::LinearOp>(op))
     return !isWeightExpression(linear.getWeight()) || !cast<RankedTensorType>(linear.getInput().getType()).getElementType().isF32();
+  if (auto linear = dyn_cast<llm::GroupedLinearOp>(op))
+    return !hasGroupedKernel(linear);
   if (auto rope = dyn_cast<llm::RopeOp>(op)) {
     if (!rope->hasOneUse())
       return true;

@@ -54,18 +54,23 @@ public:
   void runOnOperation() override {
     getOperation().walk([&](Operation *op) {
       for (OpOperand &operand : op->getOpOperands())
-        if (isStored(operand.get()))
+        if (isStored(operand.get()) || isExperts(operand))
           convert(operand);
     });
   }
 
 private:
+  /// The matrices of a routed layer, which may be joined from one tensor an expert.
+  static bool isExperts(OpOperand &use) {
+    return isa<llm::GroupedLinearOp>(use.getOwner()) && use.getOperandNumber() == 1 && llm::isWeightExpression(use.get());
+  }
+
   /// The element type this use wants, or null where it takes what there is.
   Type wanted(OpOperand &use) {
     Operation *op = use.getOwner();
     bool matrix = (isa<llm::LinearOp>(op) && use.getOperandNumber() == 1) ||
-                  (isa<llm::EmbeddingOp>(op) && use.getOperandNumber() == 1);
-    if (matrix) // rows of a table are looked up, not multiplied: they stay what they are
+                  (isa<llm::EmbeddingOp>(op) && use.getOperandNumber() == 1) || isExperts(use);
+    if (matrix) // rows of a table are looked up, not multiplied: they stay what they are; so do experts, whose kernels take no codes
       return isa_and_nonnull<IntegerType>(matrixType_) && !isa<llm::LinearOp>(op) ? Type() : matrixType_;
     if (!isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp>(op))
       return {};

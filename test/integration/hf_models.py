@@ -2,7 +2,7 @@
 #
 # A case is (name, config class, model class, config keys, options). Sizes are small, and one of them is odd: heads that are no power of two,
 # widths that are no multiple of 8. Options: `data_file` for architectures that llmopt has only as a test's description,
-# `v4` to rewrite config.json as transformers 4 wrote it, `dtype` and `shards` for how weights are stored.
+# `v4` to rewrite config.json as transformers 4 wrote it, `stacked` for one tensor of all experts, `dtype` and `shards` for how weights are stored.
 
 import json
 import os
@@ -58,6 +58,16 @@ OWN = [
     decoder("gemma2", "Gemma2", {**GQA, "head_dim": 10, "sliding_window": 6, "query_pre_attn_scalar": 24, "attn_logit_softcapping": 3.0,
                                  "final_logit_softcapping": 5.0}),
     decoder("gemma2-odd", "Gemma2", {**ODD, "head_dim": 14, "sliding_window": 100}),
+    decoder("mixtral", "Mixtral", {**GQA, "num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 9}),
+    decoder("mixtral-stacked", "Mixtral", {**ODD, "num_local_experts": 3, "num_experts_per_tok": 3}, stacked=True),
+    decoder("qwen2_moe", "Qwen2Moe", {**GQA, "num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 21, "shared_expert_intermediate_size": 25,
+                                      "num_hidden_layers": 3, "decoder_sparse_step": 2}),
+    decoder("qwen2_moe-stacked-bf16", "Qwen2Moe", {**ODD, "num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 20, "shared_expert_intermediate_size": 24,
+                                                   "norm_topk_prob": True}, stacked=True, dtype=torch.bfloat16),
+    decoder("qwen3_moe", "Qwen3Moe", {**GQA, "head_dim": 14, "num_experts": 9, "num_experts_per_tok": 4, "moe_intermediate_size": 19, "norm_topk_prob": True,
+                                      "num_hidden_layers": 3, "mlp_only_layers": [1]}),
+    decoder("qwen3_moe-odd", "Qwen3Moe", {**ODD, "head_dim": 10, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 33}, dtype=torch.float16),
+    decoder("olmoe", "Olmoe", {**GQA, "num_experts": 8, "num_experts_per_tok": 3}),
     case("gpt2", tf.GPT2Config, tf.GPT2LMHeadModel, GPT2),
     case("gpt2-odd", tf.GPT2Config, tf.GPT2LMHeadModel, {**GPT2, "n_embd": 35, "n_head": 5, "n_inner": 51, "scale_attn_by_inverse_layer_idx": True,
                                                          "activation_function": "relu"}),
@@ -137,7 +147,11 @@ def write(entry, folder, seed):
     torch.manual_seed(seed)
     model = entry["model"](entry["config"](**entry["keys"])).eval()
     randomize(model, seed)
-    model.to(options.get("dtype", torch.float32)).save_pretrained(folder, max_shard_size=options.get("shards", "5GB"))
+    model.to(options.get("dtype", torch.float32)).save_pretrained(folder, max_shard_size=options.get("shards", "5GB"),
+                                                                       save_original_format=not options.get("stacked"))
     if options.get("v4"):
         as_transformers_4(folder)
-    return entry["model"].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    plain = dict(attn_implementation="eager")
+    if "num_experts_per_tok" in entry["keys"]:
+        plain["experts_implementation"] = "eager"  # the library's grouped product refuses odd sizes
+    return entry["model"].from_pretrained(folder, dtype=torch.float32, **plain).eval()

@@ -100,6 +100,28 @@ TEST_F(Decompose, LinearAndEmbedding) {
   })", {integers<int32_t>(DType::I32, {2, 2}, {0, 4, 99, -1}), randomFloats({5, 3}, 9)}, 0);
 }
 
+// The results in turn: the harness compares all of a function's.
+TEST_F(Decompose, Experts) {
+  for (std::string weightElement : {"f32", "bf16"})
+    for (bool dynamic : {false, true})
+      for (bool shared : {true, false})
+        for (auto [tokens, choices, experts, k, n] : {std::array<int64_t, 5>{1, 1, 1, 1, 1}, {1, 3, 5, 7, 3}, {9, 2, 4, 17, 6}, {0, 2, 3, 4, 5}}) {
+          std::vector<int64_t> inputDims = shared ? std::vector<int64_t>{tokens, k} : std::vector<int64_t>{tokens, choices, k};
+          std::string x = type(inputDims, "f32", dynamic), w = type({experts, n, k}, "f32", false), wc = type({experts, n, k}, weightElement, false);
+          std::string chosen = type({tokens, choices}, "i64", dynamic), order = type({tokens, choices}, "i32", dynamic);
+          std::string offsets = "tensor<" + std::to_string(experts + 1) + "xi32>", y = type({tokens, choices, n}, "f32", dynamic);
+          std::vector<int64_t> ids; // some experts without rows, and numbers that are none
+          for (int64_t i = 0; i < tokens * choices; ++i)
+            ids.push_back(i * 7 % (experts + 2) - 1);
+          std::string cast = weightElement == "f32" ? "%w_c = llm.neg %w : " + w + "\n" : castTo("w", w, wc);
+          check("func.func @f(%x: " + x + ", %w: " + w + ", %i: " + chosen + ") -> (" + order + ", " + offsets + ", " + y + ") {\n" + cast +
+                    "%o, %e = llm.group_rows %i {experts = " + std::to_string(experts) + " : i64} : " + chosen + " -> " + order + ", " + offsets +
+                    "\n%0 = llm.grouped_linear %x, %w_c, %o, %e : " + x + ", " + wc + ", " + order + ", " + offsets + " -> " + y + "\nreturn %o, %e, %0 : " +
+                    order + ", " + offsets + ", " + y + "\n}",
+                {randomFloats(inputDims, 4), randomFloats({experts, n, k}, 5), integers(DType::I64, {tokens, choices}, ids)}, 2e-5);
+        }
+}
+
 TEST_F(Decompose, Rope) {
   for (std::string element : {"f32", "bf16"})
     for (bool dynamic : {false, true})

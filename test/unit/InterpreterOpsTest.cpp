@@ -178,6 +178,21 @@ TEST_F(InterpreterOps, Reductions) {
   EXPECT_EQ(scanned(", reverse"), (Doubles{6, 5, 3}));
 }
 
+TEST_F(InterpreterOps, GroupsRowsByExpert) {
+  std::vector<Tensor> sorted = results(R"(func.func @f() -> (tensor<3x2xi32>, tensor<4xi32>, tensor<3x2x1xf32>) {
+    %e = llm.constant dense<[[2, 0], [0, 7], [-4, 2]]> : tensor<3x2xi64>
+    %x = llm.constant dense<[[1.0, 1.0], [2.0, 0.5], [3.0, 10.0]]> : tensor<3x2xf32>
+    %w = llm.constant dense<[[[1.0, 100.0]], [[0.0, 0.0]], [[-1.0, 0.0]]]> : tensor<3x1x2xf32>
+    %o, %s = llm.group_rows %e {experts = 3 : i64} : tensor<3x2xi64> -> tensor<3x2xi32>, tensor<4xi32>
+    %y = llm.grouped_linear %x, %w, %o, %s : tensor<3x2xf32>, tensor<3x1x2xf32>, tensor<3x2xi32>, tensor<4xi32> -> tensor<3x2x1xf32>
+    return %o, %s, %y : tensor<3x2xi32>, tensor<4xi32>, tensor<3x2x1xf32>
+  })");
+  ASSERT_EQ(sorted.size(), 3u);
+  EXPECT_EQ(elements(sorted[0]), (Doubles{1, 2, 4, 0, 3, 5}));
+  EXPECT_EQ(elements(sorted[1]), (Doubles{0, 3, 3, 6}));
+  EXPECT_EQ(elements(sorted[2]), (Doubles{-1, 101, 52, -2, 1003, -3}));
+}
+
 TEST_F(InterpreterOps, Multiplies) {
   EXPECT_EQ(binary("llm.matmul %a, %b", "[[1.0, 2.0], [3.0, 4.0]]", "tensor<2x2xf32>", "[5.0, 6.0]", "tensor<2xf32>", "tensor<2xf32>"), (Doubles{17, 39}));
   EXPECT_EQ(binary("llm.matmul %a, %b", "[5.0, 6.0]", "tensor<2xf32>", "[[1.0, 2.0], [3.0, 4.0]]", "tensor<2x2xf32>", "tensor<2xf32>"), (Doubles{23, 34}));

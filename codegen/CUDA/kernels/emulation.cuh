@@ -169,6 +169,7 @@ DEVICE u32 votes(bool vote) {
   });
   return mine.result;
 }
+DEVICE u32 bitCount(u32 bits) { return u32(__builtin_popcount(bits)); }
 DEVICE void warpSync() { votes(false); }
 DEVICE void blockSync() { emulation::waitAtBarrier(0, u32(emulation::engine->fibers.size())); }
 template <u32 kBarrier, u32 kThreads>

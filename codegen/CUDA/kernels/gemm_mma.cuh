@@ -50,6 +50,10 @@ struct GemmMma {
   DEVICE_MEMBER void load(u32 stage, u32 slice, const Input *x, Tile tile, i64 rows, const Epilogue &epilogue) {
     copyTile<kTileM, kThreads, kInputSlice>(stage, (const u8 *)x + tile.row * kInputBytes, kInputBytes, rows - tile.row, slice * kInputSlice,
                                             kInputBytes);
+    loadWeights(stage, slice, tile, epilogue);
+  }
+
+  DEVICE_MEMBER void loadWeights(u32 stage, u32 slice, Tile tile, const Epilogue &epilogue) {
     i64 columnsLeft = columnsOf<Epilogue>(tile.segment) - tile.column;
     UNROLL
     for (int p = 0; p < kProducts; ++p) {
@@ -124,9 +128,15 @@ struct GemmMma {
 
   /// The products of a tile over slices [first, end) of K.
   DEVICE_MEMBER void multiplyTile(u32 ring, Tile tile, u32 first, u32 end, const Input *x, i64 rows, const Epilogue &epilogue) {
+    multiplySlices(ring, first, end, [&](u32 stage, u32 slice) INLINE_LAMBDA { load(stage, slice, x, tile, rows, epilogue); });
+  }
+
+  /// The same of slices that loadSlice(stage, slice) begins to copy.
+  template <class LoadSlice>
+  DEVICE_MEMBER void multiplySlices(u32 ring, u32 first, u32 end, LoadSlice loadSlice) {
     auto loadNext = [&](u32 slice) INLINE_LAMBDA {
       if (slice < end)
-        load(ring + slice % kStages * kStageBytes, slice, x, tile, rows, epilogue);
+        loadSlice(ring + slice % kStages * kStageBytes, slice);
       copyAsyncCommit(); // empty groups at the end keep the count
     };
     clear();

@@ -93,9 +93,36 @@ struct Gemv {
     }
   }
 
+  /// One panel's products with up to kRows rows at x, which are the results' rows from `row` on.
+  static DEVICE_MEMBER void multiplyPanel(Sum *parts, const Input *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], Tile tile, i64 row,
+                                          const Epilogue &epilogue) {
+    int warp = threadIdx.x / 32, first = warp * kAtOnce + laneId() / kLanes;
+    Sums sums = {};
+    UNROLL_BY(4)
+    for (int group = first; group < kGroups; group += kWarps * kAtOnce)
+      if constexpr (sizeof(Weight) == 1)
+        multiplyBytes(x, rowsLeft, panels, group, sums);
+      else
+        multiplyGroup(x, rowsLeft, panels, group, sums);
+    UNROLL
+    for (int r = 0; r < kRows; ++r)
+      UNROLL
+      for (int p = 0; p < kProducts; ++p)
+        UNROLL
+        for (int c = 0; c < kColumns; ++c) {
+          UNROLL
+          for (u32 mask = 16; mask >= kLanes; mask /= 2)
+            sums[r][p][c] += shuffleXor(sums[r][p][c], mask);
+          if (laneId() < kLanes)
+            parts[((warp * kRows + r) * kProducts + p) * 16 + laneId() * kColumns + c] = sums[r][p][c];
+        }
+    blockSync();
+    storeRows(parts, tile, row, rowsLeft, epilogue);
+    blockSync();
+  }
+
   static DEVICE_MEMBER void run(unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
     Sum *parts = (Sum *)smem;
-    int warp = threadIdx.x / 32, first = warp * kAtOnce + laneId() / kLanes;
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       Tile tile = tileOfUnit<Epilogue, 1, 16>(unit, 1);
@@ -103,30 +130,8 @@ struct Gemv {
       UNROLL
       for (int p = 0; p < kProducts; ++p)
         panels[p] = (const u8 *)epilogue.weight(tile.segment, p) + tile.column / 16 * kPanelBytes<Weight, kDepth>;
-      for (i64 row = 0; row < rows; row += kRows) {
-        Sums sums = {};
-        UNROLL_BY(4)
-        for (int group = first; group < kGroups; group += kWarps * kAtOnce)
-          if constexpr (sizeof(Weight) == 1)
-            multiplyBytes(x + row * kDepth, rows - row, panels, group, sums);
-          else
-            multiplyGroup(x + row * kDepth, rows - row, panels, group, sums);
-        UNROLL
-        for (int r = 0; r < kRows; ++r)
-          UNROLL
-          for (int p = 0; p < kProducts; ++p)
-            UNROLL
-            for (int c = 0; c < kColumns; ++c) {
-              UNROLL
-              for (u32 mask = 16; mask >= kLanes; mask /= 2)
-                sums[r][p][c] += shuffleXor(sums[r][p][c], mask);
-              if (laneId() < kLanes)
-                parts[((warp * kRows + r) * kProducts + p) * 16 + laneId() * kColumns + c] = sums[r][p][c];
-            }
-        blockSync();
-        storeRows(parts, tile, row, rows - row, epilogue);
-        blockSync();
-      }
+      for (i64 row = 0; row < rows; row += kRows)
+        multiplyPanel(parts, x + row * kDepth, rows - row, panels, tile, row, epilogue);
     }
   }
 };

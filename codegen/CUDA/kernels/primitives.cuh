@@ -197,6 +197,11 @@ DEVICE u32 votes(bool vote) {
   asm volatile("{ .reg .pred p;\n setp.ne.u32 p, %1, 0;\n vote.sync.ballot.b32 %0, p, 0xffffffff; }" : "=r"(result) : "r"(u32(vote)));
   return result;
 }
+DEVICE u32 bitCount(u32 bits) {
+  u32 result;
+  asm("popc.b32 %0, %1;" : "=r"(result) : "r"(bits));
+  return result;
+}
 DEVICE void warpSync() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 DEVICE void blockSync() { asm volatile("bar.sync 0;" ::: "memory"); }
 /// Constant numbers: ptxas reserves all 16 barriers for a variable one.

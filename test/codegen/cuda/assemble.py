@@ -170,6 +170,21 @@ def split(name, products, input="float"):
     return text.replace("output, bias});", "output, bias}, parts, counters);")
 
 
+def grouped(family, constants, weight="bf16", products=1):
+    text = linear(family, "gemv.cuh gemm_mma.cuh grouped.cuh", constants + ", kExperts = 64, kShared = 8", weight=weight, products=products)
+    text = text.replace("const float *bias) {", "const float *bias, const i32 *order, const i32 *offsets) {")
+    return text.replace("x, rows, units", "x, order, offsets, rows, units")
+
+
+def group_rows():
+    return """#include "primitives.cuh"
+#include "group_rows.cuh"
+struct Rows { typedef i64 Index; static constexpr int kExperts = 128, kThreads = 1024; };
+typedef GroupRows<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const i64 *chosen, i32 *order, i32 *offsets, i64 rows) { Family::run(chosen, order, offsets, rows); }
+"""
+
+
 def quantized(family, files, constants, bits, block, zero=-1, weight="bf16", scale="f16", products=1, segments=1):
     constants = f"{constants}, kBits = {bits}, kBlock = {block}, kZero = {zero}; typedef {scale} Scale"
     return linear(family, files, constants, weight=weight, products=products, segments=segments, blocks=2 if family == "GemvQuantized" and not ("kRows = 16" in constants and products > 1) else 1)
@@ -198,6 +213,11 @@ UNITS = {
     "gemm_split_u8_gated": (split("i8", 2, "u8"), ["mma.sync.aligned.m16n8k32.row.col.s32.u8.s8", "atom.acq_rel.gpu"], False),
     "gemm_wgmma_u8": (linear("GemmWgmma", "gemm_wgmma.cuh", "kTileN = 256, kStages = 4", "u8", "i8", maps=True), TMA + ["m64n256k32.s32.u8.s8"], True),
     "gemm_mma_i8": (linear("GemmMma", "gemm_mma.cuh", MMA, "i8", "i8", panels="false"), ["mma.sync.aligned.m16n8k32.row.col.s32.s8", "ldmatrix"], False),
+    "grouped_gemv_gated": (grouped("GroupedGemv", "kRows = 1, kWarps = 4", products=2), STREAM + ["vote.sync.ballot"], False),
+    "grouped_gemv_f32": (grouped("GroupedGemv", "kRows = 1, kWarps = 4", weight="float"), STREAM, False),
+    "grouped_mma_bf16": (grouped("GroupedMma", GATED), ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg.shared.global"], False),
+    "grouped_mma_f16_gated": (grouped("GroupedMma", GATED, weight="f16", products=2), ["mma.sync.aligned.m16n8k16.row.col.f32.f16", "ldmatrix.sync.aligned.m8n8.x4.trans"], False),
+    "group_rows": (group_rows(), ["vote.sync.ballot", "popc.b32"], False),
     "gemv_w4_bf16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "lop3.b32"], False),
     "gemv_w4_bf16_16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 4, 32, scale="float", products=2), STREAM + ["fma.rn.bf16x2"], False),
     "gemv_w8_f16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 8, 32, weight="f16", products=2), STREAM + ["fma.rn.f16x2"], False),

@@ -16,5 +16,6 @@ include "llmopt/dialects/LLM/LLMReductionOps.td"
 include "llmopt/dialects/LLM/LLMMatMulOps.td"
 include "llmopt/dialects/LLM/LLMNormalizationOps.td"
 include "llmopt/dialects/LLM/LLMAttentionOps.td"
+include "llmopt/dialects/LLM/LLMExpertOps.td"
 
 #endif // LLMOPT_DIALECTS_LLM_LLM_TD

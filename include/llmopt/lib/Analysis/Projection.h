@@ -20,6 +20,8 @@ class Projection {
 public:
   Projection() = default;
   Projection(llm::LinearOp op) : op_(op) {}
+  /// A product with the matrices of all experts, which `of` leaves to the kernels of that family.
+  Projection(llm::GroupedLinearOp op) : op_(op) {}
   /// Null if `op` is none. Whether the second operand is a weight, the caller knows.
   static Projection of(mlir::Operation *op) {
     auto matmul = llvm::dyn_cast_or_null<llm::MatMulOp>(op);
@@ -35,16 +37,19 @@ public:
   mlir::Value getInput() const { return op_->getOperand(0); }
   mlir::Value getWeight() const { return op_->getOperand(1); }
   mlir::Value getResult() const { return op_->getResult(0); }
-  mlir::Value getBias() const { return isInteger() ? mlir::Value() : llvm::cast<llm::LinearOp>(op_).getBias(); }
+  mlir::Value getBias() const { return isInteger() || isGrouped() ? mlir::Value() : llvm::cast<llm::LinearOp>(op_).getBias(); }
   /// The weight is [K, N].
-  bool getTransposed() const { return isInteger() || llvm::cast<llm::LinearOp>(op_).getTransposed(); }
+  bool getTransposed() const { return isInteger() || (!isGrouped() && llvm::cast<llm::LinearOp>(op_).getTransposed()); }
   bool isInteger() const { return llvm::isa<llm::MatMulOp>(op_); }
+  /// The weight is [experts, N, K].
+  bool isGrouped() const { return llvm::isa<llm::GroupedLinearOp>(op_); }
   mlir::RankedTensorType weightType() const { return llvm::cast<mlir::RankedTensorType>(getWeight().getType()); }
-  int64_t depth() const { return weightType().getDimSize(getTransposed() ? 0 : 1); }
-  int64_t columns() const { return weightType().getDimSize(getTransposed() ? 1 : 0); }
+  int64_t depth() const { return weightType().getDimSize(matrixDim() + (getTransposed() ? 0 : 1)); }
+  int64_t columns() const { return weightType().getDimSize(matrixDim() + (getTransposed() ? 1 : 0)); }
 
 private:
   explicit Projection(mlir::Operation *op) : op_(op) {}
+  unsigned matrixDim() const { return isGrouped() ? 1 : 0; }
   static bool takesBytes(llm::MatMulOp op) {
     auto input = llvm::cast<mlir::RankedTensorType>(op.getLhs().getType()), weight = llvm::cast<mlir::RankedTensorType>(op.getRhs().getType());
     return input.getElementType().isUnsignedInteger(8) && input.getRank() >= 2 && weight.getElementType().isSignlessInteger(8) &&

@@ -1,0 +1,228 @@
+//===- GroupedLinear.cpp - family "grouped_linear": the experts of routed layers
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rows come sorted by expert. Each part of the work goes through all experts and computes its own columns of each that has rows: a panel
+// of weights is read once for all rows of its expert, panels of other experts are not read, and the parts stay equal however the rows are
+// spread. With one token (the first variant) every expert has one row at most, and several panels are streamed side by side.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/CPU/LinearRegion.h"
+#include "codegen/CPU/LinearStream.h"
+#include "codegen/Common/ChooseStrategy.h"
+#include "codegen/Common/WeightPacking.h"
+#include "llmopt/dialects/LLM/ElementTypes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+namespace {
+
+/// What the variants of a kernel have in common.
+struct GroupedProblem {
+  const LinearProblem &linear;
+  mutable llm::GroupedLinearOp op; ///< the first of the products
+  SymExpr inputRows;        ///< tokens, or tokens times choices
+  const LinearSegment &segment() const { return linear.segments.front(); }
+  int64_t weights() const { return int64_t(segment().linears.size()); }
+  int64_t experts() const { return cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0); }
+  bool sharesRows() const { return cast<RankedTensorType>(op.getInput().getType()).getRank() == 2; }
+};
+
+class GroupedWriter {
+public:
+  /// `tileRows` 1: one token.
+  GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels)
+      : b_(b), context_(context), problem_(problem), tileRows_(tileRows), tilePanels_(tilePanels),
+        epilogue_(b, context.shapes, products(problem.segment()), problem.segment().outputs, context.problem.leading,
+                  context.shapes.symbols().constant(problem.segment().columns), context.lanes) {}
+
+  void run() {
+    input_ = b_.buffer(context_.problem.inputBinding);
+    if (context_.inWords()) {
+      Value words = b_.address(b_.scratch(), b_.index(sumElements()), b_.f32());
+      emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), /*most=*/0, words); // a bound is for digits only
+      input_ = words;
+    }
+    if (!problem_.sharesRows())
+      choices_ = b_.index(1);
+    else
+      choices_ = b_.dim(context_.problem.leading[1]);
+    Value offsets = b_.buffer(bindingOf(problem_.op.getOffsets()));
+    b_.forLoop(b_.index(0), b_.index(problem_.experts()), 1, [&](Value expert) {
+      Value first = number(offsets, expert), last = number(offsets, b_.add(expert, 1));
+      b_.ifThen(b_.less(first, last), [&] { columns(expert, first, last); });
+    });
+  }
+
+  /// Floats of scratch for sums, words not counted.
+  int64_t sumElements() const { return (problem_.weights() * tileRows_ * tilePanels_ * 16 + 15) / 16 * 16; }
+  /// Panels of one work unit.
+  int64_t unitPanels() const { return tileRows_ == 1 ? 1 : tilePanels_; }
+
+private:
+  static llvm::SmallVector<Value> products(const LinearSegment &segment) {
+    llvm::SmallVector<Value> values;
+    for (Projection linear : segment.linears)
+      values.push_back(linear.getResult());
+    return values;
+  }
+
+  Value number(Value base, Value at) { return arith::ExtSIOp::create(b_.ops(), b_.loc(), b_.i64(), b_.load(b_.i32(), base, at)); }
+
+  /// This part's columns of one expert, for rows at places [first, last) of the order.
+  void columns(Value expert, Value first, Value last) {
+    int64_t panels = problem_.segment().panels();
+    Value firstPanel = b_.mul(expert, panels), begin = b_.unitBegin(), end = b_.unitEnd();
+    if (tileRows_ == 1) { // a unit is a panel; the more at a time, the better
+      for (int64_t count = int64_t(llvm::bit_floor(uint64_t(tilePanels_))); count >= 1; count /= 2) {
+        Value stop = b_.sub(end, b_.mod(b_.sub(end, begin), b_.index(count)));
+        b_.forLoop(begin, stop, count, [&](Value panel) { rowTiles(firstPanel, panel, count, first, last); });
+        begin = stop;
+      }
+      return;
+    }
+    int64_t whole = panels / tilePanels_, rest = panels % tilePanels_;
+    auto tiles = [&](Value from, Value to, int64_t count) {
+      b_.forLoop(from, to, 1, [&](Value tile) { rowTiles(firstPanel, b_.mul(tile, tilePanels_), count, first, last); });
+    };
+    if (whole > 0)
+      tiles(begin, b_.min(end, b_.index(whole)), tilePanels_);
+    if (rest > 0)
+      tiles(b_.max(begin, b_.index(whole)), end, rest);
+  }
+
+  void rowTiles(Value firstPanel, Value panel, int64_t count, Value first, Value last) {
+    b_.forLoop(first, last, tileRows_, [&](Value place) {
+      if (tileRows_ == 1)
+        return tile(firstPanel, panel, count, place, 1);
+      Value height = b_.min(b_.sub(last, place), b_.index(tileRows_));
+      switchRows(b_, height, tileRows_, [&](int64_t rows) { tile(firstPanel, panel, count, place, rows); });
+    });
+  }
+
+  void tile(Value firstPanel, Value panel, int64_t count, Value place, int64_t rows) {
+    int64_t depth = context_.depth(), width = count * 16, productStride = rows * width;
+    TileOperands in = tileOperands(b_, context_, problem_.segment().linears.front());
+    in.aStep = 1;
+    in.depth = b_.index(depth);
+    in.depthMultiple = depth;
+    if (rows > 1 && context_.target.vectorRegisters >= 32)
+      in.unroll = 2; // large tiles: LLVM's scheduler spills in longer loops
+    Value order = b_.buffer(bindingOf(problem_.op.getOrder()));
+    llvm::SmallVector<Value> slots;
+    for (int64_t i = 0; i < rows; ++i) {
+      slots.push_back(number(order, b_.add(place, i)));
+      Value source = problem_.sharesRows() ? b_.floorDiv(slots.back(), choices_) : slots.back();
+      in.aRows.push_back(b_.address(input_, b_.mul(source, depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
+    }
+    // With one row all weights are streams of one tile; else each is a tile of its own.
+    bool together = tileRows_ == 1;
+    for (int64_t weight = 0; weight < problem_.weights(); weight += together ? problem_.weights() : 1) {
+      int64_t weights = together ? problem_.weights() : 1;
+      in.panels.clear();
+      for (int64_t w = weight; w < weight + weights; ++w)
+        for (int64_t i = 0; i < count; ++i)
+          in.panels.push_back(panelAddress(b_, context_, problem_.segment().linears[size_t(w)], b_.add(firstPanel, b_.add(panel, i))));
+      TileShape shape{rows, count * weights, context_.lanes}, part{1, count, context_.lanes};
+      KernelBuilder::Values sums = emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t w = 0; w < weights; ++w)
+          storeTile(b_, part, ValueRange(sums).slice(size_t(shape.index(row, w * count, 0)), size_t(part.accumulators())),
+                    b_.address(b_.scratch(), b_.index((weight + w) * productStride + row * width), b_.f32()), width);
+    }
+    auto results = [&] {
+      for (int64_t row = 0; row < rows; ++row)
+        epilogue_.emitTile(slots[size_t(row)], b_.index(1), b_.mul(panel, 16), width, b_.address(b_.scratch(), b_.index(row * width), b_.f32()),
+                           productStride);
+    };
+    if (epilogue_.isLight())
+      results();
+    else
+      b_.outline(results);
+  }
+
+  KernelBuilder &b_;
+  const LinearContext &context_;
+  const GroupedProblem &problem_;
+  int64_t tileRows_, tilePanels_;
+  LinearEpilogue epilogue_;
+  Value input_, choices_;
+};
+
+KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, const GroupedProblem &problem, strategy::GemmBucketAttr bucket,
+                           int64_t limit, std::vector<SymExpr> &dims) {
+  SymContext &symbols = family.shapes.symbols();
+  bool one = bucket.getMBlock() == 0;
+  KernelVariant variant;
+  variant.symbol = family.symbol + (one ? "_one" : "_many");
+  variant.limit = limit;
+  KernelBuilder b(family.module, variant.symbol, symbols);
+  for (SymExpr dim : context.problem.dims)
+    b.dim(dim);
+  b.dim(problem.inputRows);
+  int64_t panels = std::max<int64_t>(1, bucket.getColumns() / 16 / (one ? problem.weights() : 1));
+  GroupedWriter writer(b, context, problem, one ? 1 : bucket.getRows(), panels);
+  writer.run();
+  variant.units = symbols.constant((problem.segment().panels() + writer.unitPanels() - 1) / writer.unitPanels());
+  SymExpr words = symbols.mul(problem.inputRows, symbols.constant(context.inWords() ? context.depth() : 0));
+  variant.scratchBytes = symbols.mul(symbols.add(words, symbols.constant(writer.sumElements())), symbols.constant(4));
+  dims.assign(b.dims().begin(), b.dims().end());
+  return variant;
+}
+
+/// The weights of as many experts as can be chosen; input and results once.
+void declareCost(const GroupedProblem &problem, SymContext &symbols, LoweredKernel &result) {
+  const LinearSegment &segment = problem.segment();
+  int64_t expertBytes = 0;
+  for (Projection linear : segment.linears)
+    expertBytes += segment.panels() * panelElements(linear, problem.linear.depth) * linear.weightType().getElementTypeBitWidth() / 8;
+  SymExpr rows = problem.linear.rows, experts = symbols.min(rows, symbols.constant(problem.experts()));
+  result.flops = symbols.mul(rows, symbols.constant(2 * problem.linear.depth * segment.columns * problem.weights()));
+  SymExpr activations = symbols.add(symbols.mul(problem.inputRows, symbols.constant(4 * problem.linear.depth)),
+                                    symbols.mul(rows, symbols.constant(4 * segment.columns * int64_t(segment.outputs.size()))));
+  result.bytesMoved = symbols.add(symbols.mul(experts, symbols.constant(expertBytes)), activations);
+}
+
+} // namespace
+
+namespace llmopt::cpu {
+
+Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &family) {
+  LLMOPT_ASSIGN(LinearProblem linear, analyzeLinear(kernel, family.shapes));
+  LLMOPT_RETURN_IF_ERROR(chooseStrategy(kernel, family.shapes, family.target));
+  auto strategy = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
+  if (linear.segments.size() != 1 || !strategy || strategy.getBuckets().empty())
+    return internalError("E0945", "a kernel of experts has no matrix strategy, or products that do not meet");
+  SymContext &symbols = family.shapes.symbols();
+  GroupedProblem problem{linear, cast<llm::GroupedLinearOp>(linear.segments.front().linears.front().operation()), symbols.constant(1)};
+  for (SymExpr dim : ArrayRef(family.shapes.shapeOf(problem.op.getInput()).dims).drop_back())
+    problem.inputRows = symbols.mul(problem.inputRows, dim);
+  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
+  LoweredKernel result;
+  strategy::GemmBucketAttr first = strategy.getBuckets().front(), last = strategy.getBuckets().back();
+  std::optional<int64_t> choices = linear.leading[1].constant();
+  bool streams = choices && first.getMBlock() == 0 && first.getRows() == 1 && last.getMBlock() != 0;
+  std::vector<SymExpr> dims;
+  if (streams)
+    result.variants.push_back(lowerVariant(context, family, problem, first, *choices, result.dims));
+  result.variants.push_back(lowerVariant(context, family, problem, last, 0, dims));
+  if (streams && result.dims != dims)
+    return internalError("E0942", "variants of a projection kernel read different dimensions");
+  result.dims = std::move(dims);
+  if (streams)
+    result.selector = linear.rows;
+  result.arithmetic = context.bf16Products ? DType::BF16 : DType::F32;
+  for (Projection product : problem.segment().linears)
+    result.weightLayouts[bindingOf(product.getWeight())] = {std::string(panelLayout(*llm::dtypeOf(product.weightType().getElementType())))};
+  declareCost(problem, symbols, result);
+  return result;
+}
+
+} // namespace llmopt::cpu
