@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # llmopt-test: quick
 # llmopt-packages: numpy
-"""Results have the same bits with any number of threads: an encoder and a decoder of drawn weights and odd sizes, in f32 and with products of
+"""Results have the same bits with any number of threads: an encoder, a decoder and one with experts, of drawn weights and odd sizes, in f32 and with products of
 bf16, over steps short and long enough for each kind of kernel."""
 import json
 import os
@@ -15,6 +15,9 @@ CASES = {
                  vocab_size=61, max_position_embeddings=160, hidden_act="gelu"),
     "llama": dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=72, intermediate_size=200, num_hidden_layers=2,
                   num_attention_heads=6, num_key_value_heads=3, vocab_size=61, max_position_embeddings=160, rms_norm_eps=1e-6, hidden_act="silu"),
+    "mixtral": dict(model_type="mixtral", architectures=["MixtralForCausalLM"], hidden_size=72, intermediate_size=100, num_hidden_layers=1,
+                    num_attention_heads=6, num_key_value_heads=3, num_local_experts=5, num_experts_per_tok=2, vocab_size=61, max_position_embeddings=160,
+                    rms_norm_eps=1e-6, hidden_act="silu"),
 }
 FORMATS = {"f32": [], "bf16": ["--dtype", "bf16", "--products", "bf16"]}
 
