@@ -211,6 +211,35 @@ TEST(OnnxImport, BlockQuantizedWeights) {
   expectUnsupported(nbits(4, 32, 64, 4 * 32, 2), "prepacking");
 }
 
+// Grouped products where all weights are constants; where one is computed, every expert is computed.
+TEST(OnnxImport, ExpertsAreGroupedWhereTheirWeightsAreConstant) {
+  auto products = [](bool constant, bool third) {
+    ModelMaker m(21);
+    m.import("com.microsoft", 1);
+    m.input("x", {"n", "4"});
+    m.input("router", {"n", "3"});
+    m.initializer("first", {3, 5, 4}, 1, 240);
+    std::vector<std::string> inputs{"x", "router", "first", "", "second", ""};
+    if (constant)
+      m.initializer("second", {3, 4, 5}, 1, 240);
+    else
+      m.input("second", {"3", "4", "5"});
+    if (third) {
+      m.initializer("third", {3, 5, 4}, 1, 240);
+      inputs.push_back("third");
+    }
+    NodeProto &node = m.node("MoE", inputs, {"y"});
+    node.set_domain("com.microsoft");
+    ModelMaker::attribute(node, "k", 2);
+    m.output("y");
+    Imported i(m);
+    return std::pair(i.count<llm::GroupedLinearOp>(), i.count<llm::MatMulOp>());
+  };
+  EXPECT_EQ(products(true, false), std::pair(2, 0));
+  EXPECT_EQ(products(true, true), std::pair(3, 0));
+  EXPECT_EQ(products(false, false), std::pair(0, 2));
+}
+
 TEST(OnnxImport, ConstantBombsStaySmall) {
   ModelMaker m;
   m.input("x", {"1"});
