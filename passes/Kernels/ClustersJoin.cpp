@@ -34,7 +34,8 @@ static Operation *lastOf(const Cluster &cluster) { return *llvm::max_element(clu
 /// Cache writes that come before the reads of attention, and reads before the next write.
 static bool touchesCache(Operation *op) { return isa<llm::CacheAppendOp, llm::PagedAttentionOp>(op); }
 
-/// Whether `cluster` needs a result of `other`: directly (unless `directly` is off), or by way of other clusters.
+/// Whether `cluster` needs a result of `other`: directly (unless `directly` is off), or by way of other clusters or of views, which no kernel
+/// holds unless its readers took them in.
 bool Clusters::needs(int cluster, int other, bool directly) const {
   Operation *oldest = firstOf(clusters_[size_t(other)]);
   llvm::DenseSet<int> seen{cluster};
@@ -44,25 +45,25 @@ bool Clusters::needs(int cluster, int other, bool directly) const {
   while (!work.empty() && !found) {
     int current = work.pop_back_val();
     SmallVector<Operation *> readers(clusters_[size_t(current)].ops);
-    auto visit = [&](Operation *producer) {
+    auto visit = [&](Operation *reader, Operation *producer) {
       int from = producer ? of(producer) : -1;
       if (producer && from < 0 && seenOutside.insert(producer).second)
         readers.push_back(producer);
       if (from < 0 || from == current)
         return;
       if (from == other)
-        found |= directly || current != cluster;
+        found |= directly || current != cluster || of(reader) < 0;
       else if (!isBefore(lastOf(clusters_[size_t(from)]), oldest) && seen.insert(from).second)
         work.push_back(from);
     };
     while (!readers.empty()) {
       Operation *reader = readers.pop_back_val();
       for (Value operand : reader->getOperands())
-        visit(operand.getDefiningOp());
+        visit(reader, operand.getDefiningOp());
       if (touchesCache(reader))
         for (Operation *op : order_)
           if (touchesCache(op) && isBefore(op, reader))
-            visit(op);
+            visit(reader, op);
     }
   }
   return found;

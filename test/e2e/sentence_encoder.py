@@ -74,21 +74,23 @@ def compare(name, hidden):
     check(f"sentence-encoder {name}", cosines.min() >= COSINE, f"sentence {worst} has cosine {cosines[worst]:.8f}")  # NaN fails
 
 
-def hidden_of(artifact, name, batch, threads, env=None):
+def hidden_of(artifact, name, batch, threads, chosen=None, env=None):
+    """Of the sentences `chosen`, as long as the longest of them; of all where it is None."""
+    chosen = range(len(library)) if chosen is None else chosen
+    longest = max(len(library[i]) for i in chosen)
+    np.save(scratch("ids.npy"), ids[list(chosen), :longest])
+    np.save(scratch("mask.npy"), mask[list(chosen), :longest])
     code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", scratch("ids.npy"), "--mask", scratch("mask.npy"), "--batch", batch, "-o",
                            scratch("hidden.npy"), "-t", threads, env=env)
     return np.load(scratch("hidden.npy")) if check(f"sentence-encoder {name}: runs", code == 0, errors[:300]) else None
 
 
 def compare_some(name, artifact, chosen):
-    """The sentences `chosen`, on the stand-in driver."""
-    longest = max(len(library[i]) for i in chosen)
-    np.save(scratch("ids.npy"), ids[chosen, :longest])
-    np.save(scratch("mask.npy"), mask[chosen, :longest])
-    name = f"{name}, {len(chosen)} sentences of up to {longest} tokens"
-    hidden = hidden_of(artifact, name, len(chosen), 1, {"LLMOPT_LIBCUDA": driver, "LLMOPT_CACHE_DIR": "off"})
+    """The sentences `chosen`, the longest last, on the stand-in driver."""
+    name = f"{name}, {len(chosen)} sentences of up to {len(library[chosen[-1]])} tokens"
+    hidden = hidden_of(artifact, name, len(chosen), 1, chosen, {"LLMOPT_LIBCUDA": driver, "LLMOPT_CACHE_DIR": "off"})
     if hidden is not None:
-        cosines = (pooled(hidden, mask[chosen, :longest]) * want[chosen]).sum(axis=1)
+        cosines = (pooled(hidden, mask[chosen, :hidden.shape[1]]) * want[chosen]).sum(axis=1)
         check(f"sentence-encoder {name}", cosines.min() >= 0.999, f"sentence {chosen[int(np.argmin(cosines))]} has cosine {cosines.min():.8f}")  # NaN fails
         print(f"smallest cosine {cosines.min():.6f}")
 
@@ -122,8 +124,6 @@ check("sentence-encoder ids equal the library's", rows == library,
 longest = max(map(len, library))
 ids = np.array([row + [0] * (longest - len(row)) for row in library], dtype=np.int64)
 mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in library], dtype=np.int64)
-np.save(scratch("ids.npy"), ids)
-np.save(scratch("mask.npy"), mask)
 with torch.no_grad():  # one at a time, so that the witness knows no padding
     alone = [model(input_ids=torch.tensor([row])).last_hidden_state[0].double().numpy() for row in library]
 want = np.stack([pooled(hidden[None], np.ones((1, len(hidden))))[0] for hidden in alone])
@@ -152,9 +152,7 @@ artifact = compile_model(scratch("minilm.onnx"), "minilm-onnx", "-O3", "--no-tok
 if artifact:
     compare("onnx batches of 16 with padding", hidden_of(artifact, "onnx", 16, 2))
     for i in (0, 1, 50):  # without any padding
-        np.save(scratch("ids.npy"), ids[i : i + 1, : len(library[i])])
-        np.save(scratch("mask.npy"), mask[i : i + 1, : len(library[i])])
-        hidden = hidden_of(artifact, f"onnx sentence {i}", 1, 1)
+        hidden = hidden_of(artifact, f"onnx sentence {i}", 1, 1, [i])
         if hidden is not None:
             cosine = float((pooled(hidden, np.ones(hidden.shape[:2]))[0] * want[i]).sum())
             check(f"sentence-encoder onnx sentence {i} alone", cosine >= COSINE, f"cosine {cosine:.8f}")

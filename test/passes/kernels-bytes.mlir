@@ -112,6 +112,23 @@ func.func @tensor_quantized_dynamically(%x: tensor<?x64xf32> {llm.dims = ["n", 6
   return %point, %0 : tensor<i32>, tensor<8xi32>
 }
 
+// Numbers that reach a vector by way of views, which are made between kernels, are no part of its kernel.
+// CHECK-LABEL: func.func @numbers_by_way_of_views
+//       CHECK:   %[[N:.+]] = exec.kernel "loops"
+//       CHECK:   llm.expand_dims %[[N]]
+//       CHECK:   exec.kernel "loops"
+//       CHECK:     llm.concat
+func.func @numbers_by_way_of_views(%start: tensor<bf16>, %delta: tensor<bf16>) -> tensor<2xbf16> {
+  %0 = llm.cast %start : tensor<bf16> -> tensor<f32>
+  %1 = llm.cast %delta : tensor<bf16> -> tensor<f32>
+  %2 = llm.add %0, %1 : tensor<f32>, tensor<f32> -> tensor<f32>
+  %3 = llm.expand_dims %0 axes = [0] : tensor<f32> -> tensor<1xf32>
+  %4 = llm.expand_dims %2 axes = [0] : tensor<f32> -> tensor<1xf32>
+  %5 = llm.concat %3, %4 {axis = 0 : i64} : tensor<1xf32>, tensor<1xf32> -> tensor<2xf32>
+  %6 = llm.cast %5 : tensor<2xf32> -> tensor<2xbf16>
+  return %6 : tensor<2xbf16>
+}
+
 // A right operand that is computed, or other bytes: no projection.
 // CHECK-LABEL: func.func @no_weight
 //   CHECK-NOT: exec.kernel "linear"
