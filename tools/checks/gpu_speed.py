@@ -18,7 +18,7 @@ from triton_launcher import Kernel
 
 ROWS = tuple(map(int, os.environ.get("LLMOPT_CHECK_ROWS", "1 16 2048").split()))
 ENOUGH = int(os.environ.get("LLMOPT_CHECK_BYTES", 256 << 20))  # of the buffers that take turns: several times the L2 cache of any GPU
-# Issue targets: products with at least so many rows against cuBLASLt, up to so many rows against copying, and so on.
+# Wanted ratios: products with at least so many rows against cuBLASLt, up to so many rows against copying, and so on.
 TARGETS = {"gemm": 0.85, "skinny": 0.75, "quantized": 2.8, "norm": 0.85, "decode attention": 0.75, "attention": 0.70, "decode": 0.65}
 
 
@@ -81,7 +81,7 @@ class Cublas:
         problems = []
         for name in names:
             try:
-                self.library = ctypes.CDLL(name)
+                self.functions = ctypes.CDLL(name)
                 break
             except OSError as error:
                 problems.append(str(error))
@@ -92,7 +92,7 @@ class Cublas:
         driver.call("cuMemAlloc_v2", ctypes.byref(self.workspace), ctypes.c_size_t(self.WORKSPACE))
 
     def call(self, name, *arguments):
-        code = getattr(self.library, name)(*arguments)
+        code = getattr(self.functions, name)(*arguments)
         if code:
             raise OSError(f"{name}: status {code}")
 
