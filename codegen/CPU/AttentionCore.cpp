@@ -124,19 +124,19 @@ void AttentionCore::forHeight(const RowTile &tile, function_ref<void(int64_t)> b
   switchRows(b_, tile.rows, shape_.tileRows, body);
 }
 
-void AttentionCore::span(Value rows, const KeySpan &keys) {
+void AttentionCore::span(Value first, Value rows, const KeySpan &keys) {
   auto constant = rows.getDefiningOp<arith::ConstantIntOp>();
   if (!constant) {
     RowTiles tiles(b_, rows, shape_.tileRows);
     b_.forLoop(b_.index(0), tiles.tiles, 1,
-               [&](Value tile) { rowTile({tiles.firstRow(tile), tiles.rowCount(tile)}, keys); });
+               [&](Value tile) { rowTile({b_.add(first, tiles.firstRow(tile)), tiles.rowCount(tile)}, keys); });
     return;
   }
   int64_t count = constant.value(), tiles = (count + shape_.tileRows - 1) / shape_.tileRows;
-  for (int64_t tile = 0, first = 0; tile < tiles; ++tile) {
+  for (int64_t tile = 0, row = 0; tile < tiles; ++tile) {
     int64_t height = count / tiles + (tile < count % tiles ? 1 : 0);
-    rowTile({b_.index(first), b_.index(height), height}, keys);
-    first += height;
+    rowTile({b_.add(first, row), b_.index(height), height}, keys);
+    row += height;
   }
 }
 
@@ -162,7 +162,7 @@ void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
   b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) {
     Value share; // of what is to be prefetched
     if (next)
-      share = b_.address(next, b_.mul(i, shape_.span()), cachedElement());
+      share = b_.address(next, b_.mul(i, shape_.span()), b_.f32());
     weighRow(rowAt(i), keys, share);
   });
   forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
@@ -177,79 +177,124 @@ TileOperands AttentionCore::cachedOperands() const {
   return in;
 }
 
-/// Prefetches, while a tile runs over as many elements of its own, those at `from` from element `begin` on. Every other line: the one
-/// beside it comes by itself, and a core waits for few lines at once.
-std::function<void(Value)> AttentionCore::readAhead(Value from, Value begin, const TileShape &shape, int64_t unroll) {
-  if (!from)
+/// Prefetches, while a tile runs over its panels, those it is followed by: as many streams as are read.
+std::function<void(Value)> AttentionCore::readAhead(const Values &panels, int64_t unroll) {
+  if (panels.empty())
     return nullptr;
   KernelBuilder *b = &b_;
   Type element = cachedElement();
-  int64_t width = shape.columns(), twoLines = 128 * 8 / element.getIntOrFloatBitWidth();
+  int64_t line = 64 * 8 / element.getIntOrFloatBitWidth();
   return [=](Value k) {
-    for (int64_t line = 0; line < unroll * width; line += twoLines)
-      b->prefetch(from, b->add(b->add(begin, b->mul(k, width)), line), element, /*locality=*/2);
+    for (Value panel : panels)
+      for (int64_t i = 0; i < unroll * 16; i += line)
+        b->prefetch(panel, b->add(b->mul(k, 16), i), element, /*locality=*/2);
   };
 }
 
-/// Scores of the panels from `key` on in the block at `keys`.
-void AttentionCore::scoreTile(Value first, const TileShape &shape, Value keys, Value key, Value to, Value next) {
+void AttentionCore::scoreTile(Value first, const TileShape &shape, const ScoreTile &tile) {
   TileOperands in = cachedOperands();
   in.a = query(first);
   in.aRow = shape_.queryStride();
   in.unroll = shape_.unroll;
   in.depth = b_.index(shape_.keySteps());
   in.depthMultiple = shape_.keySteps();
-  for (int64_t panel = 0; panel < shape.panels; ++panel)
-    in.panels.push_back(b_.address(keys, b_.mul(b_.add(key, panel * 16), shape_.keySteps()), cachedElement()));
-  in.perStep = readAhead(next, b_.mul(key, shape_.keySteps()), shape, in.unroll);
-  KernelBuilder::Values tile = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
-  storeTile(b_, shape, tile, b_.address(to, key, b_.f32()), shape_.span());
+  in.panels = tile.panels;
+  in.perStep = readAhead(tile.next, in.unroll);
+  Values sums = emitTileLoop(b_, shape, in, zeroTile(b_, shape, b_.f32()));
+  TileShape single{shape.rows, 1, shape.lanes};
+  for (int64_t panel = 0; panel < shape.panels; ++panel) {
+    Values part;
+    for (int64_t row = 0; row < shape.rows; ++row)
+      for (int64_t vector = 0; vector < shape.vectors(); ++vector)
+        part.push_back(sums[size_t(shape.index(row, panel, vector))]);
+    storeTile(b_, single, part, tile.to[size_t(panel)], shape_.span());
+  }
+}
+
+/// Takes whole blocks, as many at once as a tile has panels: long streams side by side, which memory gives faster than one. Returns the
+/// first block that is left.
+Value AttentionCore::scoresSideBySide(Value first, const TileShape &shape, const KeySpan &keys, Value firstBlock) {
+  int64_t count = shape.panels;
+  Value blocks = blockCount(keys), lastOne = b_.add(blocks, -1), whole = b_.floorDiv(keys.count, kKeys);
+  Value end = b_.sub(whole, b_.mod(b_.sub(whole, firstBlock), b_.index(count)));
+  b_.forLoop(firstBlock, end, count, [&](Value block) {
+    Values own, later; // addresses of blocks
+    Value after = b_.add(block, count), isLast = b_.equal(after, end), valuesFollow = b_.equal(end, blocks);
+    Value left = keys.keys(b_.min(end, lastOne)), values = keys.values(firstBlock);
+    for (int64_t i = 0; i < count; ++i) {
+      Value rest = b_.select(valuesFollow, valuePanel(values, b_.index(std::min(i, shape_.valuePanels() - 1))), keyPanel(left, b_.index(i * 16)));
+      own.push_back(keys.keys(b_.add(block, i)));
+      later.push_back(b_.select(isLast, rest, keys.keys(b_.min(b_.add(after, i), lastOne))));
+    }
+    b_.forLoop(b_.index(0), b_.index(kKeys), 16, [&](Value key) {
+      ScoreTile tile;
+      Value isEnd = b_.equal(key, b_.index(kKeys - 16));
+      for (int64_t i = 0; i < count; ++i) {
+        tile.panels.push_back(keyPanel(own[size_t(i)], key));
+        tile.to.push_back(scoresAt(b_.add(b_.mul(b_.add(block, i), kKeys), key)));
+        tile.next.push_back(b_.select(isEnd, later[size_t(i)], keyPanel(own[size_t(i)], b_.add(key, 16))));
+      }
+      scoreTile(first, shape, tile);
+    });
+  });
+  return end;
 }
 
 // Whole panels: what lies behind the last key is computed and then masked.
 void AttentionCore::scores(Value first, int64_t rows, const KeySpan &keys) {
-  Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
-  b_.forLoop(firstBlock, blocks, 1, [&](Value block) {
-    Value from = keys.keys(block), before = b_.mul(block, kKeys), count = b_.min(b_.sub(keys.count, before), b_.index(kKeys));
-    Value to = b_.address(scratch_, b_.add(before, scores_), b_.f32()), next;
-    if (keys.next) {
-      Value isLast = b_.equal(b_.add(block, 1), blocks);
-      next = b_.select(isLast, keys.values(firstBlock), keys.keys(b_.min(b_.add(block, 1), b_.add(blocks, -1))));
-    }
-    TileShape shape{rows, panelsAtOnce(rows), shape_.lanes}, single{rows, 1, shape_.lanes};
+  Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0), begin = firstBlock;
+  TileShape shape{rows, panelsAtOnce(rows), shape_.lanes}, single{rows, 1, shape_.lanes};
+  if (keys.next)
+    begin = scoresSideBySide(first, shape, keys, firstBlock);
+  b_.forLoop(begin, blocks, 1, [&](Value block) {
+    Value from = keys.keys(block), before = b_.mul(block, kKeys), count = b_.min(b_.sub(keys.count, before), b_.index(kKeys)), next;
+    if (keys.next)
+      next = b_.select(b_.equal(b_.add(block, 1), blocks), keys.values(firstBlock), keys.keys(b_.min(b_.add(block, 1), b_.add(blocks, -1))));
+    auto tileAt = [&](const TileShape &shape, Value key) {
+      ScoreTile tile;
+      for (int64_t panel = 0; panel < shape.panels; ++panel) {
+        Value at = b_.add(key, panel * 16);
+        tile.panels.push_back(keyPanel(from, at));
+        tile.to.push_back(scoresAt(b_.add(before, at)));
+        if (next)
+          tile.next.push_back(keyPanel(next, at));
+      }
+      scoreTile(first, shape, tile);
+    };
     Value panels = b_.floorDiv(b_.add(count, 15), 16), whole = b_.mul(b_.floorDiv(panels, shape.panels), shape.columns());
-    b_.forLoop(b_.index(0), whole, shape.columns(), [&](Value key) { scoreTile(first, shape, from, key, to, next); });
+    b_.forLoop(b_.index(0), whole, shape.columns(), [&](Value key) { tileAt(shape, key); });
     if (shape.panels > 1)
-      b_.forLoop(whole, b_.mul(panels, 16), 16, [&](Value key) { scoreTile(first, single, from, key, to, next); });
+      b_.forLoop(whole, b_.mul(panels, 16), 16, [&](Value key) { tileAt(single, key); });
   });
 }
 
 void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &keys) {
-  int64_t width = shape_.valuePanels() * 16, begin = 0, panelElements = shape_.blockSteps() * 16;
+  int64_t width = shape_.valuePanels() * 16, begin = 0;
   Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
   for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
     int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
     TileShape shape{rows, count, shape_.lanes};
     auto body = [&](Value panel) {
       Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
-      Value own = b_.mul(panel, panelElements), later = b_.min(b_.add(own, count * panelElements), b_.index((shape_.valuePanels() - 1) * panelElements));
       auto sum = [&](Value block, ValueRange sums) {
         TileOperands in = cachedOperands();
-        in.a = b_.address(scratch_, b_.add(b_.mul(block, shape_.blockSteps()), scores_), b_.f32());
+        in.a = scoresAt(b_.mul(block, shape_.blockSteps()));
         in.aRow = shape_.span();
         in.unroll = shape_.unroll;
         in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
         if (shape_.inPairs())
           in.depth = b_.floorDiv(b_.add(in.depth, 1), 2); // the last key's neighbour weighs nothing
-        Value values = keys.values(block);
-        for (int64_t i = 0; i < count; ++i)
-          in.panels.push_back(b_.address(values, b_.add(own, i * panelElements), cachedElement()));
-        if (keys.next) {
-          Value after = b_.add(block, 1), isLast = b_.equal(after, blocks), isEnd = b_.equal(panel, b_.index(end - count));
-          Value restart = b_.select(isEnd, keys.next, b_.address(keys.values(firstBlock), later, cachedElement()));
-          Value go = b_.address(keys.values(b_.min(after, b_.add(blocks, -1))), own, cachedElement());
-          in.perStep = readAhead(b_.select(isLast, restart, go), b_.index(0), shape, in.unroll);
+        Value values = keys.values(block), after = b_.add(block, 1), isLast = b_.equal(after, blocks);
+        Values next;
+        for (int64_t i = 0; i < count; ++i) {
+          in.panels.push_back(valuePanel(values, b_.add(panel, i)));
+          if (!keys.next)
+            continue;
+          Value later = b_.min(b_.add(panel, count + i), b_.index(shape_.valuePanels() - 1)), isEnd = b_.equal(panel, b_.index(end - count));
+          Value restart = b_.select(isEnd, keys.next(b_.index(i)), valuePanel(keys.values(firstBlock), later));
+          next.push_back(b_.select(isLast, restart, valuePanel(keys.values(b_.min(after, b_.add(blocks, -1))), b_.add(panel, i))));
         }
+        in.perStep = readAhead(next, in.unroll);
         return emitTileLoop(b_, shape, in, sums);
       };
       Values tile = b_.forLoop(firstBlock, blocks, 1, loadTile(b_, shape, b_.f32(), output, width), sum);
@@ -304,7 +349,7 @@ AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximu
   return b_.forLoop(part.from, part.to, 16, sums, [&](Value first, ValueRange before) {
     Values after;
     if (next)
-      b_.prefetch(next, first, cachedElement(), /*locality=*/2);
+      b_.prefetch(next, first, b_.f32(), /*locality=*/2); // a line
     for (int64_t v = 0; v < vectors; ++v) {
       Value i = b_.add(first, v * shape_.lanes), p = visibleWeight(b_.load(type_, part.scores, i), maximum, part.low || adjust);
       b_.store(shape_.inPairs() ? words_.round(p) : p, part.scores, i); // halves take the place of scores already read

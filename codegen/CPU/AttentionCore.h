@@ -56,10 +56,11 @@ struct AttentionShape {
 /// One span of keys [key, key + count). A block has panels of 16 keys [key / 16][keySteps][16] and of 16 value features
 /// [feature / 16][blockSteps][16].
 struct KeySpan {
-  std::function<mlir::Value(mlir::Value block)> keys, values; ///< addresses in the span's blocks
+  using BlockAddress = std::function<mlir::Value(mlir::Value block)>;
+  BlockAddress keys, values; ///< in the span's blocks
   mlir::Value key, count;
   mlir::Value firstBlock = {}; ///< nobody sees the blocks before it; may be null
-  mlir::Value next = {};       ///< keys of the next span's first block; not null: what comes next is prefetched
+  BlockAddress next = {};      ///< keys of the span that is taken next, any block; if there, memory is the limit: what comes next is prefetched
 };
 
 class AttentionCore {
@@ -81,8 +82,8 @@ public:
   mlir::Value query(mlir::Value row);
   /// Prepares a row that sees keys [low, high); neither bound is below that of an earlier row. `sink` (base 2, may be null): a score without a value.
   void startRow(mlir::Value row, mlir::Value low, mlir::Value high, mlir::Value sink = {});
-  /// Takes one span into account, for rows [0, rows).
-  void span(mlir::Value rows, const KeySpan &keys);
+  /// Takes one span into account, for rows [first, first + rows).
+  void span(mlir::Value first, mlir::Value rows, const KeySpan &keys);
   /// Writes a row's result (valueSize floats).
   void finishRow(mlir::Value row, mlir::Value to);
 
@@ -96,8 +97,16 @@ private:
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
   mlir::Value blockCount(const KeySpan &keys);
+  /// Panels of keys, where their scores go, and panels to be prefetched meanwhile (or none).
+  struct ScoreTile {
+    Values panels, to, next;
+  };
   void scores(mlir::Value first, int64_t rows, const KeySpan &keys);
-  void scoreTile(mlir::Value first, const TileShape &shape, mlir::Value keys, mlir::Value key, mlir::Value to, mlir::Value next);
+  mlir::Value scoresSideBySide(mlir::Value first, const TileShape &shape, const KeySpan &keys, mlir::Value firstBlock);
+  void scoreTile(mlir::Value first, const TileShape &shape, const ScoreTile &tile);
+  mlir::Value scoresAt(mlir::Value key) { return b_.address(scratch_, b_.add(key, scores_), b_.f32()); }
+  mlir::Value keyPanel(mlir::Value block, mlir::Value key) { return b_.address(block, b_.mul(key, shape_.keySteps()), cachedElement()); }
+  mlir::Value valuePanel(mlir::Value block, mlir::Value panel) { return b_.address(block, b_.mul(panel, shape_.blockSteps() * 16), cachedElement()); }
   void weightedValues(mlir::Value first, int64_t rows, const KeySpan &keys);
   struct SoftmaxRow {
     mlir::Value row, scores; ///< number, and address of its scores of the span
@@ -117,7 +126,7 @@ private:
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   TileOperands cachedOperands() const;
-  std::function<void(mlir::Value)> readAhead(mlir::Value from, mlir::Value begin, const TileShape &shape, int64_t unroll);
+  std::function<void(mlir::Value)> readAhead(const Values &panels, int64_t unroll);
   mlir::Value weight(mlir::Value scores, mlir::Value maximum, bool rough = false);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 

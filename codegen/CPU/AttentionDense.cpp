@@ -244,7 +244,7 @@ void DenseWriter::unit(Value unit) {
       packBlock({b_.address(keys, b_.mul(key, problem_.key.token), b_.f32()), b_.address(values, b_.mul(key, problem_.value.token), b_.f32()), span.keys(block),
                  span.values(block), b_.min(b_.sub(span.count, before), b_.index(kKeys))});
     });
-    core_.span(b_.mul(tokens, group), span);
+    core_.span(b_.index(0), b_.mul(tokens, group), span);
   });
   eachRow([&](Value token, Value head, Value row) {
     core_.finishRow(row, b_.address(this->head(problem_.output, batch, head), b_.mul(token, problem_.output.token), b_.f32()));

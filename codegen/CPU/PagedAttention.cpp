@@ -60,6 +60,7 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
     if (family.target.isGpu() && !few) // more threads, not longer ones
       break;
     problem.tileTokens = few ? 1 : std::max<int64_t>(1, 64 / problem.group());
+    problem.headsAtOnce = problem.tileTokens > 1 || family.target.isGpu() ? 1 : problem.kvHeads;
     KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
     SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
     variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));

@@ -38,13 +38,22 @@ using Values = KernelBuilder::Values;
 class PagedWriter {
 public:
   PagedWriter(KernelBuilder &b, const PagedProblem &problem, const Target &target);
-  void unit(Value unit, Value tokens);
+  /// Tiles of tokens with one head each.
+  void tile(Value unit, Value tokens);
+  /// Heads [begin, end) of all tokens, numbered token by token.
+  void heads(Value begin, Value end);
   int64_t scratchBytes() const { return (AttentionCore::scratchElements(shape_) + tableElements_ + facts_) * 4; }
 
 private:
-  /// Tokens [first, first + count) of one sequence with key-value head `head`.
-  void run(Value first, Value count, Value head);
-  void startToken(const SequenceFields &sequence, Value first, Value token, Value head);
+  /// Tokens [first, first + count) of one sequence with key-value heads [begin, end): several heads for one token only.
+  struct Run {
+    Value first, count, begin, end;
+  };
+  void run(const Run &run);
+  void startToken(const SequenceFields &sequence, const Run &run, Value token);
+  void finishToken(const Run &run, Value token);
+  /// The first of the rows of a head.
+  Value rowsOf(const Run &run, Value head) { return b_.mul(b_.mul(b_.sub(head, run.begin), run.count), problem_.group()); }
   void setRules();
   Value softcap(Value scores);
   Value biasAt(Value head, Value distance);
@@ -65,8 +74,9 @@ private:
 Value buffer(KernelBuilder &b, Value argument) { return b.buffer(cast<BlockArgument>(argument).getArgNumber()); }
 
 AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
-  AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, problem.tileTokens * problem.group(),
-                                                   target.vectorBits, target.vectorRegisters >= 32);
+  int64_t rows = problem.tileTokens * problem.group();
+  AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, rows, target.vectorBits, target.vectorRegisters >= 32);
+  shape.maxRows = rows * problem.headsAtOnce;
   shape.blocks = 4;
   DType cached = problem.layout.dtype;
   shape.cached = cached == DType::F16 ? PanelFormat::F16 : cached == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
@@ -154,7 +164,7 @@ void PagedWriter::setRules() {
 //===----------------------------------------------------------------------===//
 
 /// Queries of one token's heads, and what its rows may see.
-void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value token, Value head) {
+void PagedWriter::startToken(const SequenceFields &sequence, const Run &run, Value token) {
   double cap = op_.getSoftcap().convertToDouble(), scale = op_.getScale().convertToDouble();
   scale = cap > 0 ? scale / cap : scale * kLog2E;
   Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
@@ -163,12 +173,14 @@ void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value 
     low = b_.max(b_.add(position, 1 - window), low);
   copier_.startToken(token);
   if (problem_.tileTokens > 1) { // a head's rows lie far apart
-    Value later = b_.add(b_.mul(b_.add(token, 8), problem_.heads), b_.mul(head, problem_.group()));
+    Value later = b_.add(b_.mul(b_.add(token, 8), problem_.heads), b_.mul(run.begin, problem_.group()));
     for (int64_t i = 0; i < problem_.group() * shape_.keySize; i += 16)
       b_.prefetch(buffer(b_, problem_.queries.argument), b_.add(b_.mul(later, shape_.keySize), i), b_.f32(), /*locality=*/3);
   }
-  b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {
-    Value row = b_.add(b_.mul(b_.sub(token, first), problem_.group()), i), queryHead = b_.add(b_.mul(head, problem_.group()), i);
+  // Query heads follow each other as their rows do: several key-value heads are those of one token.
+  Value count = b_.mul(b_.sub(run.end, run.begin), problem_.group()), before = b_.mul(b_.sub(token, run.first), problem_.group());
+  b_.forLoop(b_.index(0), count, 1, [&](Value i) {
+    Value row = b_.add(before, i), queryHead = b_.add(b_.mul(run.begin, problem_.group()), i);
     Value from = b_.mul(b_.add(b_.mul(token, problem_.heads), queryHead), shape_.keySize);
     copier_.copy(b_.address(buffer(b_, problem_.queries.argument), from, b_.f32()), core_.query(row), scale);
     Value fact = rowFact(row), sink;
@@ -182,51 +194,66 @@ void PagedWriter::startToken(const SequenceFields &sequence, Value first, Value 
   });
 }
 
-void PagedWriter::run(Value first, Value count, Value head) {
-  SequenceFields sequence = step_.fields(step_.sequenceOf(first));
-  Value last = b_.add(first, count);
-  b_.forLoop(first, last, 1, [&](Value token) { startToken(sequence, first, token, head); });
+void PagedWriter::finishToken(const Run &run, Value token) {
+  Value count = b_.mul(b_.sub(run.end, run.begin), problem_.group()), before = b_.mul(b_.sub(token, run.first), problem_.group());
+  b_.forLoop(b_.index(0), count, 1, [&](Value i) {
+    Value to = b_.add(b_.add(b_.mul(token, problem_.heads), b_.mul(run.begin, problem_.group())), i);
+    core_.finishRow(b_.add(before, i), b_.address(b_.buffer(problem_.output), b_.mul(to, shape_.valueSize), b_.f32()));
+  });
+}
+
+void PagedWriter::run(const Run &run) {
+  SequenceFields sequence = step_.fields(step_.sequenceOf(run.first));
+  Value last = b_.add(run.first, run.count);
+  b_.forLoop(run.first, last, 1, [&](Value token) { startToken(sequence, run, token); });
   // Keys that any of the tokens may see.
-  Value firstPosition = b_.sub(b_.add(sequence.past, first), sequence.first), low = b_.index(0), high = sequence.length;
+  Value firstPosition = b_.sub(b_.add(sequence.past, run.first), sequence.first), low = b_.index(0), high = sequence.length;
   if (op_.getCausal())
-    high = b_.min(b_.add(firstPosition, count), high);
+    high = b_.min(b_.add(firstPosition, run.count), high);
   if (int64_t window = int64_t(op_.getWindow()); window > 0)
     low = b_.max(b_.add(firstPosition, 1 - window), low);
   static_assert(kCacheBlockTokens == AttentionShape::kKeys, "a block of the cache is a block of keys");
   const CacheLayout &layout = problem_.layout;
   Type stored = layout.dtype == DType::F32 ? b_.f32() : Type(b_.ops().getIntegerType(16));
-  Value rows = b_.mul(count, problem_.group()), pool = b_.buffer(problem_.state), lastBlock = b_.floorDiv(b_.add(high, -1), kCacheBlockTokens);
-  auto keysOf = [&](Value block) {
+  Value pool = b_.buffer(problem_.state), lastBlock = b_.floorDiv(b_.add(high, -1), kCacheBlockTokens);
+  auto keysOf = [&](Value block, Value head) {
     Value offset = b_.add(b_.mul(step_.block(sequence, block), layout.block()), b_.mul(head, layout.head()));
     return b_.address(pool, offset, stored);
   };
-  // Spans begin at fixed places, whatever the window: the softmax rescales there.
+  // Spans begin at fixed places, whatever the window: the softmax rescales there. All heads of a span together are one long run of memory in
+  // each of its blocks.
   b_.forLoop(b_.floorDiv(low, shape_.span()), b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
     Value firstBlock = b_.mul(index, shape_.blocks);
-    KeySpan span;
-    span.keys = [&](Value block) { return keysOf(b_.add(firstBlock, block)); };
-    span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), stored); };
-    span.key = b_.mul(index, shape_.span());
-    span.count = b_.min(b_.sub(high, span.key), b_.index(shape_.span()));
-    if (op_.getWindow() > 0)
-      span.firstBlock = b_.floorDiv(b_.max(b_.sub(low, span.key), b_.index(0)), kCacheBlockTokens);
-    // A single token is bound by reading the cache.
-    if (problem_.tileTokens == 1)
-      span.next = keysOf(b_.min(b_.add(firstBlock, shape_.blocks), lastBlock));
-    core_.span(rows, span);
-  });
-  b_.forLoop(first, last, 1, [&](Value token) {
-    b_.forLoop(b_.index(0), b_.index(problem_.group()), 1, [&](Value i) {
-      Value row = b_.add(b_.mul(b_.sub(token, first), problem_.group()), i);
-      Value to = b_.add(b_.add(b_.mul(token, problem_.heads), b_.mul(head, problem_.group())), i);
-      core_.finishRow(row, b_.address(b_.buffer(problem_.output), b_.mul(to, shape_.valueSize), b_.f32()));
+    b_.forLoop(run.begin, run.end, 1, [&](Value head) {
+      KeySpan span;
+      span.keys = [&](Value block) { return keysOf(b_.add(firstBlock, block), head); };
+      span.values = [&](Value block) { return b_.address(span.keys(block), b_.index(layout.keysOfHead()), stored); };
+      span.key = b_.mul(index, shape_.span());
+      span.count = b_.min(b_.sub(high, span.key), b_.index(shape_.span()));
+      if (op_.getWindow() > 0)
+        span.firstBlock = b_.floorDiv(b_.max(b_.sub(low, span.key), b_.index(0)), kCacheBlockTokens);
+      // A single token is bound by reading the cache.
+      if (problem_.tileTokens == 1)
+        span.next = [&](Value block) {
+          Value after = b_.add(head, 1), isLast = b_.equal(after, run.end);
+          Value nextBlock = b_.add(b_.add(firstBlock, block), b_.select(isLast, b_.index(shape_.blocks), b_.index(0)));
+          return keysOf(b_.min(nextBlock, lastBlock), b_.select(isLast, run.begin, after));
+        };
+      core_.span(rowsOf(run, head), b_.mul(run.count, problem_.group()), span);
     });
+  });
+  b_.forLoop(run.first, last, 1, [&](Value token) { finishToken(run, token); });
+}
+
+void PagedWriter::heads(Value begin, Value end) {
+  Value kvHeads = b_.index(problem_.kvHeads);
+  b_.forLoop(b_.floorDiv(begin, kvHeads), b_.floorDiv(b_.add(end, problem_.kvHeads - 1), kvHeads), 1, [&](Value token) {
+    Value first = b_.mul(token, kvHeads);
+    run({token, b_.index(1), b_.max(b_.sub(begin, first), b_.index(0)), b_.min(b_.sub(end, first), kvHeads)});
   });
 }
 
-void PagedWriter::unit(Value unit, Value tokens) {
-  if (problem_.tileTokens == 1)
-    return run(b_.floorDiv(unit, problem_.kvHeads), b_.index(1), b_.mod(unit, problem_.kvHeads));
+void PagedWriter::tile(Value unit, Value tokens) {
   // Head by head: its keys and values stay in the core's cache, and threads with as many heads have as much to do.
   Value tiles = b_.floorDiv(b_.add(tokens, problem_.tileTokens - 1), problem_.tileTokens);
   Value head = b_.floorDiv(unit, tiles), tile = b_.mod(unit, tiles);
@@ -241,7 +268,7 @@ void PagedWriter::unit(Value unit, Value tokens) {
         Value same = b_.equal(step_.sequenceOf(other), sequence);
         return Values{b_.add(sum[0], b_.select(same, b_.index(1), b_.index(0)))};
       });
-      run(token, count[0], head);
+      run({token, count[0], head, b_.add(head, 1)});
     });
   });
 }
@@ -250,6 +277,11 @@ void PagedWriter::unit(Value unit, Value tokens) {
 
 int64_t cpu::emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, const Target &target, Value tokens) {
   PagedWriter writer(b, problem, target);
-  b.forEachUnit([&](Value unit) { writer.unit(unit, tokens); });
+  if (problem.tileTokens > 1)
+    b.forEachUnit([&](Value unit) { writer.tile(unit, tokens); });
+  else if (problem.headsAtOnce > 1)
+    writer.heads(b.unitBegin(), b.unitEnd());
+  else
+    b.forEachUnit([&](Value unit) { writer.heads(unit, b.add(unit, 1)); });
   return writer.scratchBytes();
 }

@@ -24,7 +24,8 @@ struct PagedProblem {
   unsigned output, state;
   int64_t heads, kvHeads;
   CacheLayout layout;
-  int64_t tileTokens = 1;
+  int64_t tileTokens = 1;  ///< with one key-value head; or
+  int64_t headsAtOnce = 1; ///< of one token
 };
 
 /// Writes the kernel; returns the scratch bytes it needs.

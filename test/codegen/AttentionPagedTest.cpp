@@ -100,8 +100,8 @@ public:
 
   /// Runs a step of `counts[i]` tokens of sequence i and checks all results. `withoutBarrier`: each part attends before the next appends.
   void step(const std::vector<uint32_t> &counts, unsigned parts, bool withoutBarrier = false);
-  /// Computes each of `count` first tokens of one sequence alone and all in one step: the same bits.
-  void checkAlone(uint32_t count);
+  /// Computes `count` first tokens of one sequence in one step and those of `alone` (or each) alone, by one to three threads: the same bits.
+  void checkAlone(uint32_t count, std::vector<uint32_t> alone = {});
 
 private:
   double cached(double x) const {
@@ -191,7 +191,7 @@ void Model::step(const std::vector<uint32_t> &counts, unsigned parts, bool witho
   }
 }
 
-void Model::checkAlone(uint32_t count) {
+void Model::checkAlone(uint32_t count, std::vector<uint32_t> alone) {
   std::vector<int32_t> blocks;
   for (int32_t i = 0; i < int32_t(count + 63) / 64; ++i)
     blocks.push_back((i * 7 + 3) % int32_t(kBlocks)); // scattered
@@ -204,19 +204,24 @@ void Model::checkAlone(uint32_t count) {
   Buffer values = randomFloats(random_, count * size_t(layer_.kvHeads * layer_.valueSize)), queries = randomFloats(random_, count * width);
   Buffer all = filled(count * resultWidth, NAN), one = filled(resultWidth, NAN);
   std::copy(positionList.begin(), positionList.end(), positions.data<int64_t>());
-  auto attend = [&](float *query, Buffer &result, uint32_t past, uint32_t tokens) {
+  auto attend = [&](float *query, Buffer &result, uint32_t past, uint32_t tokens, unsigned parts) {
     SequenceRow row{0, tokens, past, past + tokens, 0, 0};
     StepTable table{tokens, 1, {&row, nullptr}, {blocks.data(), nullptr}, tokenSequence.data()};
     if (past == 0 && tokens == count)
       append_->run({keys.data(), values.data(), positions.data(), frequencies_.data(), pool_.data()}, {{"tokens", tokens}}, 1, &table);
     attention_->run({query, positions.data<int64_t>() + past, frequencies_.data(), slopes_.data(), bias_.data(), sinks_.data(), result.data(),
-                     pool_.data()}, {{"tokens", tokens}}, 2, &table);
+                     pool_.data()}, {{"tokens", tokens}}, parts, &table);
   };
-  attend(queries.data(), all, 0, count);
-  for (uint32_t i = 0; i < count; ++i) {
-    attend(queries.data() + i * width, one, i, 1);
-    ASSERT_EQ(0, std::memcmp(one.data(), all.data() + i * resultWidth, resultWidth * 4)) << "token " << i;
-  }
+  attend(queries.data(), all, 0, count, 2);
+  if (alone.empty())
+    for (uint32_t i = 0; i < count; ++i)
+      alone.push_back(i);
+  for (uint32_t i : alone)
+    for (unsigned parts : {1u, 2u, 3u}) {
+      std::fill_n(one.data(), resultWidth, NAN);
+      attend(queries.data() + i * width, one, i, 1, parts);
+      ASSERT_EQ(0, std::memcmp(one.data(), all.data() + i * resultWidth, resultWidth * 4)) << "token " << i << ", " << parts << " parts";
+    }
 }
 
 void Model::check(const Sequence &sequence, const float *query, const float *result, int64_t position, int64_t length) {
@@ -299,6 +304,25 @@ TEST(PagedAttention, SeveralSpans) {
       if (testing::Test::HasFailure())
         return;
       Model(layer, pair).checkAlone(560);
+    }
+}
+
+// Keys of whole blocks are taken side by side, what is left block by block; caches in every format, groups of every size.
+TEST(PagedAttention, SingleTokensBehindLongCaches) {
+  for (const TargetPair &pair : runnableTargets())
+    for (const Layer &layer :
+         {Layer{.heads = 2, .kvHeads = 2, .keySize = 24, .valueSize = 40, .cache = DType::F16}, Layer{.heads = 8, .kvHeads = 2, .cache = DType::BF16},
+          Layer{.heads = 8, .kvHeads = 1, .keySize = 16, .valueSize = 16}, Layer{.heads = 6, .kvHeads = 3, .keySize = 32, .valueSize = 32, .sinks = true, .window = 140, .cache = DType::BF16},
+          Layer{.keySize = 17, .valueSize = 5, .window = 300, .softcap = 2.5, .cache = DType::F16}}) {
+      SCOPED_TRACE(pair.name() + ", " + str(layer.heads) + "/" + str(layer.kvHeads) + layer.cacheText() + ", window " + str(layer.window));
+      Model model(layer, pair);
+      for (uint32_t tokens : {570u, 1u, 1u})
+        model.step({tokens}, 2);
+      model.step({1, 65}, 3);
+      model.step({1, 1}, 3);
+      if (testing::Test::HasFailure())
+        return;
+      Model(layer, pair).checkAlone(577, {0, 1, 15, 16, 63, 64, 65, 127, 128, 191, 192, 254, 255, 256, 257, 319, 320, 447, 448, 511, 512, 575, 576});
     }
 }
 
