@@ -40,7 +40,7 @@ struct PerplexityCommand {
 /// Needs the compiler; a build without it leaves the subcommand out.
 struct OnnxSuiteCommand {
   std::vector<std::string> folders;
-  std::string filter, target = "native";
+  std::string filter, target = "native", cudaCompiler = "auto";
   unsigned jobs = 1;
   int level = 3;
   double rtol = 1e-3, atol = 1e-5, timeout = 120;
@@ -50,7 +50,7 @@ struct OnnxSuiteCommand {
 
 /// As OnnxSuiteCommand.
 struct AgreeCommand {
-  std::string model, testData, target = "native";
+  std::string model, testData, target = "native", cudaCompiler = "auto";
   std::vector<std::string> sizes, architectures;
   std::vector<int> levels = {0, 3};
   uint32_t seed = 1;

@@ -29,6 +29,7 @@ static Result<std::map<std::string, int64_t>> parseSizes(const std::vector<std::
 Status AgreeCommand::run() const {
   AgreementOptions options;
   options.compile.targets = {target};
+  options.compile.cudaCompiler = cudaCompiler;
   options.compile.architectureFolders = architectures;
   options.levels.clear();
   for (int level : levels)

@@ -21,6 +21,7 @@ Status OnnxSuiteCommand::run() const {
   SuiteOptions options;
   options.compile.level = OptLevel(level);
   options.compile.targets = {target};
+  options.compile.cudaCompiler = cudaCompiler;
   options.rtol = rtol;
   options.atol = atol;
   options.filter = filter;

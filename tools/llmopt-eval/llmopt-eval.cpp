@@ -60,6 +60,7 @@ int main(int argc, char **argv) {
   suiteCommand->add_option("-j,--jobs", suite.jobs, "Cases at the same time, each in a process of its own")->check(CLI::Range(1u, 256u))->capture_default_str();
   suiteCommand->add_option("-O", suite.level, "Optimization level")->check(CLI::Range(0, 3))->capture_default_str();
   suiteCommand->add_option("--target", suite.target, "Compile for this target")->capture_default_str();
+  suiteCommand->add_option("--cuda-compiler", suite.cudaCompiler, "For sm_NN, as of llmopt-compile; emulate, with LLMOPT_LIBCUDA naming the stand-in driver, needs no GPU")->capture_default_str();
   suiteCommand->add_option("--rtol", suite.rtol, "Allowed relative difference where a case has no tolerance.json")->capture_default_str();
   suiteCommand->add_option("--atol", suite.atol, "Allowed absolute difference where a case has no tolerance.json")->capture_default_str();
   suiteCommand->add_option("--timeout", suite.timeout, "Seconds of a processor that a case may take")->capture_default_str();
@@ -71,6 +72,7 @@ int main(int argc, char **argv) {
   agreeCommand->add_option("model", agree.model, "What llmopt-compile takes")->required();
   agreeCommand->add_option("-O", agree.levels, "Optimization levels")->delimiter(',')->check(CLI::Range(0, 3))->capture_default_str();
   agreeCommand->add_option("--target", agree.target, "Compile for this target")->capture_default_str();
+  agreeCommand->add_option("--cuda-compiler", agree.cudaCompiler, "For sm_NN, as of llmopt-compile; emulate, with LLMOPT_LIBCUDA naming the stand-in driver, needs no GPU")->capture_default_str();
   agreeCommand->add_option("--architectures", agree.architectures, "Folder with further architecture descriptions (repeatable)");
   agreeCommand->add_option("--test-data", agree.testData, "Graphs: folder with input_N.pb [random inputs]");
   agreeCommand->add_option("--size", agree.sizes, "Graphs: NAME=V, value of a dynamic dimension [made up] (repeatable)");
