@@ -75,6 +75,14 @@ void ShapeAnalysis::assume(SymExpr lhs, SymExpr rhs, Location location) {
     assumptions_.push_back({lhs, rhs, location});
 }
 
+void ShapeAnalysis::assumeSize(SymExpr size, Location location) {
+  SymExpr zero = symbols_.constant(0);
+  if (!size.known() || size.constant() || symbols_.provenLessEqual(zero, size))
+    return;
+  assume(zero, size, location);
+  sizes_.push_back(size);
+}
+
 RankedTensorType ShapeAnalysis::typeOf(const ValueShape &shape, Type elementType) {
   SmallVector<int64_t> dims;
   for (SymExpr dim : shape.dims) {
@@ -137,6 +145,10 @@ void ShapeAnalysis::seedArguments(Block &block) {
 }
 
 void ShapeAnalysis::run(Operation *function) {
+  // Symbols are those of one function, and so is what is known of them. Sizes that windows leave are known first, wherever they stand:
+  // what else counts as many is the same expression then.
+  sizes_.clear();
+  function->walk([&](llm::ConvOp conv) { shapeOf(conv.getResult()); });
   for (Region &region : function->getRegions())
     for (Block &block : region) {
       seedArguments(block);
@@ -200,6 +212,7 @@ void ShapeAnalysis::inferKernel(Operation *op) {
 
 SmallVector<ValueShape, 1> ShapeAnalysis::inferKnownOperands(Operation *op, bool typed) {
   shapes::Rules rules{*this, symbols_, typed};
+  SymContext::Premises premises(symbols_, sizes_);
   shapes::Inferred inferred;
   bool tensors = llvm::all_of(op->getOperands(), tensorType) && llvm::all_of(op->getResults(), tensorType);
   if (tensors)

@@ -122,6 +122,7 @@ static Inferred convShape(Rules &rules, ConvOp op) {
     SymExpr reach = symbols.mul(rules.c(op.getDilations()[i]), symbols.sub(weight[i + 2], rules.c(1)));
     SymExpr padded = symbols.add(input[i + 2], rules.c(op.getPads()[i] + op.getPads()[spatial + i] - 1));
     dims.push_back(symbols.add(symbols.floorDiv(symbols.sub(padded, reach), rules.c(op.getStrides()[i])), rules.c(1)));
+    rules.analysis.assumeSize(dims.back(), op.getLoc());
   }
   return one(std::move(dims));
 }

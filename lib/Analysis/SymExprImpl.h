@@ -58,14 +58,17 @@ struct SymContext::Impl {
   /// Interned nodes by hash; nodes live as long as the context.
   std::unordered_map<size_t, std::vector<std::unique_ptr<SymNode>>> table;
   std::map<std::string, int64_t, std::less<>> minimums;
+  const std::vector<SymExpr> *premises = nullptr; ///< known to be >= 0 at the moment
 
   const SymNode *intern(SymNode node);
   SymExpr make(const std::optional<Polynomial> &polynomial);
   SymExpr binary(SymOp op, SymExpr a, SymExpr b);
   Bounds bounds(const SymNode *node) const;
   Bounds bounds(const Polynomial &polynomial) const;
-  /// `budget` limits the cases that minima and maxima open.
+  /// `budget` limits the cases that minima, maxima and premises open.
   bool provenNonNegative(const Polynomial &polynomial, int &budget) const;
+  /// Whether a premise, some times, and something proven make it up.
+  bool followsFromPremises(const Polynomial &polynomial, int &budget) const;
   bool provenNonNegative(const Polynomial &polynomial) const {
     int budget = 64;
     return provenNonNegative(polynomial, budget);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 using namespace llmopt;
 
@@ -141,8 +142,32 @@ bool SymContext::Impl::provenNonNegative(const Polynomial &polynomial, int &budg
       break;
     }
   }
+  return followsFromPremises(polynomial, budget);
+}
+
+bool SymContext::Impl::followsFromPremises(const Polynomial &polynomial, int &budget) const {
+  if (!premises)
+    return false;
+  for (SymExpr expr : *premises) {
+    Polynomial premise = toPolynomial(expr.node());
+    if (premise.isConstant())
+      continue;
+    // Taken as often as makes its leading term vanish: what is left has smaller terms only, so this ends.
+    const auto &[leading, factor] = *premise.terms.rbegin();
+    auto term = polynomial.terms.find(leading);
+    if (term == polynomial.terms.end() || term->second % factor != 0 || term->second / factor <= 0 || --budget < 0)
+      continue;
+    std::optional<Polynomial> rest = addScaled(polynomial, premise, -(term->second / factor));
+    if (rest && provenNonNegative(*rest, budget))
+      return true;
+  }
   return false;
 }
+
+SymContext::Premises::Premises(SymContext &context, const std::vector<SymExpr> &notNegative)
+    : context_(context), before_(std::exchange(context.impl_->premises, &notNegative)) {}
+
+SymContext::Premises::~Premises() { context_.impl_->premises = before_; }
 
 bool SymContext::provenLessEqual(SymExpr a, SymExpr b) {
   if (!a.known() || !b.known())

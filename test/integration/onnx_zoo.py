@@ -129,6 +129,27 @@ class Spectrogram(Pixels):
         return (torch.randn(batch, self.config.num_mel_bins, 2 * self.config.max_source_positions, generator=generator),)
 
 
+class Waveform(Pixels):
+    """Windows over samples: the number of tokens is computed from theirs."""
+
+    names, shapes = ["input_values"], ((1, 400), (3, 731))
+
+    def forward(self, input_values):
+        return self.model(input_values).last_hidden_state
+
+    def inputs(self, batch, samples, generator):
+        return (torch.randn(batch, samples, generator=generator),)
+
+    def example(self, generator):
+        return self.inputs(2, 500, generator)
+
+    def axes(self, name):
+        return {0: "batch", 1: "samples"}
+
+    def dynamic_shapes(self, example):
+        return ({0: Dim("batch"), 1: Dim("samples")},)
+
+
 class EncoderDecoder(TextEncoder):
     """Source and target at once, without a cache."""
 
@@ -285,3 +306,7 @@ def cases():
 
     yield Case("whisper-encoder", Spectrogram, whisper_encoder)
     yield Case("whisper", SpeechToText, plain("WhisperModel", "WhisperConfig", **whisper), attentions=6, causal=2)
+    windows = dict(conv_dim=(16, 16), conv_kernel=(10, 3), conv_stride=(5, 2), num_feat_extract_layers=2, num_conv_pos_embeddings=8,
+                   num_conv_pos_embedding_groups=4, mask_time_prob=0.0)
+    yield Case("wav2vec2", Waveform, plain("Wav2Vec2Model", "Wav2Vec2Config", **SMALL, **windows))
+    yield Case("hubert", Waveform, plain("HubertModel", "HubertConfig", **SMALL, **windows))

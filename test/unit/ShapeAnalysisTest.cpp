@@ -193,6 +193,32 @@ TEST_F(ShapeAnalysisTest, OperandsMustFit) {
   })"), "8 = k");
 }
 
+// wav2vec2: a window's output that exists is not negative, which is checked when running. So what is cut off behind it again is as long as before.
+TEST_F(ShapeAnalysisTest, WindowsThatFitLeaveNoNegativeSize) {
+  std::string_view text = R"(func.func @f(%x: tensor<1x1x?xf32> {llm.dims = [1, 1, "samples"]}, %w: tensor<4x1x10xf32>, %v: tensor<4x4x2xf32>)
+      -> (tensor<?xi64>, tensor<1x4x?xf32>, tensor<1x4x?xf32>) {
+    %zero = llm.constant dense<[0]> : tensor<1xi64>
+    %minus = llm.constant dense<[-1]> : tensor<1xi64>
+    %c0 = llm.constant dense<0> : tensor<i64>
+    %c1 = llm.constant dense<1> : tensor<i64>
+    %c2 = llm.constant dense<2> : tensor<i64>
+    %c5 = llm.constant dense<5> : tensor<i64>
+    %s = llm.shape %x : tensor<1x1x?xf32> -> tensor<3xi64>
+    %samples = llm.gather %s, %c2 {axis = 0 : i64} : tensor<3xi64>, tensor<i64> -> tensor<i64>
+    %fifth = llm.div %samples, %c5 : tensor<i64>, tensor<i64> -> tensor<i64>
+    %frames = llm.sub %fifth, %c1 : tensor<i64>, tensor<i64> -> tensor<i64>
+    %0 = llm.range %c0, %frames, %c1 : tensor<i64>, tensor<i64>, tensor<i64> -> tensor<?xi64>
+    %1 = llm.conv %x, %w {dilations = array<i64: 1>, groups = 1 : i64, pads = array<i64: 0, 0>, strides = array<i64: 5>}
+         : tensor<1x1x?xf32>, tensor<4x1x10xf32> -> tensor<1x4x?xf32>
+    %padded = llm.conv %1, %v {dilations = array<i64: 1>, groups = 1 : i64, pads = array<i64: 1, 1>, strides = array<i64: 1>}
+         : tensor<1x4x?xf32>, tensor<4x4x2xf32> -> tensor<1x4x?xf32>
+    %2 = llm.slice %padded, %zero, %minus axes = [2] steps = [1] : tensor<1x4x?xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<1x4x?xf32>
+    return %0, %1, %2 : tensor<?xi64>, tensor<1x4x?xf32>, tensor<1x4x?xf32>
+  })";
+  EXPECT_EQ(returned(text), "[floordiv(samples, 5) - 1] [1, 4, floordiv(samples, 5) - 1] [1, 4, floordiv(samples, 5) - 1]");
+  EXPECT_EQ(required(text), "0 <= floordiv(samples, 5) - 1");
+}
+
 TEST_F(ShapeAnalysisTest, PartsOfAConcatAgreeOnTheSimplestName) {
   // MobileBERT puts each token's neighbours beside it: all but the first token and a padding, the tokens, ...
   EXPECT_EQ(returned(R"(func.func @f(%x: tensor<?x8xf32> {llm.dims = ["seq", 8]}) -> (tensor<?x16xf32>, tensor<?x16xf32>) {

@@ -123,6 +123,28 @@ TEST_F(SymExprTest, ProvesOrderFromSymbolsThatAreNotNegative) {
   EXPECT_TRUE(symbols.provenLessEqual(c(1), seq));
 }
 
+TEST_F(SymExprTest, ProvesFromPremisesWhileTheyLive) {
+  SymExpr frames = p("floordiv(seq, 10) - 1");
+  std::vector<SymExpr> known;
+  EXPECT_FALSE(symbols.provenLessEqual(c(0), frames));
+  {
+    SymContext::Premises premises(symbols, known);
+    EXPECT_FALSE(symbols.provenLessEqual(c(0), frames));
+    known.push_back(frames);
+    EXPECT_TRUE(symbols.provenLessEqual(c(0), frames));
+    EXPECT_TRUE(symbols.provenLessEqual(c(-1), symbols.add(frames, frames)));
+    EXPECT_TRUE(symbols.provenLessEqual(past, symbols.add(past, symbols.mul(frames, c(3)))));
+    EXPECT_EQ(symbols.max(c(0), frames), frames);
+    EXPECT_FALSE(symbols.provenLessEqual(c(1), frames));
+    EXPECT_FALSE(symbols.provenLessEqual(frames, c(0)));
+    EXPECT_FALSE(symbols.provenLessEqual(c(0), p("floordiv(seq, 11) - 1")));
+    std::vector<SymExpr> none;
+    SymContext::Premises others(symbols, none);
+    EXPECT_FALSE(symbols.provenLessEqual(c(0), frames));
+  }
+  EXPECT_FALSE(symbols.provenLessEqual(c(0), frames));
+}
+
 TEST_F(SymExprTest, ProvesMultiples) {
   EXPECT_TRUE(symbols.provenMultipleOf(p("4 * batch * seq + 8"), 4));
   EXPECT_FALSE(symbols.provenMultipleOf(p("4 * batch * seq + 6"), 4));

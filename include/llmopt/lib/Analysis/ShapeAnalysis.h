@@ -20,6 +20,7 @@
 #include "llvm/ADT/SmallVector.h"
 
 #include <memory>
+#include <vector>
 
 namespace mlir {
 class OpBuilder;
@@ -61,6 +62,9 @@ public:
   /// Without duplicates, in the order met.
   llvm::ArrayRef<ShapeAssumption> assumptions() const { return assumptions_; }
   void assume(SymExpr lhs, SymExpr rhs, mlir::Location location);
+  /// `size` is that of a tensor that exists: from now on rules may use that it is not negative. Where that does not follow from its form
+  /// ("samples / 10 - 1", which an input too short for a window makes -1), it is one more assumption.
+  void assumeSize(SymExpr size, mlir::Location location);
 
   /// The tensor type that says what is known: constants become static sizes, anything else `?`.
   static mlir::RankedTensorType typeOf(const ValueShape &shape, mlir::Type elementType);
@@ -81,6 +85,7 @@ private:
   /// Held by pointer: `shapeOf` gives out references that must outlive the next insertion.
   llvm::DenseMap<mlir::Value, std::unique_ptr<ValueShape>> shapes_;
   llvm::SmallVector<ShapeAssumption, 0> assumptions_;
+  std::vector<SymExpr> sizes_; ///< not negative, by assumption
 };
 
 /// Builds `op` with result types found by the analysis instead of given by the caller:

@@ -75,6 +75,18 @@ public:
   bool provenLessEqual(SymExpr a, SymExpr b);
   bool provenMultipleOf(SymExpr a, int64_t factor) const;
 
+  /// While it lives, proofs may also use that these are >= 0, though their form does not say so. Of several the innermost counts.
+  class Premises {
+  public:
+    Premises(SymContext &context, const std::vector<SymExpr> &notNegative);
+    ~Premises();
+    Premises(const Premises &) = delete;
+
+  private:
+    SymContext &context_;
+    const std::vector<SymExpr> *before_;
+  };
+
   struct Impl; ///< of use to the implementation only
 
 private:
