@@ -9,7 +9,7 @@
 #include "codegen/CPU/LinearStream.h"
 #include "codegen/CPU/Rows.h"
 #include "codegen/Common/ChooseStrategy.h"
-#include "codegen/Common/QuantizedWeight.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -78,10 +78,8 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
-  if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel)) {
-    quantized->panels.order = CodeOrder::Words;
-    context.codes = CodeProducts{quantized->panels, quantized->zero, problem.depth, family.target.int8Dot && context.lanes == 16};
-  }
+  if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
+    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth, family.target.int8Dot && context.lanes == 16};
   LoweredKernel result;
   Status status;
   if (problem.norm)

@@ -12,7 +12,7 @@
 #include "codegen/CPU/Loops.h"
 #include "codegen/CUDA/PrinterExpressions.h"
 #include "codegen/CUDA/Unpack.h"
-#include "codegen/Common/QuantizedWeight.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -44,7 +44,7 @@ public:
              std::optional<QuantizedWeight> quantized)
       : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), problem_(problem), quantized_(std::move(quantized)),
         products_(int64_t(problem.segments[0].linears.size())), grouped_(dyn_cast<llm::GroupedLinearOp>(problem.segments[0].linears[0].operation())),
-        weight_(quantized_ ? quantized_->product : *llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
+        weight_(quantized_ ? quantized_->format.product : *llm::dtypeOf(getElementTypeOrSelf(problem.segments[0].linears[0].getWeight().getType()))) {}
 
   Result<LoweredDeviceKernel> lower();
 
@@ -351,9 +351,9 @@ std::vector<Instance> LinearUnit::instances() const {
 std::string LinearUnit::layer(const Instance &instance) const {
   std::string codes, scale;
   if (quantized_) {
-    const QuantizedPanels &panels = quantized_->panels;
-    scale = "  typedef " + elementName(panels.scale) + " Scale;\n";
-    codes = ", kBits = " + std::to_string(panels.bits) + ", kBlock = " + std::to_string(panels.block) + ", kZero = " + std::to_string(panels.zeros ? -1 : quantized_->zero);
+    const QuantizedWeight::Format &format = quantized_->format;
+    scale = "  typedef " + elementName(format.scale) + " Scale;\n";
+    codes = ", kBits = " + std::to_string(format.bits) + ", kBlock = " + std::to_string(format.block) + ", kZero = " + std::to_string(format.zeros ? -1 : format.zero);
   }
   if (grouped_) {
     bool shared = cast<RankedTensorType>(grouped_.getInput().getType()).getRank() == 2;
@@ -459,7 +459,7 @@ void LinearUnit::addCosts(LoweredKernel &plan) const {
   int64_t columns = 0, results = 0, weights = 0;
   for (const LinearSegment &segment : problem_.segments) {
     columns += segment.columns * int64_t(segment.linears.size());
-    weights += int64_t(segment.linears.size()) * (quantized_ ? quantized_->panels.bytes(segment.columns, problem_.depth) : segment.columns * problem_.depth * weightBytes());
+    weights += int64_t(segment.linears.size()) * (quantized_ ? panelsOf(*quantized_).bytes(segment.columns, problem_.depth) : segment.columns * problem_.depth * weightBytes());
     results += segment.columns * int64_t(segment.outputs.size());
   }
   plan.flops = symbols.mul(problem_.rows, symbols.constant(2 * problem_.depth * columns));
@@ -479,7 +479,7 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
     lowered.plan.selector = problem_.rows;
   for (const LinearSegment &segment : problem_.segments)
     for (Projection linear : segment.linears)
-      lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {quantized_ ? quantized_->panels.layout() : std::string(panelLayout(weight_)), !linear.getTransposed()};
+      lowered.plan.weightLayouts[cpu::bindingOf(linear.getWeight())] = {quantized_ ? panelsOf(*quantized_).layout() : std::string(panelLayout(weight_)), !linear.getTransposed()};
   addCosts(lowered.plan);
   return lowered;
 }

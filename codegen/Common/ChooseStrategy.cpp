@@ -7,9 +7,9 @@
 #include "codegen/Common/ChooseStrategy.h"
 
 #include "codegen/Common/CacheType.h"
-#include "codegen/Common/QuantizedWeight.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/Projection.h"
+#include "llmopt/lib/Analysis/QuantizedWeight.h"
 
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/bit.h"

@@ -9,7 +9,7 @@
 #include "codegen/Common/CacheLayout.h"
 #include "codegen/Common/CacheType.h"
 #include "codegen/Common/ExpressionTable.h"
-#include "codegen/Common/QuantizedWeight.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
@@ -83,7 +83,7 @@ std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes) {
   for (auto linear : kernel.getBody().getOps<llm::LinearOp>())
     if (auto weight = dyn_cast<BlockArgument>(linear.getWeight()))
       if (auto quantized = findQuantizedWeight(kernel.getInputs()[weight.getArgNumber()], !linear.getTransposed()))
-        stream << quantized->key();
+        stream << keyOf(*quantized);
   return text;
 }
 

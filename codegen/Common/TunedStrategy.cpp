@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/TunedStrategy.h"
 
-#include "codegen/Common/QuantizedWeight.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "llmopt/lib/Analysis/KernelSignature.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -24,7 +24,7 @@ TuningKey llmopt::tuningKey(exec::KernelOp kernel, ShapeAnalysis &shapes, const 
   if (facts && facts->bf16Products)
     signature.dtype += ", products in bf16"; // other numbers: never for who did not ask for them
   if (std::optional<QuantizedWeight> codes = facts && facts->codes ? quantizedAs(kernel) : std::nullopt)
-    signature.dtype += ", " + codes->key();
+    signature.dtype += ", " + keyOf(*codes);
   return {target.name, kernel.getFamily().str(), signature.ops, signature.shape, signature.dtype};
 }
 

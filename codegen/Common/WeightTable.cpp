@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/Common/WeightTable.h"
 
-#include "codegen/Common/QuantizedWeight.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -247,9 +247,8 @@ Status WeightTable::evaluateStack(Value value, std::span<const std::byte> &bytes
 /// Codes, scales and zero points in the layout that a kernel asked for.
 Status WeightTable::packCodes(const Entry &entry, std::span<std::byte> packed) const {
   std::optional<QuantizedWeight> weight = findQuantizedWeight(entry.value, entry.layout.outputsFirst);
-  if (weight) // found as numbers; the kernel said in which order
-    weight->panels.order = QuantizedPanels::ofLayout(entry.layout.name)->order;
-  if (!weight || weight->panels.layout() != entry.layout.name)
+  std::optional<QuantizedPanels> panels = QuantizedPanels::ofLayout(entry.layout.name);
+  if (!weight || !panels || panelsOf(*weight, panels->order) != *panels)
     return internalError("E0921", "no packing of " + leafName(entry.value) + " as '" + entry.layout.name + "'");
   auto evaluated = [&](Value value) -> Result<Tensor> {
     std::span<const std::byte> bytes;
@@ -264,7 +263,7 @@ Status WeightTable::packCodes(const Entry &entry, std::span<std::byte> packed) c
     std::memcpy(copy.data(), bytes.data(), bytes.size());
     return copy;
   };
-  return weight->pack(evaluated, packed);
+  return packQuantized(*weight, *panels, evaluated, packed);
 }
 
 Status WeightTable::write(const ArtifactWriter::Sink &sink) const {

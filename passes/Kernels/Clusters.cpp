@@ -98,6 +98,8 @@ Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, const ClusterOp
   if (wants("join-projections"))
     joinProjections();
   clusterLoops();
+  if (wants("join-norm-input"))
+    explainNormInputs();
   if (options_.norms && wants("join-row-extrema"))
     joinRowExtrema();
   if (options_.norms && wants("join-norm"))
@@ -210,6 +212,20 @@ void Clusters::absorbNormPrologue(int cluster) {
   noteJoin("join-norm-input", producer, norm);
 }
 
+// A sum that a product's kernel has as its epilogue shares a kernel already.
+void Clusters::explainNormInputs() {
+  for (Operation *norm : order_) {
+    Operation *sum = isa<llm::LayerNormOp, llm::RMSNormOp>(norm) ? norm->getOperand(0).getDefiningOp() : nullptr;
+    int cluster = sum ? of(sum) : -1;
+    if (cluster < 0 || cluster == of(norm) || !isElementwise(sum) || clusters_[size_t(cluster)].family != "loops" || clusters_[size_t(of(norm))].alone)
+      continue;
+    if (getElementTypeOrSelf(sum->getOperand(0).getType()) != getElementTypeOrSelf(norm->getOperand(0).getType()))
+      explainApart("join-norm-input", sum, norm, "it gives another type than it reads", "compute the norm in the type of what it is taken of");
+    else if (llvm::any_of(sum->getOperands(), [&](Value operand) { return !isWeightExpression(operand) && !sameShape(operand, sum->getResult(0)); }))
+      explainApart("join-norm-input", sum, norm, "an operand has another shape than the norm's rows", "name equal dimensions alike, or broadcast weights only");
+  }
+}
+
 /// What a register tile can read beside its own element: an operand of the same shape, one row (or element) for all rows, or one
 /// element for each row.
 bool Clusters::repeatsOrFits(Value operand, Value of) {
@@ -246,65 +262,5 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
     put(user, cluster);
     noteJoin("join-epilogue", user, clusters_[size_t(cluster)].ops.front());
     value = result;
-  }
-}
-
-/// The projection that a cluster of family "linear" began with.
-static Projection projectionOf(const Cluster &cluster) {
-  return cluster.ops.empty() || cluster.alone || cluster.family != "linear" ? Projection() : Projection::of(cluster.ops.front());
-}
-
-/// The product that a cluster of family "linear" or "grouped_linear" began with.
-static Projection gateOf(const Cluster &cluster) {
-  if (cluster.ops.empty() || cluster.alone || cluster.family != "grouped_linear")
-    return projectionOf(cluster);
-  return cast<llm::GroupedLinearOp>(cluster.ops.front());
-}
-
-static bool goTogether(Projection a, Projection b) {
-  auto rowsOf = [](Projection projection) { return projection.isGrouped() ? projection->getOperand(2) : Value(); };
-  return a.getInput() == b.getInput() && rowsOf(a) == rowsOf(b) && a.getTransposed() == b.getTransposed() && a.isInteger() == b.isInteger() &&
-         a.weightType().getElementType() == b.weightType().getElementType() && a->getBlock() == b->getBlock();
-}
-
-// Two products of one input that meet in an elementwise operation: silu(x Wg) * (x Wu).
-void Clusters::joinGatedPairs() {
-  for (size_t i = 0; i < clusters_.size(); ++i) {
-    Projection linear = gateOf(clusters_[i]);
-    if (!linear)
-      continue;
-    for (Operation *op : llvm::to_vector(clusters_[i].ops))
-      for (Value operand : op->getOperands()) {
-        Operation *producer = operand.getDefiningOp();
-        int other = producer ? of(producer) : -1;
-        if (other < 0 || other == int(i) || !onlyUser(operand))
-          continue;
-        Projection second = gateOf(clusters_[size_t(other)]);
-        if (second && clusters_[size_t(other)].ops.back() == producer && goTogether(linear, second) && second.weightType() == linear.weightType()) {
-          noteJoin("join-gated-pair", second.operation(), linear.operation());
-          merge(other, int(i));
-        }
-      }
-  }
-}
-
-// Products of one input: queries, keys and values. Those of bytes have epilogues, which must not need each other.
-void Clusters::joinProjections() {
-  SmallVector<int> leaders;
-  for (size_t i = 0; i < clusters_.size(); ++i) {
-    Projection linear = projectionOf(clusters_[i]);
-    if (!linear || (clusters_[i].ops.size() > 1 && !linear.isInteger()))
-      continue;
-    auto leader = llvm::find_if(leaders, [&](int other) {
-      const Cluster &cluster = clusters_[size_t(other)];
-      return goTogether(Projection::of(cluster.ops.front()), linear) && cluster.ops.size() + clusters_[i].ops.size() <= kMostOps &&
-             (!linear.isInteger() || (!needs(int(i), other) && !needs(other, int(i))));
-    });
-    if (leader == leaders.end()) {
-      leaders.push_back(int(i));
-      continue;
-    }
-    noteJoin("join-projections", linear.operation(), clusters_[size_t(*leader)].ops.front());
-    merge(int(i), *leader);
   }
 }

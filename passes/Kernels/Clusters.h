@@ -10,6 +10,7 @@
 #ifndef LLMOPT_PASSES_KERNELS_CLUSTERS_H
 #define LLMOPT_PASSES_KERNELS_CLUSTERS_H
 
+#include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Analysis/ShapeAnalysis.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -69,13 +70,18 @@ private:
   void explainJoins();
   void startAnchors();
   void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
-  void joinGatedPairs();
-  void joinProjections();
   void absorbNormPrologue(int cluster);
+  void explainNormInputs();
   void absorbRope(int cluster, mlir::Value rotated);
+  // ClustersProducts.cpp
+  void joinGatedPairs();
+  void explainGatedPairs();
+  void joinProjections();
+  Projection productBehind(mlir::Value value, mlir::Operation *&shared) const;
   // ClustersAttention.cpp
   void absorbLayouts(int cluster);
   void absorbResultLayout(int cluster);
+  void explainResultLayout(llvm::ArrayRef<mlir::Operation *> chain, mlir::Value value);
   llvm::SmallVector<mlir::Operation *> movesReadOnlyBy(mlir::Operation *reader, mlir::ValueRange operands);
   // ClustersLoops.cpp
   void clusterLoops();

@@ -28,6 +28,9 @@ static bool isTakenByAttention(const std::optional<StridedLayout> &layout) {
          layout->strides[2].constant() && (layout->strides[3].isConstant(1) || layout->dims[3].isConstant(1));
 }
 
+static constexpr StringLiteral kOtherLayout = "on its other side a head's features do not lie side by side, a constant distance from token to token",
+                               kOneLayout = "keep the features of a head together: [batch, tokens, heads, size] or [batch, heads, tokens, size]";
+
 /// Operations above `operands` that move nothing and that nobody but `reader` reads.
 SmallVector<Operation *> Clusters::movesReadOnlyBy(Operation *reader, ValueRange operands) {
   llvm::SetVector<Operation *> moves;
@@ -58,14 +61,27 @@ void Clusters::absorbLayouts(int cluster) {
       chain.push_back(source.getDefiningOp());
       source = chain.back()->getOperand(0);
     }
-    while (!chain.empty() && !isTakenByAttention(layoutInSource(operand, chain.back()->getOperand(0), shapes_)))
-      chain.pop_back();
+    Operation *left = nullptr;
+    for (; !chain.empty() && !isTakenByAttention(layoutInSource(operand, chain.back()->getOperand(0), shapes_)); chain.pop_back())
+      left = isOutside(chain.back()) ? left : chain.back();
+    if (left)
+      explainApart("join-layouts", left, attention, kOtherLayout, kOneLayout);
     for (Operation *op : chain)
       if (of(op) < 0) {
         put(op, cluster);
         noteJoin("join-layouts", op, attention);
       }
   }
+}
+
+/// `chain` of views and transpositions leads from attention to `value`, and none of it was taken.
+void Clusters::explainResultLayout(ArrayRef<Operation *> chain, Value value) {
+  auto moves = [&](Operation *op) { return isa<llm::TransposeOp>(op) && of(op) < 0 && !isOutside(op); };
+  auto user = llvm::find_if(value.getUsers(), moves);
+  if (auto left = llvm::find_if(chain, moves); left != chain.end())
+    explainApart("join-layouts", (*left)->getOperand(0).getDefiningOp(), *left, kOtherLayout, kOneLayout);
+  else if (!value.hasOneUse() && user != value.getUsers().end())
+    explainApart("join-layouts", value.getDefiningOp(), *user, "the value is read elsewhere as well", "use it once");
 }
 
 void Clusters::absorbResultLayout(int cluster) {
@@ -81,6 +97,8 @@ void Clusters::absorbResultLayout(int cluster) {
     if (isa<llm::TransposeOp>(user) && isTakenByAttention(layoutForResult(result, value, shapes_)))
       taken = chain.size();
   }
+  if (taken == 0)
+    explainResultLayout(chain, value);
   for (Operation *op : ArrayRef(chain).take_front(taken)) {
     put(op, cluster);
     noteJoin("join-layouts", op, attention);

@@ -3,7 +3,7 @@
 # llmopt-packages: numpy onnx onnxruntime
 """Weights of 4 and 8 bits on the CPU against ONNX Runtime: MatMulNBits with and without zero points, blocks and whole columns of DequantizeLinear, f16 models, a gate.
 The artifact holds codes where kernels take them, and numbers where they cannot: other sizes of blocks, zero points that are no whole numbers. -O0 gives the same, and so do
-narrower vectors."""
+narrower vectors. Two matrices of one input whose codes differ are products of their own."""
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -28,6 +28,7 @@ def fractions(name, value):
 
 
 cases = [(*case, True) for case in layers()]
+cases += [("two-formats", nbits("two-formats", 128, 40, (4, 8), 32, True, gated=True), 128, "f32", True)]
 cases += [("fractional-zeros", whole("fractional-zeros", fractions), 128, "f32", False), ("blocks-of-8", dequantized("blocks-of-8", 64, 33, "INT8", 8), 64, "f32", False)]
 targets = [("native", ()), ("v3", ("--target", "x86-64-v3")), ("O0", ("-O0",))]
 for name, path, depth, kind, kept in cases:
@@ -46,6 +47,8 @@ for name, path, depth, kind, kept in cases:
         _, text, _ = tool("llmopt-inspect", artifact, "--json")
         if target != "O0":  # where a product of MatMul with a weight stays what it is
             check(f"{name}, {target}: {'codes' if kept else 'numbers'} in the artifact", ("panel16w" in text.decode()) == kept)
+        if target != "O0" and name == "two-formats":
+            check(f"{name}, {target}: both as codes", all(f"panel16w{bits}b32" in text.decode() for bits in (4, 8)))
         for rows in inputs:
             tolerance = ("--atol", 2e-3, "--rtol", 2e-3) if kind == "f16" else ("--atol", 1e-5, "--rtol", 1e-5)
             code, _, errors = tool("llmopt-run", artifact, "--test-data", scratch(f"{name}-{rows}"), *tolerance)

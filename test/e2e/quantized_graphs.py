@@ -28,9 +28,9 @@ def finished(name, nodes, weights, depth, columns, kind=TensorProto.FLOAT):
 
 
 def nbits(name, depth, columns, bits, block, zeros, kind=np.float32, gated=False):
-    """y = x W^T, or silu(x W^T) * (x V^T)."""
+    """y = x W^T, or silu(x W^T) * (x V^T); `bits` may be those of W and V."""
     blocks, nodes, weights = -(-depth // block), [], []
-    for w in "wv" if gated else "w":
+    for w, bits in zip("wv" if gated else "w", bits if isinstance(bits, tuple) else (bits, bits)):
         weights += [numpy_helper.from_array(random.integers(0, 256, (columns, blocks, block * bits // 8)).astype(np.uint8), w),
                     numpy_helper.from_array(random.uniform(0.2, 2, (columns, blocks)).astype(kind) / kind(depth**0.5 * 2**bits), w + "_scale")]
         inputs = ["x", w, w + "_scale"]

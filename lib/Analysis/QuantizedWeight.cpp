@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-#include "codegen/Common/QuantizedWeight.h"
+#include "llmopt/lib/Analysis/QuantizedWeight.h"
 
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -12,7 +12,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 
-#include <cmath>
 #include <numeric>
 
 using namespace mlir;
@@ -150,7 +149,7 @@ Value findProduct(Value value, QuantizedWeight &found) {
       if (!isa<FloatType>(typeOf(op->getOperand(0)).getElementType()))
         return {};
       if (element.isF16() || element.isBF16())
-        found.product = element.isF16() ? DType::F16 : DType::BF16;
+        found.format.product = element.isF16() ? DType::F16 : DType::BF16;
     } else if (auto transpose = dyn_cast<llm::TransposeOp>(op); transpose && !cut && typeOf(value).getRank() == 2) {
       found.outputsFirst = transpose.getPermutation()[0] == 1 ? !found.outputsFirst : found.outputsFirst;
       found.width = typeOf(transpose.getInput()).getDimSize(1);
@@ -172,6 +171,11 @@ Value findProduct(Value value, QuantizedWeight &found) {
 }
 
 } // namespace
+
+std::string QuantizedWeight::Format::str() const {
+  return std::to_string(bits) + " bits, " + (block ? "blocks of " + std::to_string(block) : "a scale a row") + ", scales of " + std::string(dtypeName(scale)) +
+         (zeros ? ", zero points" : "");
+}
 
 std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool outputsFirst) {
   auto type = dyn_cast<RankedTensorType>(weight.getType());
@@ -201,25 +205,23 @@ std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool ou
     result.codes = codes;
     result.scales = scales;
     result.scaled.assign(typeOf(product).getShape().begin(), typeOf(product).getShape().end());
-    result.panels.bits = codeBits(codes);
-    bool isSigned = !element.isUnsigned();
-    result.offset = isSigned ? 1 << (result.panels.bits - 1) : 0;
+    result.format.bits = codeBits(codes);
+    result.offset = !element.isUnsigned() ? 1 << (result.format.bits - 1) : 0;
     std::optional<int64_t> block = sharedInputs(scales, result.scaled, result), zeroBlock = 0;
-    result.zero = result.offset;
+    result.format.zero = result.offset;
     if (result.zeros) {
       zeroBlock = isWhole(result.zeros) ? sharedInputs(result.zeros, result.shifted, result) : std::nullopt;
       DenseElementsAttr constant = elementsOf(result.zeros);
-      result.panels.zeros = !constant || !constant.isSplat();
-      if (!result.panels.zeros) {
-        result.zero += wholeNumber(constant);
-      }
+      result.format.zeros = !constant || !constant.isSplat();
+      if (!result.format.zeros)
+        result.format.zero += wholeNumber(constant);
     }
-    int largest = (1 << result.panels.bits) - 1;
-    if (result.panels.bits == 0 || !block || !zeroBlock || result.zero < 0 || result.zero > largest)
+    int largest = (1 << result.format.bits) - 1;
+    if (result.format.bits == 0 || !block || !zeroBlock || result.format.zero < 0 || result.format.zero > largest)
       continue;
-    result.panels.block = std::gcd(*block, *zeroBlock);
+    result.format.block = std::gcd(*block, *zeroBlock);
     DType scaleType = *llm::dtypeOf(typeOf(behindViews(scales)).getElementType());
-    result.panels.scale = scaleType == DType::BF16 || scaleType == DType::F16 ? scaleType : DType::F32;
+    result.format.scale = scaleType == DType::BF16 || scaleType == DType::F16 ? scaleType : DType::F32;
     return result;
   }
   return std::nullopt;
@@ -235,55 +237,9 @@ std::optional<QuantizedWeight> llmopt::quantizedAs(exec::KernelOp kernel) {
     if (linear.isInteger() || !argument)
       return std::nullopt;
     std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[argument.getArgNumber()], !linear.getTransposed());
-    if (!weight || (first && !(*first == *weight)))
+    if (!weight || (first && first->format != weight->format))
       return std::nullopt;
     first = weight;
   }
   return first;
-}
-
-/// The element of a broadcast parameter for element `flat` of `shape`.
-static double elementFor(const Tensor &parameter, ArrayRef<int64_t> shape, int64_t flat) {
-  int64_t at = 0, stride = 1;
-  for (size_t i = 0; i < shape.size(); ++i) { // from the last dimension on
-    size_t dim = shape.size() - 1 - i;
-    int64_t index = flat % shape[dim];
-    flat /= shape[dim];
-    if (i < parameter.shape().size()) {
-      int64_t own = parameter.shape()[parameter.shape().size() - 1 - i];
-      at += own == 1 ? 0 : index * stride;
-      stride *= own;
-    }
-  }
-  return parameter.at(at);
-}
-
-Status QuantizedWeight::pack(llvm::function_ref<Result<Tensor>(Value)> evaluate, std::span<std::byte> packed) const {
-  LLMOPT_ASSIGN(Tensor codeTensor, evaluate(codes));
-  LLMOPT_ASSIGN(Tensor scaleTensor, evaluate(scales));
-  Tensor zeroTensor;
-  if (panels.zeros) {
-    LLMOPT_ASSIGN(zeroTensor, evaluate(zeros));
-  }
-  QuantizedMatrix matrix;
-  matrix.outputs = outputs;
-  matrix.inputs = inputs;
-  matrix.codes = codeTensor.as<uint8_t>();
-  matrix.outputStride = outputsFirst ? width : 1;
-  matrix.inputStride = outputsFirst ? 1 : width;
-  matrix.offset = offset;
-  if (!panels.zeros)
-    matrix.zeros.push_back(uint8_t(zero));
-  for (int64_t n = 0; n < outputs; ++n)
-    for (int64_t block = 0; block < panels.blocks(inputs); ++block) {
-      int64_t flat = n * matrix.outputStride + block * panels.block * matrix.inputStride;
-      matrix.scales.push_back(float(elementFor(scaleTensor, scaled, flat)));
-      if (panels.zeros) {
-        double own = elementFor(zeroTensor, shifted, flat) + offset;
-        if (!(own >= 0 && own <= 255 && own == std::nearbyint(own)))
-          return badInput("E0922", "a zero point is " + std::to_string(own) + ", no whole number of 8 bits");
-        matrix.zeros.push_back(uint8_t(own));
-      }
-    }
-  return packQuantized(panels, matrix, packed);
 }

@@ -7,30 +7,36 @@
 // written. Kernels that take codes as they are find them here.
 //
 //===----------------------------------------------------------------------===//
-#ifndef LLMOPT_CODEGEN_COMMON_QUANTIZEDWEIGHT_H
-#define LLMOPT_CODEGEN_COMMON_QUANTIZEDWEIGHT_H
+#ifndef LLMOPT_LIB_ANALYSIS_QUANTIZEDWEIGHT_H
+#define LLMOPT_LIB_ANALYSIS_QUANTIZEDWEIGHT_H
 
-#include "codegen/Common/QuantizedPanels.h"
 #include "llmopt/dialects/Exec/Exec.h"
-#include "llmopt/lib/Support/Tensor.h"
+#include "llmopt/lib/Support/DType.h"
 
 #include "mlir/IR/Value.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/ADT/SmallVector.h"
+
+#include <optional>
+#include <string>
 
 namespace llmopt {
 
 struct QuantizedWeight {
-  QuantizedPanels panels;
-  DType product = DType::BF16; ///< what products are made in: the model's own 16-bit type, if it has one
-  int zero = 0;                ///< of all blocks where they have none of their own, as stored
+  /// What a kernel's code depends on.
+  struct Format {
+    int bits = 4;                ///< 4 or 8
+    int64_t block = 0;           ///< inputs that share a scale: 16, 32 or a multiple of 64; 0: all
+    DType scale = DType::F32;    ///< f32, bf16 or f16
+    bool zeros = false;          ///< blocks have zero points of their own
+    DType product = DType::BF16; ///< what products are made in: the model's own 16-bit type, if it has one
+    int zero = 0;                ///< of all blocks where they have none of their own, as stored
+    bool operator==(const Format &) const = default;
+    /// "4 bits, blocks of 32, scales of f16, zero points".
+    std::string str() const;
+  };
+
+  Format format;
   int64_t outputs = 0, inputs = 0;
-
-  /// Everything a kernel's code depends on.
-  std::string key() const { return panels.layout() + " " + std::string(dtypeName(product)) + " " + std::to_string(zero); }
-  bool operator==(const QuantizedWeight &other) const { return key() == other.key(); }
-
-  /// Evaluates its parts and packs them.
-  Status pack(llvm::function_ref<Result<Tensor>(mlir::Value)> evaluate, std::span<std::byte> packed) const;
 
   // Where the parts lie.
   mlir::Value codes, zeros, scales;             ///< `zeros` may be null
@@ -48,4 +54,4 @@ std::optional<QuantizedWeight> quantizedAs(exec::KernelOp kernel);
 
 } // namespace llmopt
 
-#endif // LLMOPT_CODEGEN_COMMON_QUANTIZEDWEIGHT_H
+#endif // LLMOPT_LIB_ANALYSIS_QUANTIZEDWEIGHT_H
