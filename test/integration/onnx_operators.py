@@ -223,9 +223,38 @@ def old_opsets(c):
     c.add("old_clip", "Clip", [a], opset=6, min=-0.5, expected=[np.maximum(a, F32(-0.5))])
 
 
+def images(c):
+    """All of the node suite's cases of Resize, whose scales, sizes and regions are constants here; then what exporters write beside that."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    for case in collect_testcases("Resize"):
+        for inputs, outputs in case.data_sets:
+            given = dict(zip((info.name for info in case.model.graph.input), inputs))
+            node = case.model.graph.node[0]
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            c.add(case.name, "Resize", [given.get(name) for name in node.input], constants=(1, 2, 3), opset=19, expected=outputs, **attributes)
+
+    batches = {0: ["batch", 3, 4, 6]}
+
+    def resized(name, dtype=F32, opset=19, **attributes):
+        c.add(name, "Resize", [rand(2, 3, 4, 6, dtype=dtype), np.zeros(0, F32), np.array([1, 1, 2.5, 0.5], F32)], constants=(1, 2), symbolic=batches, opset=opset,
+              tolerance=2e-3 if dtype == F16 else 1e-5, **attributes)
+
+    resized("resize_linear", mode="linear", coordinate_transformation_mode="pytorch_half_pixel")
+    resized("resize_cubic", mode="cubic")
+    resized("resize_cubic_half", dtype=F16, opset=23, mode="cubic")
+    resized("resize_nearest", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    resized("resize_tf", opset=11, mode="nearest", coordinate_transformation_mode="tf_half_pixel_for_nn")
+    scales = np.array([1, 1, 3, 2], F32)
+    for mode in ("nearest", "linear"):
+        c.add(f"resize_10_{mode}", "Resize", [rand(2, 3, 4, 6), scales], constants=(1,), symbolic=batches, opset=10, mode=mode)
+        c.add(f"upsample_9_{mode}", "Upsample", [rand(2, 3, 4, 6), scales], constants=(1,), symbolic=batches, opset=9, mode=mode)
+        c.add(f"upsample_7_{mode}", "Upsample", [rand(2, 3, 4, 6)], symbolic=batches, opset=7, mode=mode, scales=scales.tolist())
+
+
 def make(out, only):
     cases = Cases(out, only)
-    for group in (convolutions, recurrent_attention, narrow, others, experts, old_opsets):
+    for group in (convolutions, recurrent_attention, narrow, others, experts, old_opsets, images):
         group(cases)
 
 
