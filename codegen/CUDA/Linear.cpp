@@ -16,6 +16,8 @@
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
+#include "llvm/ADT/StringExtras.h"
+
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cuda;
@@ -32,7 +34,8 @@ struct Instance {
   int64_t tileRows = 0, tileColumns = 0; ///< of a unit; 0 rows: all of them
   std::string math = "f32";              ///< for reports, as DeviceKernel has them
   uint32_t stages = 1;
-  bool maps = false;                     ///< operands come through tensor maps; blocks stay
+  bool maps = false;                     ///< operands come through tensor maps
+  bool stays = false;                    ///< blocks stay for many units
   int blocks = 1;                        ///< of a multiprocessor, which bounds registers
   bool grouped = false;                  ///< rows come sorted by expert
   int64_t splits = 1, sums = 0;          ///< blocks that share K; numbers that a thread then leaves in scratch memory
@@ -59,6 +62,9 @@ private:
   void addSplit(std::vector<Instance> &list) const;
   Instance hopper(int64_t tileColumns, int64_t limit) const;
   void addHopper(std::vector<Instance> &list) const;
+  Instance hopperRows(const std::string &family, int64_t tileRows, int64_t tileColumns, int64_t limit) const;
+  void addHopperRows(std::vector<Instance> &list, const std::string &family, int64_t tileColumns, int64_t fill) const;
+  void addHopperCodes(std::vector<Instance> &list) const;
   int64_t tiles(int64_t tileColumns) const;
   std::vector<Instance> groupedInstances() const;
   SymExpr experts() const { return shapes_.symbols().constant(cast<RankedTensorType>(grouped_.getWeight().getType()).getDimSize(0)); }
@@ -287,7 +293,7 @@ Instance LinearUnit::hopper(int64_t tileColumns, int64_t limit) const {
   instance.sharedBytes = uint32_t(stages * stage);
   instance.tileRows = kTileRows;
   instance.tileColumns = tileColumns;
-  instance.maps = true;
+  instance.maps = instance.stays = true;
   instance.math = dtypeName(weight_);
   instance.stages = uint32_t(stages);
   return instance;
@@ -313,16 +319,59 @@ void LinearUnit::addHopper(std::vector<Instance> &list) const {
   list.push_back(wide);
 }
 
-/// With few rows most experts have one; with more, tensor cores where weights are 16 bits wide.
+/// A family of wgmma_rows.cuh.
+Instance LinearUnit::hopperRows(const std::string &family, int64_t tileRows, int64_t tileColumns, int64_t limit) const {
+  constexpr int64_t kThreads = 384, kMostStages = 8, kSlice = 256, kBarriers = 16;
+  int64_t stage = tileRows * kSlice + kBarriers, stages = std::min(kMostStages, target_.sharedMemoryBytes / stage);
+  Instance instance{"_wg" + std::to_string(tileRows), family, "kTileM = " + std::to_string(tileRows) + ", kStages = " + std::to_string(stages), limit};
+  instance.threads = kThreads;
+  instance.sharedBytes = uint32_t(stages * stage);
+  instance.tileRows = tileRows;
+  instance.tileColumns = tileColumns;
+  instance.stays = true;
+  instance.math = dtypeName(weight_);
+  instance.stages = uint32_t(stages);
+  return instance;
+}
+
+/// Tiles of 128 rows behind `fill` rows, of 64 up to there. Registers hold the sums of 128 rows for one product.
+void LinearUnit::addHopperRows(std::vector<Instance> &list, const std::string &family, int64_t tileColumns, int64_t fill) const {
+  constexpr int64_t kTileRows = 128, kHalfTile = 64;
+  if (products_ == 1 && fill > 0)
+    list.push_back(hopperRows(family, kHalfTile, tileColumns, fill));
+  list.push_back(hopperRows(family, products_ == 1 ? kTileRows : kHalfTile, tileColumns, 0));
+}
+
+/// Weights of 4 and 8 bits on Hopper from 64 rows on; where blocks share K for one row of tiles, behind it.
+void LinearUnit::addHopperCodes(std::vector<Instance> &list) const {
+  constexpr int64_t kFewRows = 63, kTileRows = 128, kTileColumns = 128;
+  if (target_.computeCapability != 90 || list.back().family != "GemmQuantized" || products_ > 2)
+    return;
+  if (list[list.size() - 2].limit >= kFewRows) // takes all of those rows
+    list.pop_back();
+  else
+    list.back().limit = kFewRows;
+  addHopperRows(list, "GemmWgmmaQuantized", kTileColumns, kMultiprocessors / tiles(kTileColumns) * kTileRows);
+}
+
+/// With few rows most experts have one; with more, tensor cores.
 std::vector<Instance> LinearUnit::groupedInstances() const {
-  constexpr int64_t kFewRows = 32;
+  constexpr int64_t kFewRows = 32, kTileRows = 128, kTileColumns = 256;
   Instance rows = gemv(1, 0), tiles = matrix();
-  rows.family = "GroupedGemv", rows.grouped = tiles.grouped = true;
-  if (tiles.family != "GemmMma" || weight_ == DType::F32)
+  rows.family = "GroupedGemv", rows.grouped = true;
+  if (tiles.family != "GemmMma")
     return {rows};
-  tiles.family = "GroupedMma";
   rows.limit = kFewRows;
-  return {rows, tiles};
+  std::vector<Instance> list = {rows};
+  if (target_.computeCapability == 90 && weight_ != DType::F32 && products_ <= 2) {
+    addHopperRows(list, "GroupedWgmma", kTileColumns, kTileRows * *experts().constant());
+  } else {
+    tiles.family = "GroupedMma";
+    list.push_back(tiles);
+  }
+  for (Instance &instance : list)
+    instance.grouped = true;
+  return list;
 }
 
 std::vector<Instance> LinearUnit::instances() const {
@@ -336,6 +385,7 @@ std::vector<Instance> LinearUnit::instances() const {
   if (!grouped_) {
     addSplit(list);
     addHopper(list);
+    addHopperCodes(list);
   }
   std::optional<int64_t> rows = problem_.rows.constant();
   if (!rows)
@@ -411,8 +461,9 @@ void LinearUnit::addKernel(const Instance &instance, LoweredDeviceKernel &lowere
   kernel.parameters = fields_;
   DeviceParameter count{DeviceParameter::Kind::Dim, 0}, input{DeviceParameter::Kind::Buffer, problem_.inputBinding};
   std::string epilogue = "Epilogue", mapArguments;
-  if (instance.maps) {
+  if (instance.stays)
     kernel.blocksPerSm = 1;
+  if (instance.maps) {
     lowered.unit.source += mapsOf(instance, kernel, input, mapArguments);
     epilogue = "MapEpilogue" + instance.suffix;
   }
@@ -471,8 +522,15 @@ Result<LoweredDeviceKernel> LinearUnit::lower() {
   LoweredDeviceKernel lowered;
   LLMOPT_ASSIGN(std::string epilogueText, epilogue(lowered));
   std::vector<Instance> list = instances();
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"gemv.cuh\"\n#include \"gemm_mma.cuh\"\n#include \"gemm_split.cuh\"\n#include \"gemm_simt.cuh\"\n" + std::string(target_.computeCapability == 90 ? "#include \"gemm_wgmma.cuh\"\n" : "") +
-                        (grouped_ ? "#include \"grouped.cuh\"\n" : "") + (quantized_ ? "#include \"gemv_quantized.cuh\"\n#include \"gemm_quantized.cuh\"\n" : "") + epilogueText;
+  bool hopper = target_.computeCapability == 90;
+  std::string headers = "gemv.cuh gemm_mma.cuh gemm_split.cuh gemm_simt.cuh";
+  headers += hopper ? " gemm_wgmma.cuh wgmma_rows.cuh" : "";
+  headers += quantized_ ? " gemv_quantized.cuh gemm_quantized.cuh" : grouped_ ? " grouped.cuh" : "";
+  headers += !hopper ? "" : quantized_ ? " gemm_wgmma_quantized.cuh" : grouped_ ? " grouped_wgmma.cuh" : "";
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n";
+  for (StringRef name : llvm::split(headers, ' '))
+    lowered.unit.source += "#include \"" + name.str() + "\"\n";
+  lowered.unit.source += epilogueText;
   for (const Instance &instance : list)
     addKernel(instance, lowered);
   if (list.size() > 1)

@@ -69,8 +69,6 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
     if (cacheTypeOf(&op) != DType::F32) // takesNarrowCache should have known
       return internalError("E0921", "a kernel of family '" + kernel.getFamily().str() + "' cannot keep keys and values in 16 bits; compile with --kv-cache=f32");
   StringRef family = kernel.getFamily();
-  if (family == "grouped_linear")
-    return unsupported("E0988", "the products of experts have no kernel " + std::string(text ? "for this number type" : "without a CUDA compiler (clang and ptxas, or NVRTC)"), symbol);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
   Target emitter = emitterTarget(target, family);
   cpu::FamilyContext context{*module, shapes, emitter, symbol};

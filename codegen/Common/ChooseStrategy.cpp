@@ -179,11 +179,11 @@ void llmopt::explainStrategy(exec::KernelOp kernel, const Target &target, String
 static void setStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   MLIRContext *context = kernel.getContext();
   StringRef family = kernel.getFamily();
-  if (target.isGpu() && !family.contains("attention")) {
-    // One element a thread; neighbours in memory belong to neighbouring threads.
+  if (target.isGpu() && !family.contains("attention") && family != "grouped_linear") {
+    // One element a thread; neighbours in memory belong to neighbouring threads. The others' work units are too few operations to be cut further.
     kernel.setStrategyAttr(strategy::LoopsAttr::get(context, /*unitElements=*/1, target.vectorBits));
   } else if (family == "linear" || family == "grouped_linear") {
-    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, target, options))
+    if (std::optional<GemmFacts> facts = linearFacts(kernel, shapes, target, target.isGpu() ? StrategyOptions() : options))
       kernel.setStrategyAttr(chooseGemm(context, target, *facts));
   } else if (family == "matmul") {
     kernel.setStrategyAttr(chooseGemm(context, target, GemmFacts{.depth = 512, .rows = 512}));

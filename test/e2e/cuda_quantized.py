@@ -45,8 +45,9 @@ for name, path, depth, kind in cases:
     kernels = [k["name"] for k in json.loads(section(artifact, "kernels/sm_90"))["kernels"]]
     _, text, _ = tool("llmopt-inspect", artifact, "--json")
     check(f"{name} keeps its codes", "panel16q" in text.decode() and any(k.endswith("_r8") for k in kernels), str(kernels))
+    check(f"{name}: wgmma from 64 rows on", any("_wg" in k for k in kernels) == (depth % 4 == 0), str(kernels))
     session = witness(path)
-    for rows in (1, 9, 16, 17, 70):
+    for rows in (1, 9, 16, 17, 70, 200):
         x = random.uniform(-1, 1, (rows, depth)).astype(np.float16 if kind == "f16" else np.float32)
         exact = rows > 16 and kind == "f32" and depth % 4 == 0
         y = session.run(None, {"x": rounded(x, "bf16") if exact else x})[0]

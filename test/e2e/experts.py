@@ -2,7 +2,7 @@
 # llmopt-test: quick
 # llmopt-packages: numpy
 """A mixture of experts for the CPU and for sm_90 on the stand-in driver: the same text, logits as on the CPU for one token, a few and many, grouped kernels
-with tensor cores in bf16 and without in f32. Without a C++ compiler for the images the GPU's part is skipped."""
+with tensor cores, wgmma in bf16 and f16 and three products of tf32 in f32. Without a C++ compiler for the images the GPU's part is skipped."""
 import json
 
 import numpy as np
@@ -30,7 +30,7 @@ def text(artifact, env, *flags):
     return ids.split() or errors
 
 
-for dtype, family, tolerance in (("f32", "GroupedGemv", 1e-4), ("bf16", "GroupedMma", 0.03)):
+for dtype, family, tolerance in (("f32", "GroupedMma", 1e-4), ("bf16", "GroupedWgmma", 0.03), ("f16", "GroupedWgmma", 0.01)):
     common = ("--weights", "random:3", "--dtype", dtype, "--no-tokenizer", "-O3")
     cpu = compile_model(folder, "cpu-" + dtype, *common)
     if not cpu:

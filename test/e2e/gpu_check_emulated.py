@@ -32,7 +32,7 @@ if check("the folder is prepared", code == 0, text[-800:]):
     results = json.load(open(report))["results"] if os.path.exists(report) else []
     passed = [row["check"] for row in results if row["outcome"] == "PASS"]
     check("all of it passes", code == 0 and not any(row["outcome"] == "FAIL" for row in results), text[-1500:])
-    for what in ("primitives conversions", "primitives wgmma_bf16", "kernel rms_norm", "kernel linear_bf16"):
+    for what in ("primitives conversions", "primitives wgmma_bf16", "kernel rms_norm", "kernel linear_bf16", "kernel codes_i4", "kernel experts_bf16"):
         check(f"checked: {what}", what in passed or (what.startswith("primitives") and not os.path.isdir(os.path.join(folder, "conformance"))), text[-1500:])
     if os.path.exists(model):
         speeds = [row for row in results if row["check"].startswith("speed: ")]

@@ -4,14 +4,18 @@
     check(folder, tool, seed)       runs them with new random inputs of several sizes; yields (name, worst difference, allowed, problem)
 """
 import ast
+import functools
 import json
 import math
+import operator
 import os
 import random
 import struct
 import tempfile
 
-DEPTH, OUTPUTS = 72, 33  # rows of 16-byte pieces, as the tensor-core families want them; no multiple of a panel
+DEPTH, OUTPUTS = 96, 33  # rows of 16-byte pieces, as the tensor-core families want them, and blocks of codes; no multiple of a slice or a panel
+CODES_DEPTH, CODES_BLOCK = 8192, 32  # a matrix large enough that the compiler does not fold codes and scales to numbers
+EXPERTS, CHOICES = 5, 2
 ROWS = (1, 3, 9, 40, 70)  # a kernel of the product for each of the first three, then whole and broken tiles
 SIGNATURE = 'func.func @main(%x: tensor<?x{k}xf32> {{llm.name = "x", llm.dims = ["rows", {k}]}}, %z: tensor<?x{k}xf32> {{llm.name = "z", llm.dims = ["rows", {k}]}}) -> (tensor<?x{n}xf32> {{llm.name = "y"}})'
 
@@ -21,20 +25,59 @@ def weights(count, seed=3):
     return [struct.unpack("<f", struct.pack("<f", generator.uniform(-1, 1)))[0] for _ in range(count)]
 
 
-def dense(values, shape):
-    return f'llm.constant dense<"0x{struct.pack(f"<{len(values)}f", *values).hex().upper()}"> : tensor<{"x".join(map(str, shape))}xf32>'
+def dense(values, shape, kind="f32"):
+    form = {"f32": "f", "bf16": "H", "f16": "e"}.get(kind, "b")
+    if kind == "bf16":
+        values = [struct.unpack("<I", struct.pack("<f", rounded(value, kind)))[0] >> 16 for value in values]
+    return f'llm.constant dense<"0x{struct.pack(f"<{len(values)}{form}", *values).hex().upper()}"> : tensor<{"x".join(map(str, shape))}x{kind}>'
 
 
-def body(operation):
-    k, n = DEPTH, OUTPUTS
-    scale = f"%s = {dense(weights(k), [k])}\n"
-    x = f"tensor<?x{k}xf32>"
-    return {
-        "silu_mul": (k, f"%a = llm.silu %x : {x}\n%y = llm.mul %a, %z : {x}, {x} -> {x}"),
-        "softmax": (k, f"%a = llm.add %x, %z : {x}, {x} -> {x}\n%y = llm.softmax %a {{axis = 1 : i64}} : {x}"),
-        "rms_norm": (k, scale + f"%a = llm.add %x, %z : {x}, {x} -> {x}\n%y = llm.rms_norm %a scale %s : tensor<{k}xf32> {{epsilon = 1.0e-5 : f32}} : {x} -> {x}"),
-        "linear": (n, f"%w = {dense(weights(n * k), [n, k])}\n%a = llm.add %x, %z : {x}, {x} -> {x}\n%y = llm.linear %a, %w : {x}, tensor<{n}x{k}xf32> -> tensor<?x{n}xf32>"),
-    }[operation]
+@functools.cache
+def codes(kind):
+    """Codes of a matrix [OUTPUTS, CODES_DEPTH], and a scale for each block of a row."""
+    generator, most = random.Random(4), 8 if kind == "i4" else 128
+    count = OUTPUTS * CODES_DEPTH
+    return [generator.randrange(-most, most) for _ in range(count)], [generator.randrange(1, 256) / 256 / most for _ in range(count // CODES_BLOCK)]
+
+
+def depth_of(operation):
+    return CODES_DEPTH if operation == "codes" else DEPTH
+
+
+def body(operation, kind):
+    """Columns of the result, and the text of the function's body."""
+    k, n = depth_of(operation), OUTPUTS
+    x, y, blocks, shape = f"tensor<?x{k}xf32>", f"tensor<?x{n}xf32>", k // CODES_BLOCK, [n, k // CODES_BLOCK, CODES_BLOCK]
+    cut = f"{n}x{blocks}x{CODES_BLOCK}"
+    total = f"%a = llm.add %x, %z : {x}, {x} -> {x}"
+    if operation == "silu_mul":
+        return k, f"%a = llm.silu %x : {x}\n%y = llm.mul %a, %z : {x}, {x} -> {x}"
+    if operation == "softmax":
+        return k, f"{total}\n%y = llm.softmax %a {{axis = 1 : i64}} : {x}"
+    if operation == "rms_norm":
+        return k, f"%s = {dense(weights(k), [k])}\n{total}\n%y = llm.rms_norm %a scale %s : tensor<{k}xf32> {{epsilon = 1.0e-5 : f32}} : {x} -> {x}"
+    if operation == "linear":
+        return n, f"%w = {dense(weights(n * k), [n, k], kind)}\n{total}\n%y = llm.linear %a, %w : {x}, tensor<{n}x{k}x{kind}> -> {y}"
+    if operation == "codes":
+        numbers, scales = codes(kind)
+        return n, f"""%c = {dense(numbers, shape, kind)}
+%s = {dense(scales, [n, blocks, 1])}
+%f = llm.cast %c : tensor<{cut}x{kind}> -> tensor<{cut}xf32>
+%m = llm.mul %f, %s : tensor<{cut}xf32>, tensor<{n}x{blocks}x1xf32> -> tensor<{cut}xf32>
+%size = llm.constant dense<[{n}, {k}]> : tensor<2xi64>
+%w = llm.reshape %m, %size : tensor<{cut}xf32>, tensor<2xi64> -> tensor<{n}x{k}xf32>
+{total}
+%y = llm.linear %a, %w : {x}, tensor<{n}x{k}xf32> -> {y}"""
+    each, table = f"tensor<?x{CHOICES}", f"tensor<{EXPERTS + 1}xi32>"
+    return n, f"""%w = {dense(weights(EXPERTS * n * k), [EXPERTS, n, k], kind)}
+%from = llm.constant dense<0> : tensor<1xi64>
+%to = llm.constant dense<{EXPERTS}> : tensor<1xi64>
+%count = llm.constant dense<{CHOICES}> : tensor<1xi64>
+%r = llm.slice %z, %from, %to axes = [1] steps = [1] : {x}, tensor<1xi64>, tensor<1xi64> -> tensor<?x{EXPERTS}xf32>
+%v, %e = llm.topk %r, %count {{axis = 1 : i64, largest = true}} : tensor<?x{EXPERTS}xf32>, tensor<1xi64> -> {each}xf32>, {each}xi64>
+%order, %offsets = llm.group_rows %e {{experts = {EXPERTS}}} : {each}xi64> -> {each}xi32>, {table}
+%a = llm.grouped_linear %x, %w, %order, %offsets : {x}, tensor<{EXPERTS}x{n}x{k}x{kind}>, {each}xi32>, {table} -> {each}x{n}xf32>
+%y = llm.reduce sum %a axes = [1] : {each}x{n}xf32> -> {y}"""
 
 
 def rounded(value, kind):
@@ -42,6 +85,13 @@ def rounded(value, kind):
         bits = struct.unpack("<I", struct.pack("<f", value))[0]
         return struct.unpack("<f", struct.pack("<I", (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000))[0]
     return struct.unpack("<e", struct.pack("<e", value))[0] if kind == "f16" else value
+
+
+@functools.cache
+def quantized_rows(kind):
+    numbers, scales = codes(kind)
+    values = [number * scales[i // CODES_BLOCK] for i, number in enumerate(numbers)]
+    return [values[n * CODES_DEPTH:(n + 1) * CODES_DEPTH] for n in range(OUTPUTS)]
 
 
 def reference(operation, kind, x, z):
@@ -55,23 +105,30 @@ def reference(operation, kind, x, z):
     if operation == "rms_norm":
         root = math.sqrt(sum(a * a for a in total) / len(total) + 1e-5)
         return [a / root * s for a, s in zip(total, weights(DEPTH))]
+    if operation == "experts":
+        chosen = sorted(range(EXPERTS), key=lambda e: -z[e])[:CHOICES]
+        matrix = [rounded(w, kind) for w in weights(EXPERTS * OUTPUTS * DEPTH)]
+        return [sum(a * w for e in chosen for a, w in zip(x, matrix[(e * OUTPUTS + n) * DEPTH:])) for n in range(OUTPUTS)]
+    if operation == "codes":
+        return [sum(map(operator.mul, total, row)) for row in quantized_rows(kind)]
     matrix = [rounded(w, kind) for w in weights(OUTPUTS * DEPTH)]
     return [sum(a * w for a, w in zip(total, matrix[n * DEPTH:])) for n in range(OUTPUTS)]
 
 
 # Name: operation, format of the weights, allowed difference relative to the largest result.
 CASES = {"silu_mul": ("silu_mul", "f32", 1e-5), "softmax": ("softmax", "f32", 1e-5), "rms_norm": ("rms_norm", "f32", 1e-5), "linear_f32": ("linear", "f32", 1e-5),
-         "linear_bf16": ("linear", "bf16", 1e-2), "linear_f16": ("linear", "f16", 2e-3)}
+         "linear_bf16": ("linear", "bf16", 1e-2), "linear_f16": ("linear", "f16", 2e-3), "codes_i4": ("codes", "i4", 1e-2), "codes_i8": ("codes", "i8", 1e-2),
+         "experts_f32": ("experts", "f32", 1e-5), "experts_bf16": ("experts", "bf16", 1e-2), "experts_f16": ("experts", "f16", 2e-3)}
 
 
 def prepare(folder, tool, target):
     os.makedirs(folder, exist_ok=True)
     for name, (operation, kind, _) in CASES.items():
-        columns, text = body(operation)
+        columns, text = body(operation, kind)
         with tempfile.NamedTemporaryFile("w", suffix=".mlir") as file:
-            file.write(SIGNATURE.format(k=DEPTH, n=columns) + " {\n" + text + f"\nreturn %y : tensor<?x{columns}xf32>\n}}\n")
+            file.write(SIGNATURE.format(k=depth_of(operation), n=columns) + " {\n" + text + f"\nreturn %y : tensor<?x{columns}xf32>\n}}\n")
             file.flush()
-            code, _, errors = tool("llmopt-compile", file.name, "-O3", "-q", "-o", os.path.join(folder, name + ".llmopt"), "--dtype", kind, *target)
+            code, _, errors = tool("llmopt-compile", file.name, "-O3", "-q", "-o", os.path.join(folder, name + ".llmopt"), *target)
         if code:
             raise RuntimeError(f"{name}: {errors}")
 
@@ -95,7 +152,7 @@ def load(path):
 def check(folder, tool, seed):
     generator = random.Random(seed)
     for name, (operation, kind, allowed) in CASES.items():
-        artifact, columns = os.path.join(folder, name + ".llmopt"), body(operation)[0]
+        artifact, columns, depth = os.path.join(folder, name + ".llmopt"), body(operation, kind)[0], depth_of(operation)
         if not os.path.exists(artifact):
             continue
         worst, problem = 0.0, ""
@@ -103,8 +160,8 @@ def check(folder, tool, seed):
             for rows in ROWS:
                 tensors = {}
                 for given in "xz":
-                    values = [generator.uniform(-2, 2) for _ in range(rows * DEPTH)]
-                    save(os.path.join(scratch, given + ".npy"), rows, DEPTH, values)
+                    values = [generator.uniform(-2, 2) for _ in range(rows * depth)]
+                    save(os.path.join(scratch, given + ".npy"), rows, depth, values)
                     tensors[given] = load(os.path.join(scratch, given + ".npy"))
                 code, _, errors = tool("llmopt-run", artifact, "--device", "cuda", "--output-dir", scratch, *(word for g in "xz" for word in ("--input", f"{g}=@{scratch}/{g}.npy")))
                 if code:
@@ -112,7 +169,7 @@ def check(folder, tool, seed):
                     break
                 got = load(os.path.join(scratch, "y.npy"))
                 for row in range(rows):
-                    part = slice(row * DEPTH, (row + 1) * DEPTH)
+                    part = slice(row * depth, (row + 1) * depth)
                     wanted = reference(operation, kind, tensors["x"][part], tensors["z"][part])
                     largest = max(map(abs, wanted))
                     for a, b in zip(got[row * columns:], wanted):

@@ -19,7 +19,7 @@ from triton_launcher import Kernel
 ROWS = tuple(map(int, os.environ.get("LLMOPT_CHECK_ROWS", "1 16 2048").split()))
 ENOUGH = int(os.environ.get("LLMOPT_CHECK_BYTES", 256 << 20))  # of the buffers that take turns: several times the L2 cache of any GPU
 # Wanted ratios: products with at least so many rows against cuBLASLt, up to so many rows against copying, and so on.
-TARGETS = {"gemm": 0.85, "skinny": 0.75, "quantized": 2.8, "norm": 0.85, "decode attention": 0.75, "attention": 0.70, "decode": 0.65}
+TARGETS = {"gemm": 0.85, "skinny": 0.75, "quantized": 2.8, "quantized gemm": 0.70, "norm": 0.85, "decode attention": 0.75, "attention": 0.70, "decode": 0.65}
 
 
 class Clock:
@@ -219,7 +219,8 @@ def kernels(driver, clock, memory, bandwidth, cublas, artifact, tool):
                     yield dict(row, against="cuBLASLt", note=row["note"] + "; cuBLASLt not run")
                     continue
                 theirs = cublas.seconds(clock, memory, rows, columns, depth)
-                target = TARGETS["quantized"] if quantized and rows <= 16 else TARGETS["gemm"] if rows >= 2048 and not quantized else None
+                regime = ("quantized gemm" if quantized else "gemm") if rows >= 2048 else "quantized" if quantized and rows <= 16 else None
+                target = TARGETS.get(regime)
                 yield dict(row, against=f"cuBLASLt bf16, {rows} by {columns} by {depth}", theirs=theirs, ratio=theirs / seconds, target=target)
 
 

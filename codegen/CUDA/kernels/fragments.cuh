@@ -129,6 +129,18 @@ DEVICE void loadPanelFragment(f16, u32 (&fragment)[4], u32 panel, int step) {
   loadMatrixTransposed4(fragment, panel + panelChunk(f16(), k * 2 + laneId() / 16) * 16);
 }
 
+/// Position in a ring of stages behind mbarriers; the parity of a phase changes with every turn.
+template <u32 kStages>
+struct RingCursor {
+  u32 stage = 0, parity = 0;
+  DEVICE_MEMBER void next() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 //===----------------------------------------------------------------------===//
 // Results
 //===----------------------------------------------------------------------===//
@@ -238,4 +250,13 @@ struct ProductOf {
 template <>
 struct ProductOf<u8, i8> {
   typedef u8i8 type;
+};
+/// Whether wgmma's own sums are too short for all of K: on Hopper those of 8-bit floats keep some 14 bits.
+template <class T>
+struct HasShortSums {
+  static constexpr bool value = false;
+};
+template <>
+struct HasShortSums<e4m3> {
+  static constexpr bool value = true;
 };

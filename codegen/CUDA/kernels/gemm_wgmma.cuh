@@ -9,7 +9,7 @@
 //   Weight              bf16, f16, e4m3 or i8
 //   Input               the same; u8 for i8; or float: rounded to Weight (bf16, f16) on the way
 //   kDepth              K
-//   kTileN, kStages     columns of a tile (of each product), at most 256 over all products; stages of the ring
+//   kTileN, kStages     columns of a tile (of each product), at most 256 over all products, 128 of e4m3; stages of the ring
 //
 // The epilogue has, instead of weight(), `const TensorMap *map(int segment, int product) const`: boxes of kTileN rows by 128 bytes. Boxes of x are
 // kTileM rows by 128 bytes. All with the 128-byte swizzle. A unit is one tile.
@@ -25,11 +25,12 @@ struct GemmWgmma {
   typedef typename SumOf<Weight>::type Sum;
   static constexpr int kTileM = 128, kTileN = Layer::kTileN, kStages = Layer::kStages, kProducts = Epilogue::kProducts, kThreads = 384;
   static constexpr bool kRounds = sizeof(Input) != sizeof(Weight);
+  static constexpr bool kPromotes = HasShortSums<Weight>::value; ///< sums of a slice are added up in f32
   static constexpr int kSlice = 128 / sizeof(Weight), kSlices = (Layer::kDepth + kSlice - 1) / kSlice;
   static constexpr int kBoxesOfX = sizeof(Input) / sizeof(Weight), kBoxColumns = 128 / sizeof(Input); // 128 bytes wide each
   static constexpr u32 kTileBytesA = kBoxesOfX * kTileM * 128, kTileBytesB = kTileN * 128, kStageBytes = kTileBytesA + kProducts * kTileBytesB;
   static constexpr u32 kSharedBytes = kStages * (kStageBytes + 16);
-  static_assert(kProducts * kTileN <= 256 && kTileN % 32 == 0 && kSharedBytes <= 232448);
+  static_assert(kProducts * kTileN <= (kPromotes ? 128 : 256) && kTileN % 32 == 0 && kSharedBytes <= 232448);
 
   u32 ring;
   DEVICE_MEMBER u32 stage(u32 i) const { return ring + i * kStageBytes; }
@@ -38,16 +39,7 @@ struct GemmWgmma {
 
   DEVICE_MEMBER static i64 units(i64 rows) { return (rows + kTileM - 1) / kTileM * ColumnTiles<Epilogue, kTileN>::kCount; }
 
-  /// Position in the ring; the parity of a phase changes with every turn.
-  struct Cursor {
-    u32 stage = 0, parity = 0;
-    DEVICE_MEMBER void next() {
-      if (++stage == kStages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-  };
+  typedef RingCursor<kStages> Cursor;
 
   DEVICE_MEMBER void produce(const TensorMap *x, i64 rows, i64 units, const Epilogue &epilogue) {
     Cursor at;
@@ -119,7 +111,7 @@ struct GemmWgmma {
 
   DEVICE_MEMBER void consume(u32 group, i64 rows, i64 units, const Epilogue &epilogue) {
     Cursor at;
-    Sum sums[kProducts][kTileN / 2];
+    Sum sums[kProducts][kTileN / 2], ofSlice[kProducts][kTileN / 2]; // the latter where sums are promoted
     u32 fragments[4][4];
     auto release = [&](u32 i) INLINE_LAMBDA {
       if (laneId() == 0)
@@ -131,6 +123,17 @@ struct GemmWgmma {
       u32 previous = 0;
       for (int slice = 0; slice < kSlices; ++slice, at.next()) {
         mbarrierWait(full(at.stage), at.parity);
+        if constexpr (kPromotes) {
+          multiplySlice(stage(at.stage), group, false, ofSlice, fragments);
+          wgmmaWait<0>();
+          release(at.stage);
+          UNROLL
+          for (int p = 0; p < kProducts; ++p)
+            UNROLL
+            for (int i = 0; i < kTileN / 2; ++i)
+              sums[p][i] = slice ? sums[p][i] + ofSlice[p][i] : ofSlice[p][i];
+          continue;
+        }
         multiplySlice(stage(at.stage), group, slice != 0, sums, fragments);
         wgmmaWait<kRounds ? 0 : 1>();
         if (kRounds)
@@ -139,7 +142,7 @@ struct GemmWgmma {
           release(previous);
         previous = at.stage;
       }
-      if (!kRounds) {
+      if (!kRounds && !kPromotes) {
         wgmmaWait<0>();
         release(previous);
       }

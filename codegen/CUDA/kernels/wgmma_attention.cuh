@@ -41,16 +41,7 @@ struct WgmmaAttention {
 
   DEVICE_MEMBER static i64 units(i64 tokens) { return Base::units(tokens); }
 
-  /// Position in the ring; the parity of a phase changes with every turn.
-  struct Cursor {
-    u32 stage = 0, parity = 0;
-    DEVICE_MEMBER void next() {
-      if (++stage == kStages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-  };
+  typedef RingCursor<kStages> Cursor;
   /// Blocks of the cache that the rows of a chunk see.
   struct Blocks {
     i32 low, end;

@@ -17,6 +17,8 @@ namespace {
 #include "codegen/CUDA/kernels/gemv.cuh"
 #include "codegen/CUDA/kernels/group_rows.cuh"
 #include "codegen/CUDA/kernels/grouped.cuh"
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#include "codegen/CUDA/kernels/grouped_wgmma.cuh"
 
 namespace no_barrier { // injected: barriers are missing
 #define blockSync()
@@ -32,8 +34,32 @@ namespace wrong_row { // injected: more rows share a row of x than do
 #include "codegen/CUDA/kernels/gemm_mma.cuh"
 #include "codegen/CUDA/kernels/gemv.cuh"
 #include "codegen/CUDA/kernels/grouped.cuh"
+#include "codegen/CUDA/kernels/grouped_wgmma.cuh"
 #undef kShared
 } // namespace wrong_row
+
+namespace early_release { // injected: a slice is given back, and the next weights take the place of these, while products are in flight
+template <u32 kNewest>
+void waitForOneLess() {
+  wgmmaWait<kNewest + 1>();
+}
+#define wgmmaWait waitForOneLess
+#include "codegen/CUDA/kernels/grouped_wgmma.cuh"
+#undef wgmmaWait
+} // namespace early_release
+
+namespace no_warp_barrier { // injected: rounded rows overwrite floats that others still read
+#define warpSync()
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#include "codegen/CUDA/kernels/grouped_wgmma.cuh"
+#undef warpSync
+} // namespace no_warp_barrier
+
+namespace wrong_place { // injected: a tile's rows are found at the next tile's places
+#define sourceOf(first, rows) sourceOf((first) + 1, rows)
+#include "codegen/CUDA/kernels/grouped_wgmma.cuh"
+#undef sourceOf
+} // namespace wrong_place
 
 /// Of one product, and as a gate of two.
 template <int kCount, int kColumns>
@@ -177,9 +203,25 @@ void checkGemv(std::initializer_list<i64> tokens) {
   }
 }
 
+template <class Weight, int kDepth, int kProducts, int kExperts, int kShared, int kColumns>
+void checkWgmma(std::initializer_list<i64> tokens) {
+  typedef Data<Weight, kDepth, kProducts, kColumns, kExperts, kShared> TestData;
+  for (i64 count : tokens) {
+    TestData data(count);
+    EXPECT_LT((mmaError<GroupedWgmma<Layer<Weight, kDepth, kExperts, kShared>, typename TestData::Epilogue>>(data, 3)), 2e-5) << count << " tokens";
+  }
+}
+
+TEST(GroupedWgmma, Bf16) { checkWgmma<bf16, 140, 1, 5, 1, 101>({1, 63, 131}); }
+TEST(GroupedWgmma, F16GatedOfManyExperts) { checkWgmma<f16, 76, 2, 70, 3, 53>({1, 11}); }
+TEST(GroupedWgmma, Bf16GatedInTwoTiles) { checkWgmma<bf16, 196, 2, 3, 2, 277>({40}); }
+TEST(GroupedWgmma, F16) { checkWgmma<f16, 68, 1, 1, 2, 261>({33}); }
+
 TEST(GroupedMma, Bf16) { checkMma<bf16, 140, 1, 5, 1>({1, 63, 131}); }
 TEST(GroupedMma, F16GatedOfManyExperts) { checkMma<f16, 76, 2, 70, 3>({1, 11}); }
 TEST(GroupedMma, OneExpert) { checkMma<bf16, 68, 2, 1, 2>({1, 65}); }
+TEST(GroupedMma, F32AsThreeProductsOfTf32) { checkMma<float, 76, 1, 5, 2>({1, 40}); }
+TEST(GroupedMma, F32Gated) { checkMma<float, 140, 2, 3, 1>({70}); }
 TEST(GroupedGemv, Bf16OfOddDepthGated) { checkGemv<bf16, 523, 2, 6, 2>({0, 1, 7}); }
 TEST(GroupedGemv, F32OfManyExperts) { checkGemv<float, 37, 1, 100, 8>({1, 9}); }
 TEST(GroupedGemv, F16) { checkGemv<f16, 130, 1, 33, 1>({5}); }
@@ -195,6 +237,28 @@ TEST(GroupedMma, InjectedErrorsAreCaught) {
   EXPECT_GT((gemvError<no_barrier::GroupedGemv<TestLayer, TestData::Epilogue>>(few, 2)), 0.1);
   EXPECT_GT((mmaError<wrong_row::GroupedMma<TestLayer, TestData::Epilogue>>(data, 2)), 0.1);
   EXPECT_GT((gemvError<wrong_row::GroupedGemv<TestLayer, TestData::Epilogue>>(few, 2)), 0.1);
+}
+
+TEST(GroupedWgmma, InjectedErrorsAreCaught) {
+  typedef Data<bf16, 264, 1, 101, 5, 2> TestData;
+  typedef Layer<bf16, 264, 5, 2> TestLayer;
+  TestData data(40);
+  auto caught = [&](auto family) {
+    typedef decltype(family) Family;
+    for (const char *mode : kModes) {
+      std::fill(data.output.data(), data.output.data() + data.output.size(), NAN);
+      std::string complaint = launch(mode, mma<Family, TestData::Epilogue>, 2, Family::kThreads, Family::kSharedBytes, data.x.data(), data.order.data(), data.offsets.data(),
+                                     data.rows, Family::units(data.rows), data.epilogue());
+      if (complaint != "" || !(data.error(true) < 0.1))
+        return true;
+    }
+    return false;
+  };
+  EXPECT_FALSE(caught(GroupedWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(wrong_row::GroupedWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(early_release::GroupedWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(no_warp_barrier::GroupedWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_TRUE(caught(wrong_place::GroupedWgmma<TestLayer, TestData::Epilogue>()));
 }
 
 template <class Problem, template <class> class Family>

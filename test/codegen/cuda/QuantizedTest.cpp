@@ -15,6 +15,8 @@ namespace {
 #include "codegen/CUDA/kernels/gemm_mma.cuh"
 #include "codegen/CUDA/kernels/gemm_quantized.cuh"
 #include "codegen/CUDA/kernels/gemm_split.cuh"
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
 #include "codegen/CUDA/kernels/gemv.cuh"
 #include "codegen/CUDA/kernels/gemv_quantized.cuh"
 
@@ -37,8 +39,40 @@ void waitForOneLess() {
 }
 #define copyAsyncWait waitForOneLess
 #include "codegen/CUDA/kernels/gemm_quantized.cuh"
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
 #undef copyAsyncWait
 } // namespace short_wait
+
+namespace wrong_parity { // injected: products look at the wrong bit of the phase
+#define mbarrierWait(barrier, parity) mbarrierWait(barrier, (parity) ^ 1)
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
+#undef mbarrierWait
+} // namespace wrong_parity
+
+namespace early_sums { // injected: sums are scaled, and slices given back, while products are in flight
+template <u32 kNewest>
+void waitForOneLess() {
+  wgmmaWait<kNewest + 1>();
+}
+#define wgmmaWait waitForOneLess
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
+#undef wgmmaWait
+} // namespace early_sums
+
+namespace no_warp_barrier { // injected: rounded rows overwrite floats that others still read
+#define warpSync()
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
+#undef warpSync
+} // namespace no_warp_barrier
+
+namespace wrong_turn { // injected: a new ring counts as full
+#define mbarrierWait(barrier, parity) mbarrierWait(barrier, (parity) ^ 1)
+#include "codegen/CUDA/kernels/wgmma_rows.cuh"
+#undef mbarrierWait
+#include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
+} // namespace wrong_turn
 
 template <class WeightType, class ScaleType, int kSize, int kCodeBits, int kOfBlock, int kZeroPoint, int kFewRows = 8>
 struct Layer {
@@ -48,6 +82,12 @@ struct Layer {
   static constexpr bool kPanels = true;
   static constexpr int kDepth = kSize, kBits = kCodeBits, kBlock = kOfBlock, kZero = kZeroPoint;
   static constexpr int kRows = kFewRows, kWarps = 4, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2, kSplits = 2;
+};
+
+/// For tiles of other heights.
+template <class Layer, int kRowsOfTile>
+struct Tall : Layer {
+  static constexpr int kTileM = kRowsOfTile;
 };
 
 /// One layer's codes, scales and zero points, its panels, and its result in double.
@@ -177,6 +217,21 @@ TEST(GemmQuantized, FourBitsBlocksOf128) { checkMany<bf16, bf16, 392, 4, 128, 8,
 TEST(GemmQuantized, EightBitsByColumn) { checkMany<bf16, float, 268, 8, 0, 128, 1, 1>(); }
 TEST(GemmQuantized, EightBitsF16OwnZeros) { checkMany<f16, float, 196, 8, 64, -1, 1, 2>(); }
 
+template <class Weight, class Scale, int kDepth, int kBits, int kBlock, int kZero, int kProducts, int kSegments, int kTileM>
+void checkHopper() {
+  typedef Tall<Layer<Weight, Scale, kDepth, kBits, kBlock, kZero>, kTileM> TestLayer;
+  typedef Quantized<TestLayer, kProducts, 149, kSegments> Data;
+  for (i64 rows : {1, 70, 131}) {
+    Data data(rows);
+    EXPECT_LT((worstError<GemmWgmmaQuantized<TestLayer, typename Data::Epilogue>>(data, 2, true)), 2e-5) << "rows " << rows;
+  }
+}
+TEST(GemmWgmmaQuantized, FourBitsOwnZeros) { checkHopper<bf16, float, 200, 4, 32, -1, 1, 2, 64>(); }
+TEST(GemmWgmmaQuantized, FourBitsF16BlocksOf16Gated) { checkHopper<f16, f16, 140, 4, 16, -1, 2, 1, 32>(); }
+TEST(GemmWgmmaQuantized, FourBitsBlocksOf128) { checkHopper<bf16, bf16, 392, 4, 128, 8, 1, 1, 128>(); }
+TEST(GemmWgmmaQuantized, EightBitsByColumn) { checkHopper<bf16, float, 268, 8, 0, 128, 1, 1, 64>(); }
+TEST(GemmWgmmaQuantized, EightBitsF16OwnZeros) { checkHopper<f16, float, 196, 8, 64, -1, 1, 2, 128>(); }
+
 template <class Family, class Epilogue>
 void splitEntry(const float *x, i64 rows, i64 units, const Epilogue epilogue, float *parts, u32 *counters) {
   SHARED_MEMORY(smem);
@@ -207,6 +262,28 @@ TEST(GemmQuantized, InjectedErrorsAreCaught) {
   EXPECT_GT((worstError<no_barrier::GemmQuantized<TestLayer, Data::Epilogue>>(data, 1, true)), 0.1);
   EXPECT_GT((worstError<short_wait::GemmQuantized<TestLayer, Data::Epilogue>>(data, 1, true)), 0.1);
   EXPECT_GT((worstError<few_no_barrier::GemvQuantized<TestLayer, Data::Epilogue>>(few, 1, false)), 0.1);
+}
+
+TEST(GemmWgmmaQuantized, InjectedErrorsAreCaught) {
+  typedef Layer<bf16, float, 456, 4, 32, -1> TestLayer;
+  typedef Quantized<TestLayer, 1, 101, 1> Data;
+  Data data(70);
+  auto caught = [&](auto family) {
+    typedef decltype(family) Family;
+    for (const char *mode : kModes) {
+      data.clear();
+      std::string complaint = launch(mode, entry<Family, Data::Epilogue>, 1, Family::kThreads, Family::kSharedBytes, data.x.data(), data.rows, Family::units(data.rows), data.epilogue);
+      if (complaint != "" || !(data.error(true) < 0.1))
+        return true;
+    }
+    return false;
+  };
+  EXPECT_FALSE(caught(GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_TRUE(caught(short_wait::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_TRUE(caught(wrong_parity::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_TRUE(caught(early_sums::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_TRUE(caught(no_warp_barrier::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_TRUE(caught(wrong_turn::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
 }
 
 } // namespace
