@@ -6,6 +6,8 @@
 // RUN: FileCheck %s --check-prefix=EXACT < %t.32.cu
 // RUN: llmopt-compile %s --dtype f16 --target sm_80 --emit=cuda -q -o %t.80.cu
 // RUN: FileCheck %s --check-prefix=AMPERE < %t.80.cu
+// RUN: llmopt-compile %s --dtype f16 --target sm_90 --cuda-compiler=llvm --emit=ptx -q -o %t.ptx
+// RUN: FileCheck %s --check-prefix=ALONE < %t.ptx
 // REQUIRES: llmopt-compile
 
 // Few rows by mma.sync, tiles of 64 rows up to where those of 128 have work for all multiprocessors.
@@ -32,6 +34,12 @@
 
 // AMPERE: GroupedMma<Layer_mma
 // AMPERE-NOT: wgmma
+
+// Without a CUDA compiler experts are the CPU's family, a thread for some columns of all of them.
+// ALONE: .visible .entry grouped_linear_{{.*}}_many
+// ALONE-NOT: .local
+// ALONE-NOT: call
+// ALONE: st.global.b32
 func.func @main(%x: tensor<?x96xf32> {llm.name = "x", llm.dims = ["tokens", 96]}, %e: tensor<?x2xi64> {llm.name = "e", llm.dims = ["tokens", 2]})
     -> (tensor<?x4096xf32> {llm.name = "y"}, tensor<?x2x48xf32> {llm.name = "z"}) {
   %codes = llm.constant dense<3> : tensor<4096x3x32xi4>

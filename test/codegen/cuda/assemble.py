@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # llmopt-test: quick
-"""Assembles every kernel family for sm_80, sm_89 and sm_90a with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
+"""Assembles every kernel family for sm_80 and sm_90a with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
 performance warnings, the instructions the family is for. Also: inline PTX lies in one file.
 
     assemble.py [UNIT ...] [--json FILE]     registers, shared memory, blocks of a multiprocessor and bytes a multiplication needs, as data
@@ -19,8 +19,8 @@ import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 KERNELS = os.path.join(ROOT, "codegen", "CUDA", "kernels")
-ARCHITECTURES = ("sm_80", "sm_89", "sm_90a")
-REGISTERS, SHARED = 65536, {"sm_80": 163 * 1024, "sm_89": 99 * 1024, "sm_90a": 227 * 1024}  # of a multiprocessor, of one block at most
+ARCHITECTURES = ("sm_80", "sm_90a")
+REGISTERS, SHARED = 65536, {"sm_80": 163 * 1024, "sm_90a": 227 * 1024}  # of a multiprocessor, of one block at most
 
 EPILOGUE = """
 struct Epilogue {{
@@ -304,10 +304,9 @@ def assemble(clang, ptxas, folder, name, architecture):
     wrong = [f"{what} {number(pattern)}" for what, pattern in (("spills", r"(\d+) bytes spill stores"), ("stack", r"(\d+) bytes stack frame")) if number(pattern)]
     wrong += re.findall(r"C75\d\d[^\n]*|Potential Performance Loss[^\n]*", log)
     wrong += [f"no {text} in the PTX" for text in wanted if text not in ptx]
-    fewer = architecture == "sm_89"  # the compiler takes fewer stages there
-    if shared + fixed > SHARED[architecture] and not fewer:
+    if shared + fixed > SHARED[architecture]:
         wrong.append(f"{shared + fixed} bytes of shared memory")
-    if (blocks < 1 and not fewer) or not threads:
+    if blocks < 1 or not threads:
         wrong.append("no block fits a multiprocessor")
     return "; ".join(wrong), data
 
