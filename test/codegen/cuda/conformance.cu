@@ -196,6 +196,33 @@ LLMOPT_EXPORT(conform_wgmma_transposed_bf16)
 CONFORMANCE(conform_wgmma_transposed_f16, 128) { groupTransposed<f16>(in, out); }
 LLMOPT_EXPORT(conform_wgmma_transposed_f16)
 
+/// A warpgroup; the first operand in registers, the second [64, 64] written to shared memory by the threads themselves.
+template <class T>
+DEVICE void groupRegisters(const u8 *in, u8 *out) {
+  SHARED_MEMORY(shared);
+  u32 base = sharedAddress(shared);
+  for (u32 i = threadIdx.x; i < 512; i += 128)
+    storeShared128(base + i * 16, loadGlobal128(in + 2048 + i * 16));
+  fenceAsyncProxy();
+  blockSync();
+  const u32 *from = reinterpret_cast<const u32 *>(in) + threadIdx.x * 4;
+  u32 a[4] = {from[0], from[1], from[2], from[3]};
+  float sums[32];
+  wgmmaFence();
+  UNROLL
+  for (int k = 0; k < 4; ++k)
+    wgmma(T(), sums, a, descriptor(base + k * 32), k != 0);
+  wgmmaCommit();
+  wgmmaWait<0>();
+  UNROLL
+  for (int i = 0; i < 32; ++i)
+    reinterpret_cast<float *>(out)[threadIdx.x * 32 + i] = sums[i];
+}
+CONFORMANCE(conform_wgmma_registers_bf16, 128) { groupRegisters<bf16>(in, out); }
+LLMOPT_EXPORT(conform_wgmma_registers_bf16)
+CONFORMANCE(conform_wgmma_registers_f16, 128) { groupRegisters<f16>(in, out); }
+LLMOPT_EXPORT(conform_wgmma_registers_f16)
+
 /// 128 threads; two boxes of 64 by 32 of 16-bit numbers through a tensor map that `in` begins with: one inside, one that ends beyond the matrix. Both
 /// go out as they lie in shared memory.
 CONFORMANCE(conform_tensor_map, 128) {
