@@ -8,6 +8,8 @@
 
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <cmath>
+
 using namespace llmopt;
 using namespace llmopt::llm;
 using namespace llmopt::shapes;
@@ -28,7 +30,8 @@ public:
         .Case([&](MulOp) { return symbols_.mul(x[0], x[1]); })
         .Case([&](DivOp) { return divide(x[0], x[1]); })
         .Case([&](ModOp mod) { return remainder(x[0], x[1], mod.getTrunc()); })
-        .Case([&](PowOp) { return power(x[0], x[1]); })
+        .Case([&](PowOp pow) { return isHalf(pow.getOperand(1)) ? root(x[0]) : power(x[0], x[1]); })
+        .Case([&](SqrtOp) { return root(x[0]); })
         .Case([&](MinOp) { return symbols_.min(x[0], x[1]); })
         .Case([&](MaxOp) { return symbols_.max(x[0], x[1]); })
         .Case([&](NegOp) { return symbols_.sub(c(0), x[0]); })
@@ -86,6 +89,17 @@ private:
     for (int64_t i = 0; i < times; ++i)
       result = symbols_.mul(result, base);
     return result;
+  }
+
+  /// Images are square: 196 patches are 14 x 14.
+  SymExpr root(SymExpr a) {
+    int64_t number = a.constant().value_or(-1), whole = number < 0 ? 0 : int64_t(std::sqrt(double(number)));
+    return whole * whole == number ? c(whole) : SymExpr();
+  }
+  static bool isHalf(mlir::Value value) {
+    auto constant = value.getDefiningOp<ConstantOp>();
+    auto elements = constant ? mlir::dyn_cast<mlir::DenseFPElementsAttr>(constant.getValue()) : mlir::DenseFPElementsAttr();
+    return elements && elements.isSplat() && elements.getSplatValue<llvm::APFloat>().isExactlyValue(0.5);
   }
 
   SymExpr sign(SymExpr a) {

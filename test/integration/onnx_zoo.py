@@ -297,6 +297,10 @@ def cases():
     yield Case("deit", Pixels, plain("DeiTModel", "DeiTConfig", **image))
     yield Case("clip-vision", PooledPixels, plain("CLIPVisionModel", "CLIPVisionConfig", **image))
     yield Case("siglip-vision", Pixels, plain("SiglipVisionModel", "SiglipVisionConfig", **image, vision_use_head=False))
+    # Their position embeddings are interpolated.
+    yield Case("beit", PooledPixels, plain("BeitModel", "BeitConfig", **image, use_relative_position_bias=True, use_mask_token=False),
+               kept={"reduce": 1})  # the mean of the pooler
+    yield Case("dinov2", Pixels, plain("Dinov2Model", "Dinov2Config", **image))
     whisper = dict(vocab_size=97, num_mel_bins=20, d_model=36, encoder_layers=2, decoder_layers=2, encoder_attention_heads=3,
                    decoder_attention_heads=3, encoder_ffn_dim=50, decoder_ffn_dim=50, max_source_positions=11, max_target_positions=32,
                    pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)

@@ -273,6 +273,18 @@ TEST_F(ShapeAnalysisTest, RangesHaveSymbolicLengths) {
   })"), "[seq] [3] = {past, past + 1, past + 2} [3] = {7, 5, 3}");
 }
 
+// The side of a square of position embeddings, as DINOv2 computes it; roots that are no integers stay unknown.
+TEST_F(ShapeAnalysisTest, RootsOfSquaresAreSizes) {
+  EXPECT_EQ(returned(R"(func.func @f() -> (tensor<2xi64>, tensor<2xf32>) {
+    %count = llm.constant dense<[196.0, 8.0]> : tensor<2xf32>
+    %half = llm.constant dense<0.5> : tensor<f32>
+    %power = llm.pow %count, %half : tensor<2xf32>, tensor<f32> -> tensor<2xf32>
+    %0 = llm.cast %power : tensor<2xf32> -> tensor<2xi64>
+    %1 = llm.sqrt %count : tensor<2xf32>
+    return %0, %1 : tensor<2xi64>, tensor<2xf32>
+  })"), "[2] = {14, ?} [2] = {14, ?}");
+}
+
 TEST_F(ShapeAnalysisTest, TracksElementsThroughTheUsualOperations) {
   EXPECT_EQ(returned(R"(func.func @f(%x: tensor<?x6xf32> {llm.dims = ["n", 6]})
       -> (tensor<i64>, tensor<2xi32>, tensor<2xi64>, tensor<2x2xi64>, tensor<1xi64>, tensor<2xi64>, tensor<4xi64>) {
