@@ -9,26 +9,15 @@
 #include "codegen/Common/WeightPacking.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 using namespace llmopt;
 
 namespace {
 
-constexpr std::string_view kPrefix = "panel16";
 constexpr int64_t kPiece = 64, kLaneBytes = 16, kLanes = 32;
 
-int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
 int64_t pieces(int64_t inputs) { return (inputs + kPiece - 1) / kPiece; }
-
-template <typename Number>
-bool takeNumber(std::string_view &text, Number &number) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  text.remove_prefix(size_t(end - text.data()));
-  return error == std::errc();
-}
 
 void storeScale(DType type, float value, std::byte *to) {
   uint16_t half = type == DType::BF16 ? floatToBf16(value) : floatToF16(value);
@@ -78,49 +67,6 @@ void storeFragmentCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *
 }
 
 } // namespace
-
-std::string QuantizedPanels::layout() const {
-  return std::string(kPrefix) + (order == CodeOrder::Words ? "w" : "q") + std::to_string(bits) + "b" + std::to_string(block) + std::string(dtypeName(scale)) + (zeros ? "z" : "");
-}
-
-std::optional<QuantizedPanels> QuantizedPanels::ofLayout(std::string_view layout) {
-  QuantizedPanels panels;
-  if (!layout.starts_with(kPrefix))
-    return std::nullopt;
-  layout.remove_prefix(kPrefix.size());
-  if (!layout.starts_with("q") && !layout.starts_with("w"))
-    return std::nullopt;
-  panels.order = layout.front() == 'w' ? CodeOrder::Words : CodeOrder::Fragments;
-  layout.remove_prefix(1);
-  if (!takeNumber(layout, panels.bits) || !layout.starts_with("b"))
-    return std::nullopt;
-  layout.remove_prefix(1);
-  // The block's digits and "f32" or "bf16" cannot run into each other.
-  if (!takeNumber(layout, panels.block))
-    return std::nullopt;
-  panels.zeros = layout.ends_with("z");
-  std::optional<DType> scale = parseDType(layout.substr(0, layout.size() - size_t(panels.zeros)));
-  if (!scale)
-    return std::nullopt;
-  panels.scale = *scale;
-  return panels;
-}
-
-int64_t QuantizedPanels::blockInputs(int64_t inputs) const { return block ? block : roundUp(inputs, inputs <= 256 ? 16 : 256); }
-int64_t QuantizedPanels::blockBytes(int64_t inputs) const { return blockInputs(inputs) * kPanelColumns * bits / 8; }
-int64_t QuantizedPanels::groupBlocks(int64_t inputs) const { return std::min<int64_t>(blocks(inputs), zeros ? 4 : dtypeSize(scale) == 2 ? 2 : 1); }
-int64_t QuantizedPanels::scaleBytes(int64_t inputs) const { return roundUp(groupBlocks(inputs) * kPanelColumns * int64_t(dtypeSize(scale)), 64); }
-int64_t QuantizedPanels::headBytes(int64_t inputs) const { return scaleBytes(inputs) + (zeros ? roundUp(groupBlocks(inputs) * kPanelColumns, 64) : 0); }
-
-int64_t QuantizedPanels::panelBytes(int64_t inputs) const {
-  Places places(*this, inputs);
-  if (order == CodeOrder::Fragments)
-    return places.zero(zeros ? places.blocks : 0, 0);
-  int64_t last = places.blocks - 1;
-  return places.codes(last) + blockBytes(inputs);
-}
-
-int64_t QuantizedPanels::bytes(int64_t outputs, int64_t inputs) const { return panelCount(outputs) * panelBytes(inputs); }
 
 Status llmopt::packQuantized(const QuantizedPanels &panels, const QuantizedMatrix &matrix, std::span<std::byte> packed) {
   Places places(panels, matrix.inputs);

@@ -23,6 +23,7 @@ using namespace llmopt;
 namespace {
 
 constexpr uint64_t kAlignment = 64;    // a cache line: vector loads of packed weights never split
+constexpr uint64_t kFront = 64;        // kernels may read so much before a tensor
 constexpr uint64_t kTailPadding = 4096; // kernels may prefetch, and read, a little past a tensor
 
 /// Equal for expressions with equal results: operation names, attributes, types and leaves.
@@ -102,12 +103,29 @@ std::optional<RandomTensor> WeightTable::recipeOf(Value value, const plan::Weigh
   return weight && isPlain && canDraw(row.layout, row.dtype) ? described(weight.getName().str()) : std::nullopt;
 }
 
+/// Stored ones in order; behind the section, as if it went on, what the runtime makes.
+std::pair<std::vector<uint64_t>, uint64_t> WeightTable::place() const {
+  std::vector<uint64_t> places(rows_.size());
+  uint64_t end = kFront, stored = 0;
+  for (bool isStored : {true, false}) {
+    for (size_t i = 0; i < rows_.size(); ++i)
+      if (entries_[i].isStored() == isStored) {
+        places[i] = end;
+        end = uint64_t(roundUp(int64_t(end + rows_[i].bytes), kAlignment));
+      }
+    if (isStored) {
+      stored = end + kTailPadding;
+      end = uint64_t(roundUp(int64_t(stored), kAlignment)) + kFront;
+    }
+  }
+  return {std::move(places), stored};
+}
+
 std::vector<plan::Weight> WeightTable::placedRows() const {
   std::vector<plan::Weight> rows = rows_;
-  uint64_t behind = uint64_t(roundUp(int64_t(end_ + kTailPadding), kAlignment));
+  std::vector<uint64_t> places = place().first;
   for (size_t i = 0; i < rows.size(); ++i)
-    if (entries_[i].random)
-      rows[i].offset += behind;
+    rows[i].offset = places[i];
   return rows;
 }
 
@@ -118,6 +136,31 @@ std::vector<DrawnWeight> WeightTable::drawn() const {
     if (entries_[i].random)
       drawn.push_back({rows[i].name, rows[i].dtype, rows[i].shape, rows[i].layout, entries_[i].layout.outputsFirst, rows[i].offset, rows[i].bytes, *entries_[i].random});
   return drawn;
+}
+
+std::vector<RepackedWeight> WeightTable::repacked() const {
+  std::vector<RepackedWeight> repacked;
+  std::vector<plan::Weight> rows = placedRows();
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (entries_[i].words) {
+      Matrices matrices(rows[i].shape, entries_[i].layout.outputsFirst);
+      std::optional<QuantizedWeight> weight = findQuantizedWeight(entries_[i].value, entries_[i].layout.outputsFirst);
+      repacked.push_back({rows[i].name, *QuantizedPanels::ofLayout(rows[i].layout), uint64_t(matrices.outputs), uint64_t(matrices.inputs), weight ? uint64_t(weight->format.zero) : 0,
+                          rows[*entries_[i].words].offset, rows[i].offset});
+    }
+  return repacked;
+}
+
+/// Codes in both orders are stored in words: a CPU maps its file, a GPU copies it anyway.
+void WeightTable::shareCodes(uint32_t row) {
+  std::optional<QuantizedPanels> panels = QuantizedPanels::ofLayout(rows_[row].layout);
+  if (!panels)
+    return;
+  bool isWords = std::exchange(panels->order, CodeOrder::Words) == CodeOrder::Words;
+  std::string key = panels->layout() + (entries_[row].layout.outputsFirst ? ":" : "^T:") + expressionKey(entries_[row].value);
+  auto [other, isFirst] = codes_.emplace(std::move(key), row);
+  if (!isFirst)
+    entries_[isWords ? other->second : row].words = isWords ? row : other->second;
 }
 
 Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
@@ -141,12 +184,10 @@ Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
     row.bytes = uint64_t(matrices.count * packedMatrixBytes(layout.name, row.dtype, matrices.outputs, matrices.inputs));
   }
   std::optional<RandomTensor> random = recipeOf(value, row);
-  uint64_t &end = random ? drawnEnd_ : end_;
-  row.offset = end;
-  end = uint64_t(roundUp(int64_t(row.offset + row.bytes), kAlignment));
   uint32_t index = uint32_t(rows_.size());
   rows_.push_back(std::move(row));
-  entries_.push_back({value, layout, random});
+  entries_.push_back({value, layout, random, std::nullopt});
+  shareCodes(index);
   byKey_.emplace(std::move(key), index);
   return index;
 }
@@ -277,11 +318,12 @@ Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
     }
     return {};
   };
+  auto [places, end] = place();
   for (size_t i = 0; i < entries_.size(); ++i) {
     const plan::Weight &row = rows_[i];
-    if (entries_[i].random)
+    if (!entries_[i].isStored())
       continue;
-    LLMOPT_RETURN_IF_ERROR(padTo(row.offset));
+    LLMOPT_RETURN_IF_ERROR(padTo(places[i]));
     std::span<const std::byte> bytes;
     Tensor owned;
     std::vector<std::byte> packed;
@@ -308,5 +350,5 @@ Status WeightTable::write(const ArtifactWriter::Sink &sink) const {
     LLMOPT_RETURN_IF_ERROR(sink(bytes));
     position += row.bytes;
   }
-  return padTo(end_ + kTailPadding);
+  return padTo(end);
 }

@@ -15,6 +15,7 @@
 #include "llmopt/lib/Artifact/Artifact.h"
 #include "llmopt/lib/Artifact/DrawnWeights.h"
 #include "llmopt/lib/Artifact/Plan.h"
+#include "llmopt/lib/Artifact/RepackedWeights.h"
 #include "llmopt/lib/Support/Tensor.h"
 #include "llmopt/lib/Support/WeightStore.h"
 
@@ -29,12 +30,14 @@ public:
 
   /// Index into plan::Plan::weights. `value` must live until write().
   Result<uint32_t> add(mlir::Value value, const WeightLayout &layout);
-  /// Without the places of drawn tensors, which follow when all others are known.
+  /// Without their places, which follow when all are known.
   const std::vector<plan::Weight> &rows() const { return rows_; }
   /// The rows for the plan, offsets included.
   std::vector<plan::Weight> placedRows() const;
   /// What the runtime draws behind the section.
   std::vector<DrawnWeight> drawn() const;
+  /// What the runtime of a GPU makes there of codes that lie as a CPU's kernels stream them.
+  std::vector<RepackedWeight> repacked() const;
   /// Streams the section's bytes.
   Status write(const ArtifactWriter::Sink &sink) const;
 
@@ -43,7 +46,12 @@ private:
     mlir::Value value;
     WeightLayout layout;
     std::optional<RandomTensor> random; ///< drawn by the runtime
+    std::optional<uint32_t> words;      ///< the row it is made of by the runtime
+    bool isStored() const { return !random && !words; }
   };
+  /// Places of all rows, and the end of the stored ones.
+  std::pair<std::vector<uint64_t>, uint64_t> place() const;
+  void shareCodes(uint32_t row);
   std::optional<RandomTensor> described(const std::string &name) const;
   std::optional<RandomTensor> recipeOf(mlir::Value value, const plan::Weight &row) const;
   Status evaluate(mlir::Value value, std::span<const std::byte> &bytes, Tensor &owned) const;
@@ -55,8 +63,7 @@ private:
   std::vector<Entry> entries_;
   std::vector<plan::Weight> rows_;
   std::map<std::string, uint32_t> byKey_;
-  uint64_t end_ = 64;      // kernels may read 64 bytes before a tensor
-  uint64_t drawnEnd_ = 64; // of drawn tensors, behind the section
+  std::map<std::string, uint32_t> codes_; ///< rows of codes, whatever their order
 };
 
 } // namespace llmopt

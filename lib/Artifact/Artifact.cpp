@@ -123,7 +123,7 @@ Status Artifact::readTable(std::string_view text) {
 }
 
 static bool isKnown(std::string_view name) {
-  return name == "model" || name == "weights" || name == "tokenizer" || name == "drawn" || name.starts_with("plan/") || name.starts_with("code/") ||
+  return name == "model" || name == "weights" || name == "tokenizer" || name == "drawn" || name == "repacked" || name.starts_with("plan/") || name.starts_with("code/") ||
          name.starts_with("kernels/");
 }
 

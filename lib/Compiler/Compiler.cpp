@@ -26,6 +26,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <numeric>
 
 using namespace mlir;
 using namespace llmopt;
@@ -174,14 +175,20 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
 Status Compilation::runTargets(const std::vector<Target> &targets) {
   auto start = std::chrono::steady_clock::now();
   weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights);
-  for (const Target &target : targets) {
+  // CPUs first: a GPU takes what is there already.
+  std::vector<size_t> order(targets.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(order, [&](size_t a, size_t b) { return targets[a].isGpu() < targets[b].isGpu(); });
+  targets_.resize(targets.size());
+  for (size_t i : order) {
+    const Target &target = targets[i];
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
     LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, tuning_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
     report_.warnings.insert(report_.warnings.end(), code.warnings.begin(), code.warnings.end());
     for (const plan::Entry &entry : code.plan.entries)
       report_.stages = std::max(report_.stages, entry.stages.size());
-    targets_.emplace_back(target, std::move(code));
+    targets_[i] = {target, std::move(code)};
   }
   tuning_.explain(*model_.module);
   report_.phaseSeconds.emplace_back("code", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -206,6 +213,8 @@ Status Compilation::writeArtifact() {
     LLMOPT_RETURN_IF_ERROR(writer.addSection("tokenizer", *tokenizer_));
   if (std::vector<DrawnWeight> drawn = weights_->drawn(); !drawn.empty())
     LLMOPT_RETURN_IF_ERROR(writer.addSection("drawn", toJson(drawn).str()));
+  if (std::vector<RepackedWeight> repacked = weights_->repacked(); !repacked.empty())
+    LLMOPT_RETURN_IF_ERROR(writer.addSection("repacked", toJson(repacked).str()));
   LLMOPT_RETURN_IF_ERROR(writer.addSection("weights", [&](const ArtifactWriter::Sink &sink) { return weights_->write(sink); }));
   LLMOPT_RETURN_IF_ERROR(inputsIntact());
   LLMOPT_RETURN_IF_ERROR(writer.commit());
@@ -213,6 +222,8 @@ Status Compilation::writeArtifact() {
   report_.outputBytes = fs::file_size(output_);
   for (const plan::Weight &row : weights_->rows())
     report_.weightBytes += row.bytes;
+  for (const RepackedWeight &weight : weights_->repacked())
+    report_.weightBytes -= weight.bytes();
   return {};
 }
 

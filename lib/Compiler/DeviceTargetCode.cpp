@@ -10,6 +10,7 @@
 #include "codegen/CUDA/DrawWeights.h"
 #include "codegen/CUDA/LowerKernel.h"
 #include "codegen/CUDA/ProductType.h"
+#include "codegen/CUDA/Repack.h"
 #include "codegen/CUDA/SampleRows.h"
 #include "codegen/CUDA/Unpack.h"
 #include "codegen/Common/CacheType.h"
@@ -107,6 +108,8 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     return code;
   if (!weights.drawn().empty())
     addUnit(cuda::drawWeightsUnit(), units);
+  if (!weights.repacked().empty())
+    addUnit(cuda::repackUnit(), units);
   bool steps = llvm::any_of(code.plan.entries, [](const plan::Entry &entry) { return entry.name == "step"; });
   if (steps && (!compiler || compiler->takesText()))
     addUnit(cuda::sampleUnit(), units);

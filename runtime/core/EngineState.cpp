@@ -140,7 +140,7 @@ Status EngineState::chooseTarget() {
 
 Status EngineState::loadCode() {
   if (gpu) {
-    LLMOPT_ASSIGN(program, cuda::CudaProgram::load(*artifact, target, gpu, drawn));
+    LLMOPT_ASSIGN(program, cuda::CudaProgram::load(*artifact, target, plan, gpu, drawn));
     return {};
   }
   LLMOPT_ASSIGN(code, CodeImage::load(path, *artifact->sectionInfo("code/" + target)));

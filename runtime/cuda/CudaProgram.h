@@ -10,6 +10,7 @@
 #include "llmopt/lib/Artifact/Artifact.h"
 #include "llmopt/lib/Artifact/DeviceCode.h"
 #include "llmopt/lib/Artifact/DrawnWeights.h"
+#include "llmopt/lib/Artifact/RepackedWeights.h"
 #include "runtime/cuda/Device.h"
 
 #include <map>
@@ -23,8 +24,8 @@ struct CudaProgram {
     const DeviceKernel *metadata = nullptr;
   };
 
-  /// Loads the sections of `target`. E0206 where this GPU does not run them.
-  static Result<std::unique_ptr<CudaProgram>> load(const Artifact &artifact, const std::string &target, std::shared_ptr<Device> device,
+  /// Loads the sections of `target`, which `plan` is of. E0206 where this GPU does not run them.
+  static Result<std::unique_ptr<CudaProgram>> load(const Artifact &artifact, const std::string &target, const plan::Plan &plan, std::shared_ptr<Device> device,
                                                    std::span<const DrawnWeight> drawn);
   ~CudaProgram();
   const Kernel *find(const std::string &name) const;
@@ -46,6 +47,10 @@ private:
   Status makeMemory();
   /// Weights that the artifact only describes.
   Status drawWeights(std::span<const DrawnWeight> rows);
+  /// Weights that lie as a CPU wants them; `section` is the weight section.
+  Status repackWeights(std::span<const RepackedWeight> rows, std::span<const std::byte> section);
+  /// One of the kernels that no plan names, on the stream.
+  Status launchOnce(const Kernel &kernel, std::span<uint64_t> values, uint64_t blocks, const std::string &context);
   std::vector<Module> modules_;
   std::map<std::pair<DevicePointer, std::string>, std::unique_ptr<DeviceMemory>> rows_; ///< copies of weights, by panels and kernel
   std::map<std::string, Kernel, std::less<>> kernels_;

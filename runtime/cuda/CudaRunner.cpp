@@ -65,9 +65,10 @@ Status CudaRunner::bindFixed(const plan::Plan &plan, std::span<std::byte *const>
       address = reinterpret_cast<DevicePointer>(states[buffer.index]);
     if (buffer.kind == BufferKind::Weight) {
       const plan::Weight &weight = plan.weights[buffer.index];
-      if (weight.offset > program_.weights->size() || weight.bytes > program_.weights->size() - weight.offset)
+      std::optional<DevicePointer> place = program_.weights->find(weight.offset, weight.bytes);
+      if (!place)
         return invalid("weight '" + weight.name + "' lies outside the weight section");
-      address = program_.weights->address() + weight.offset;
+      address = *place;
     }
     fixed_.push_back(address);
   }

@@ -146,25 +146,68 @@ DeviceMemory::~DeviceMemory() {
     device_->driver().cuMemFree_v2(address_);
 }
 
-Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Device> device, std::span<const std::byte> section,
-                                                             uint64_t bytes) {
-  auto weights = std::make_unique<DeviceWeights>();
-  if (bytes == 0)
-    return weights;
-  const Driver &driver = device->driver();
-  LLMOPT_ASSIGN(weights->memory_, DeviceMemory::allocate(device, bytes, "the weights"));
-  weights->size_ = bytes;
-  // Through pinned memory in pieces: the file's pages are read once, in order.
+Status Uploader::send(DevicePointer to, std::span<const std::byte> bytes) {
   constexpr uint64_t kChunk = uint64_t(16) << 20;
-  PinnedMemory staging(device);
-  LLMOPT_RETURN_IF_ERROR(staging.ensure(std::min<uint64_t>(kChunk, section.size())));
-  for (uint64_t offset = 0; offset < section.size(); offset += kChunk) {
-    uint64_t piece = std::min(kChunk, section.size() - offset);
-    std::memcpy(staging.data(), section.data() + offset, piece);
-    LLMOPT_CUDA_TRY(driver, "the weights", cuMemcpyHtoDAsync_v2, weights->address() + offset, staging.data(), piece, device->stream());
-    LLMOPT_RETURN_IF_ERROR(device->synchronize("the weights"));
+  LLMOPT_RETURN_IF_ERROR(staging_.ensure(std::min<uint64_t>(kChunk, bytes.size())));
+  for (uint64_t offset = 0; offset < bytes.size(); offset += kChunk) {
+    uint64_t piece = std::min(kChunk, bytes.size() - offset);
+    std::memcpy(staging_.data(), bytes.data() + offset, piece);
+    LLMOPT_CUDA_TRY(device_->driver(), what_, cuMemcpyHtoDAsync_v2, to + offset, staging_.data(), piece, device_->stream());
+    LLMOPT_RETURN_IF_ERROR(device_->synchronize(what_));
   }
+  return {};
+}
+
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(std::shared_ptr<Device> device, const plan::Plan &plan, std::span<const std::byte> section) {
+  constexpr uint64_t kAlignment = 256, kFront = 64, kTail = 4096; // kernels may read so many bytes around a tensor
+  constexpr uint64_t kMost = uint64_t(1) << 42;
+  auto weights = std::make_unique<DeviceWeights>();
+  for (const plan::Entry &entry : plan.entries)
+    for (const plan::Buffer &buffer : entry.buffers)
+      if (buffer.kind == plan::BufferKind::Weight) {
+        const plan::Weight &weight = plan.weights[buffer.index];
+        if (weight.offset % 64 != 0 || weight.offset > kMost || weight.bytes > kMost)
+          return badInput("E0208", "the plan is invalid: weight '" + weight.name + "' lies outside the weight section").error();
+        Place &place = weights->places_[weight.offset];
+        place.bytes = std::max(place.bytes, weight.bytes);
+      }
+  // Neighbours in the file stay neighbours, and travel together.
+  struct Run {
+    uint64_t offset, end, at;
+  };
+  std::vector<Run> runs;
+  uint64_t end = 0;
+  for (auto &[offset, place] : weights->places_) {
+    if (runs.empty() || offset < runs.back().end || offset - runs.back().end >= kAlignment)
+      runs.push_back({offset, offset, uint64_t(roundUp(int64_t(end + kFront), kAlignment))});
+    place.at = runs.back().at + (offset - runs.back().offset);
+    runs.back().end = offset + place.bytes;
+    end = place.at + place.bytes;
+    place.filled = runs.back().end <= section.size();
+  }
+  if (runs.empty())
+    return weights;
+  LLMOPT_ASSIGN(weights->memory_, DeviceMemory::allocate(device, end + kTail, "the weights"));
+  Uploader uploader(device, "the weights");
+  for (const Run &run : runs)
+    if (run.offset < section.size()) {
+      uint64_t bytes = std::min<uint64_t>(run.end, section.size()) - run.offset;
+      LLMOPT_RETURN_IF_ERROR(uploader.send(weights->memory_->address() + run.at, section.subspan(run.offset, bytes)));
+    }
   return weights;
+}
+
+std::optional<DevicePointer> DeviceWeights::claim(uint64_t offset, uint64_t bytes) {
+  auto it = places_.find(offset);
+  if (it == places_.end() || it->second.bytes != bytes)
+    return std::nullopt;
+  it->second.filled = true;
+  return memory_->address() + it->second.at;
+}
+
+std::optional<DevicePointer> DeviceWeights::find(uint64_t offset, uint64_t bytes) const {
+  auto it = places_.find(offset);
+  return it == places_.end() || !it->second.filled || bytes > it->second.bytes ? std::nullopt : std::optional(memory_->address() + it->second.at);
 }
 
 namespace {

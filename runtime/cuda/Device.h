@@ -7,10 +7,13 @@
 #ifndef LLMOPT_RUNTIME_CUDA_DEVICE_H
 #define LLMOPT_RUNTIME_CUDA_DEVICE_H
 
+#include "llmopt/lib/Artifact/Plan.h"
 #include "runtime/core/CachePool.h"
 #include "runtime/cuda/Driver.h"
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -103,16 +106,34 @@ private:
   DevicePointer address_ = 0;
 };
 
-/// The weight section on the device, and room behind it.
+/// What a plan reads of the weight section, on the device, and room for what is made there.
 class DeviceWeights {
 public:
-  static Result<std::unique_ptr<DeviceWeights>> upload(std::shared_ptr<Device> device, std::span<const std::byte> section, uint64_t bytes);
-  DevicePointer address() const { return memory_ ? memory_->address() : 0; }
-  uint64_t size() const { return size_; }
+  static Result<std::unique_ptr<DeviceWeights>> upload(std::shared_ptr<Device> device, const plan::Plan &plan, std::span<const std::byte> section);
+  /// Room for a weight behind the section; nothing where no kernel of the plan reads it. Who asks fills it.
+  std::optional<DevicePointer> claim(uint64_t offset, uint64_t bytes);
+  /// A weight that was uploaded or claimed.
+  std::optional<DevicePointer> find(uint64_t offset, uint64_t bytes) const;
 
 private:
   std::unique_ptr<DeviceMemory> memory_;
-  uint64_t size_ = 0;
+  struct Place {
+    uint64_t bytes = 0, at = 0;
+    bool filled = false;
+  };
+  std::map<uint64_t, Place> places_; ///< by offset in the section, or behind it
+};
+
+/// Sends host bytes through page-locked memory in pieces: a file's pages are read once, in order.
+class Uploader {
+public:
+  Uploader(std::shared_ptr<Device> device, std::string what) : device_(std::move(device)), what_(std::move(what)), staging_(device_) {}
+  Status send(DevicePointer to, std::span<const std::byte> bytes);
+
+private:
+  std::shared_ptr<Device> device_;
+  std::string what_;
+  PinnedMemory staging_;
 };
 
 /// Key-value blocks on the device.
