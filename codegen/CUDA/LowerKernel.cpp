@@ -14,7 +14,9 @@
 #include "codegen/CUDA/Norm.h"
 #include "codegen/CUDA/NvptxEmitter.h"
 #include "codegen/CUDA/PagedAttention.h"
+#include "codegen/CUDA/Reduce.h"
 #include "codegen/CUDA/Softmax.h"
+#include "codegen/CUDA/TopK.h"
 #include "codegen/Common/CacheType.h"
 
 using namespace mlir;
@@ -48,6 +50,12 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
     if (norm)
       return norm;
     return cuda::lowerSoftmax(kernel, shapes, target, symbol);
+  }
+  if (family == "loops") {
+    LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> reduce, cuda::lowerReduce(kernel, shapes, target, symbol));
+    if (reduce)
+      return reduce;
+    return cuda::lowerTopK(kernel, shapes, target, symbol);
   }
   if (family == "attention")
     return cuda::lowerDenseAttention(kernel, shapes, symbol);

@@ -8,8 +8,11 @@
 
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/Reduce.h"
 #include "codegen/CUDA/RowResults.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -21,10 +24,19 @@ struct NormRegion {
   Value x, residual, sum, scale, bias, result; ///< residual, sum and bias may be null
   double epsilon = 0;
   bool center = false;
+  SmallVector<llm::ReduceOp> extrema; ///< of rows of what is computed behind the norm
 };
 
 bool isF32(Value value) { return getElementTypeOrSelf(value.getType()).isF32(); }
 bool isArgument(Value value) { return isa<BlockArgument>(value); }
+
+/// Which only is a result: nothing of the region reads it.
+bool isExtremumOfRows(llm::ReduceOp op) {
+  int64_t rank = cast<RankedTensorType>(op.getInput().getType()).getRank();
+  bool isExtremum = op.getKind() == llm::ReduceKind::max || op.getKind() == llm::ReduceKind::min;
+  return isExtremum && isF32(op.getInput()) && op.getAxes() == ArrayRef<int64_t>(rank - 1) &&
+         llvm::all_of(op->getUsers(), [](Operation *user) { return user->hasTrait<OpTrait::IsTerminator>() || cpu::isView(user); });
+}
 
 /// The operations of the region, if they are what norm.cuh computes and what can be printed behind it; results may be seen through views.
 std::optional<NormRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
@@ -33,6 +45,10 @@ std::optional<NormRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
     bool isNorm = isa<llm::RMSNormOp, llm::LayerNormOp>(op);
     if (!isNorm && (cpu::isView(&op) || isa<llm::ConstantOp>(op) || (region.result ? op.hasTrait<llm::Elementwise>() : isa<llm::AddOp>(op))))
       continue;
+    if (auto reduce = dyn_cast<llm::ReduceOp>(op); reduce && region.result && isExtremumOfRows(reduce)) {
+      region.extrema.push_back(reduce);
+      continue;
+    }
     if (region.result)
       return std::nullopt;
     if (auto rms = dyn_cast<llm::RMSNormOp>(op); rms && rms.getOffset().isZero()) {
@@ -79,6 +95,7 @@ private:
   std::string output(Value value);
   bool yieldsOnly();
   bool yieldsBehind();
+  std::string extremaText();
   Result<std::string> printBehind(LoweredDeviceKernel &lowered, DeviceKernel &kernel, SymExpr rows);
   exec::KernelOp kernel_;
   ShapeAnalysis &shapes_;
@@ -110,8 +127,28 @@ bool NormUnit::yieldsBehind() {
   return llvm::all_of(kernel_.getBody().front().getTerminator()->getOperands(), [&](Value yielded) {
     Value value = cpu::peelViews(yielded);
     Operation *op = value.getDefiningOp();
+    if (auto reduce = dyn_cast_or_null<llm::ReduceOp>(op))
+      return llvm::is_contained(region_.extrema, reduce) && llvm::equal(shapes_.shapeOf(reduce.getInput()).dims, shapes_.shapeOf(region_.result).dims);
     return value == region_.sum || (op && !op->isBeforeInBlock(norm) && llvm::equal(shapes_.shapeOf(value).dims, shapes_.shapeOf(region_.result).dims));
   });
+}
+
+/// How extrema of rows are joined and stored.
+std::string NormUnit::extremaText() {
+  std::string begin, join, store, count = std::to_string(region_.extrema.size()), text = "  static constexpr int kExtrema = " + count + ";\n";
+  for (auto [i, reduce] : llvm::enumerate(region_.extrema)) {
+    std::string at = "[" + std::to_string(i) + "]";
+    JoinText joined = joinText(reduce, "values" + at, "others" + at);
+    begin += "    values" + at + " = " + joined.begin + ";\n";
+    join += "    values" + at + " = " + joined.join + ";\n";
+    for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands())
+      if (cpu::peelViews(yielded.get()).getDefiningOp() == reduce)
+        store += "    reinterpret_cast<float *>(b" + std::to_string(kernel_.getInputs().size() + yielded.getOperandNumber()) + ")[row] = values" + at + ";\n";
+  }
+  if (region_.extrema.empty())
+    return text;
+  return text + "  DEVICE_MEMBER void begin(float (&values)[kExtrema]) const {\n" + begin + "  }\n  DEVICE_MEMBER void join(float (&values)[kExtrema], const float (&others)[kExtrema]) const {\n" + join +
+         "  }\n  DEVICE_MEMBER void storeExtrema(i64 row, const float (&values)[kExtrema]) const {\n" + store + "  }\n";
 }
 
 /// A struct `Behind` that stores the results, and its initializer; its fields become parameters of the kernel.
@@ -122,16 +159,31 @@ Result<std::string> NormUnit::printBehind(LoweredDeviceKernel &lowered, DeviceKe
   cpu::KernelBuilder b(*module, symbol_ + "_behind", shapes_.symbols());
   auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
   Value row = named(b.i64(), "row"), column = named(b.i64(), "column"), value = named(b.f32(), "value");
+  Value terms = named(mlir::LLVM::LLVMPointerType::get(kernel_.getContext()), "terms");
   cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
   cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, emitter.scopes.wrap(row, 0), ArrayRef<SymExpr>(shapes_.shapeOf(region_.result).dims).drop_back());
   at.push_back(emitter.scopes.wrap(column, 0));
-  storeRowResults(b, emitter, kernel_, region_.result, value, at, region_.sum ? ValueRange(region_.sum) : ValueRange());
+  SmallVector<Value> elsewhere; // stored by the family
+  if (region_.sum)
+    elsewhere.push_back(region_.sum);
+  emitter.override(region_.result, [value](cpu::ElementEmitter::At) { return value; });
+  for (auto [i, reduce] : llvm::enumerate(region_.extrema)) {
+    llm::ReduceOp op = reduce;
+    elsewhere.push_back(op.getResult());
+    b.store(emitter.element(op.getInput(), at), terms, b.index(int64_t(i)));
+  }
+  storeRowResults(b, emitter, kernel_, region_.result, value, at, elsewhere);
   LLMOPT_RETURN_IF_ERROR(emitter.status());
   if (emitter.scopes.sawUnknown)
     return unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol_);
   cpu::expandHalfConversions(*module, target_);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands()) { // the extrema's results are fields as well
+    DeviceParameter field{DeviceParameter::Kind::Buffer, uint32_t(kernel_.getInputs().size() + yielded.getOperandNumber())};
+    if (cpu::peelViews(yielded.get()).getDefiningOp<llm::ReduceOp>() && !llvm::is_contained(body.parameters, field))
+      body.parameters.push_back(field);
+  }
   std::string fields;
   for (const DeviceParameter &field : body.parameters) {
     fields += (fields.empty() ? "" : ", ") + parameterName(field);
@@ -139,8 +191,8 @@ Result<std::string> NormUnit::printBehind(LoweredDeviceKernel &lowered, DeviceKe
       kernel.parameters.push_back(field);
   }
   lowered.unit.source = "#include \"printed_values.cuh\"\n" + printGlobals(*module) + "struct Behind {\n  " + declareParameters(body.parameters, ";\n  ") +
-                        ";\n  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { apply(u64(row), u64(column), value); }\n"
-                        "  DEVICE_MEMBER void apply(u64 row, u64 column, float value) const {\n" + body.text + "  }\n};\n";
+                        ";\n  DEVICE_MEMBER void store(i64 row, i64 column, float value, float *terms) const { apply(u64(row), u64(column), value, reinterpret_cast<u8 *>(terms)); }\n"
+                        "  DEVICE_MEMBER void apply(u64 row, u64 column, float value, u8 *terms) const {\n" + body.text + "  }\n" + extremaText() + "};\n";
   return "Behind{" + fields + "}";
 }
 

@@ -5,7 +5,7 @@
 
 // CHECK: #include "norm.cuh"
 // CHECK: struct Behind {
-// CHECK: DEVICE_MEMBER void store(i64 row, i64 column, float value) const
+// CHECK: DEVICE_MEMBER void store(i64 row, i64 column, float value, float *terms) const
 // CHECK: Norm<Rows>::run({{.*}}, Behind{
 
 // CHECK: storeOne(u64 segment, u64 row, u64 column, u32 product0)

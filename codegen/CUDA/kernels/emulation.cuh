@@ -217,6 +217,7 @@ DEVICE Vector64 loadShared64(u32 from) {
 DEVICE void storeShared128(u32 to, Vector128 value) { memcpy(emulation::sharedAt(to, 16, 16), &value, 16); }
 DEVICE void addShared(u32 *to, u32 value) { *to += value; }
 DEVICE void addShared(u64 *to, u64 value) { *to += value; }
+DEVICE u32 takeShared(u32 *from, u32 value) { return (*from += value) - value; }
 DEVICE void storeShared64(u32 to, Vector64 value) { memcpy(emulation::sharedAt(to, 8, 8), &value, 8); }
 DEVICE void addGlobal(float *to, float value) { *to += value; }
 DEVICE u32 addCounter(u32 *counter, u32 value) { return (*counter += value) - value; }

@@ -4,7 +4,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // normalise(x + residual) * weight + bias; the sum can be stored too. A row stays in registers. The results are an array of Output, or what is printed
-// from the region behind the norm (its quantization), with store(i64 row, i64 column, float value). Any target, any size. Rows has
+// from the region behind the norm (its quantization): Behind, with
+//
+//   kExtrema            numbers that are joined over each row, as its largest and smallest result are; 0: none
+//   store(i64 row, i64 column, float value, float *terms)      terms: kExtrema
+//   begin(float (&values)[kExtrema]), join(float (&values)[kExtrema], const float (&others)[kExtrema])
+//   storeExtrema(i64 row, const float (&values)[kExtrema])
+//
+// Any target, any size. Rows has
 //
 //   Input, Residual, Weight, Output    float, bf16 or f16
 //   kDepth              numbers of a row
@@ -15,6 +22,7 @@
 // `residual`, `sum` and `bias` may be null. A unit is one row.
 //
 //===----------------------------------------------------------------------===//
+#include "block_join.cuh"
 #include "vectors.cuh"
 
 template <class Rows>
@@ -64,15 +72,36 @@ struct Norm {
     }
   }
 
-  static DEVICE_MEMBER void storeRow(typename Rows::Output *output, i64 row, const Values &values) { store(output + row * kDepth, values); }
   template <class Behind>
-  static DEVICE_MEMBER void storeRow(const Behind &behind, i64 row, const Values &values) {
+  struct Extrema {
+    static constexpr int kCount = Behind::kExtrema;
+  };
+  template <class T>
+  struct Extrema<T *> {
+    static constexpr int kCount = 0;
+  };
+
+  static DEVICE_MEMBER void storeRow(typename Rows::Output *output, i64 row, const Values &values, float *) { store(output + row * kDepth, values); }
+  template <class Behind>
+  static DEVICE_MEMBER void storeRow(const Behind &behind, i64 row, const Values &values, float *parts) {
+    constexpr int kExtrema = Behind::kExtrema, kTerms = kExtrema ? kExtrema : 1;
+    float extrema[kTerms], terms[kTerms];
+    if constexpr (kExtrema > 0)
+      behind.begin(extrema);
     UNROLL
     for (int i = 0; i < kParts; ++i)
       UNROLL
       for (int e = 0; e < kEach; ++e)
-        if (i64 column = (i64(i) * kThreads + threadIdx.x) * kEach + e; column < kDepth)
-          behind.store(row, column, values[i][e]);
+        if (i64 column = (i64(i) * kThreads + threadIdx.x) * kEach + e; column < kDepth) {
+          behind.store(row, column, values[i][e], terms);
+          if constexpr (kExtrema > 0)
+            behind.join(extrema, terms);
+        }
+    if constexpr (kExtrema > 0) {
+      joinOfBlock<kWarps>(extrema, parts, [&](float(&values)[kTerms], const float(&others)[kTerms]) INLINE_LAMBDA { behind.join(values, others); });
+      if (threadIdx.x == 0)
+        behind.storeExtrema(row, extrema);
+    }
   }
 
   /// Mean of squares, or variance around the mean, which is taken off.
@@ -103,7 +132,7 @@ struct Norm {
   template <class Results>
   static DEVICE_MEMBER void run(const typename Rows::Input *x, const typename Rows::Residual *residual, typename Rows::Residual *sum,
                                 const typename Rows::Weight *weight, const typename Rows::Weight *bias, Results results, i64 units) {
-    STATIC_SHARED(float, parts, 2 * kWarps);
+    STATIC_SHARED(float, parts, (2 + Extrema<Results>::kCount) * kWarps);
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       Values values, other;
@@ -133,7 +162,7 @@ struct Norm {
           for (int e = 0; e < kEach; ++e)
             values[i][e] += other[i][e];
       }
-      storeRow(results, unit, values);
+      storeRow(results, unit, values, parts + 2 * kWarps);
       blockSync(); // the places for sums are used again
     }
   }

@@ -280,6 +280,12 @@ DEVICE void storeShared128(u32 to, Vector128 value) {
 }
 DEVICE void addShared(u32 *to, u32 value) { asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(sharedAddress(to)), "r"(value) : "memory"); }
 DEVICE void addShared(u64 *to, u64 value) { asm volatile("red.shared.add.u64 [%0], %1;" ::"r"(sharedAddress(to)), "l"(value) : "memory"); }
+/// The value before.
+DEVICE u32 takeShared(u32 *from, u32 value) {
+  u32 before;
+  asm volatile("atom.shared.add.u32 %0, [%1], %2;" : "=r"(before) : "r"(sharedAddress(from)), "r"(value) : "memory");
+  return before;
+}
 DEVICE void storeShared64(u32 to, Vector64 value) {
   asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(value.word[0]), "r"(value.word[1]) : "memory");
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "EmulatedKernel.h"
 
+#include "codegen/CUDA/kernels/block_join.cuh"
 #include "codegen/CUDA/kernels/vectors.cuh"
 
 using namespace llmopt::test;
@@ -93,8 +94,9 @@ TEST(Norm, LayerNormOfOddWidth) {
 
 /// As a quantized layer has it behind its norm.
 struct Quantized {
+  static constexpr int kExtrema = 0;
   u8 *to;
-  void store(i64 row, i64 column, float value) const { to[row * 37 + column] = u8(std::min(255.0f, std::max(0.0f, nearbyintf(value * 20) + 120))); }
+  void store(i64 row, i64 column, float value, float *) const { to[row * 37 + column] = u8(std::min(255.0f, std::max(0.0f, nearbyintf(value * 20) + 120))); }
 };
 
 TEST(Norm, LayerNormQuantized) {
@@ -107,10 +109,55 @@ TEST(Norm, LayerNormQuantized) {
     Buffer<u8> bytes(3 * 37), expected(3 * 37);
     ASSERT_EQ(launch(mode, Norm<LayerRows>::run<Quantized>, 2, 32, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(), Quantized{bytes.data()}, i64(3)), "");
     for (int i = 0; i < 3 * 37; ++i)
-      Quantized{expected.data()}.store(0, i, output[i]);
+      Quantized{expected.data()}.store(0, i, output[i], nullptr);
     EXPECT_EQ(std::vector<u8>(bytes.data(), bytes.data() + 111), std::vector<u8>(expected.data(), expected.data() + 111)) << mode;
     EXPECT_TRUE(std::count(bytes.data(), bytes.data() + 111, 255) && std::count(bytes.data(), bytes.data() + 111, 0)) << "the test needs both ends";
   }
+}
+
+/// What quantization of rows as they come needs: the extrema of each.
+struct RowExtrema {
+  static constexpr int kExtrema = 2;
+  float *to, *most, *least;
+  i64 depth;
+  void store(i64 row, i64 column, float value, float *terms) const { to[row * depth + column] = terms[0] = terms[1] = value; }
+  void begin(float (&values)[2]) const { values[0] = -INFINITY, values[1] = INFINITY; }
+  void join(float (&values)[2], const float (&others)[2]) const {
+    values[0] = values[0] > others[0] || values[0] != values[0] ? values[0] : others[0];
+    values[1] = values[1] < others[1] || values[1] != values[1] ? values[1] : others[1];
+  }
+  void storeExtrema(i64 row, const float (&values)[2]) const { most[row] = values[0], least[row] = values[1]; }
+};
+struct WideRows : LayerRows {
+  static constexpr int kDepth = 1033, kThreads = 160;
+};
+
+template <class Rows>
+void checkExtrema() {
+  constexpr i64 kRows = 5, kDepth = Rows::kDepth;
+  Buffer<float> x(kRows * kDepth), weight(kDepth), bias(kDepth);
+  x.random(1, 2);
+  weight.random(2, 6);
+  bias.random(3);
+  x[3 * kDepth + kDepth / 2] = NAN;
+  for (const char *mode : kModes) {
+    Buffer<float> y(kRows * kDepth, -7), most(kRows, -7), least(kRows, -7);
+    ASSERT_EQ(launch(mode, Norm<Rows>::template run<RowExtrema>, 2, Rows::kThreads, 0, x.data(), nullptr, nullptr, weight.data(), bias.data(),
+                     RowExtrema{y.data(), most.data(), least.data(), kDepth}, kRows),
+              "");
+    for (i64 row = 0; row < kRows; ++row) {
+      if (row == 3) {
+        EXPECT_TRUE(std::isnan(most[3]) && std::isnan(least[3])) << mode;
+        continue;
+      }
+      EXPECT_EQ(most[row], *std::max_element(y.data() + row * kDepth, y.data() + (row + 1) * kDepth)) << mode;
+      EXPECT_EQ(least[row], *std::min_element(y.data() + row * kDepth, y.data() + (row + 1) * kDepth)) << mode;
+    }
+  }
+}
+TEST(Norm, ExtremaOfRows) {
+  checkExtrema<LayerRows>();
+  checkExtrema<WideRows>();
 }
 
 } // namespace

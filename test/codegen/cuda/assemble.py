@@ -99,6 +99,63 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, c
 """
 
 
+def norm_with_extrema():
+    return norm("float", "false").replace("typedef Norm<Rows> Family;", """struct Behind {
+  static constexpr int kExtrema = 2;
+  float *most, *least, *to;
+  DEVICE_MEMBER void store(i64 row, i64 column, float value, float *terms) const { to[row * Rows::kDepth + column] = terms[0] = terms[1] = value; }
+  DEVICE_MEMBER void begin(float (&values)[2]) const { values[0] = floatOf(0xff800000u), values[1] = floatOf(0x7f800000u); }
+  DEVICE_MEMBER void join(float (&values)[2], const float (&others)[2]) const {
+    values[0] = values[0] > others[0] ? values[0] : others[0];
+    values[1] = values[1] < others[1] ? values[1] : others[1];
+  }
+  DEVICE_MEMBER void storeExtrema(i64 row, const float (&values)[2]) const { most[row] = values[0], least[row] = values[1]; }
+};
+typedef Norm<Rows> Family;""").replace("float *o, i64 units", "float *o, float *most, float *least, i64 units").replace("w, b, o, units", "w, b, Behind{most, least, o}, units")
+
+
+def reduce():
+    return """#include "primitives.cuh"
+#include "reduce.cuh"
+struct Rows {
+  typedef float Type;
+  static constexpr int kThreads = 256, kTerms = 2, kRows = 1, kMostParts = 128;
+  const float *x;
+  float *y;
+  i64 width;
+  DEVICE_MEMBER void begin(float (&values)[2]) const { values[0] = 0, values[1] = floatOf(0xff800000u); }
+  DEVICE_MEMBER void join(float (&values)[2], const float (&others)[2]) const { values[0] += others[0], values[1] = values[1] > others[1] ? values[1] : others[1]; }
+  DEVICE_MEMBER void load(i64 row, i64 column, float (&terms)[2]) const { terms[0] = terms[1] = x[row * width + column]; }
+  DEVICE_MEMBER void store(i64 row, const float (&values)[2]) const { y[2 * row] = values[0], y[2 * row + 1] = values[1]; }
+};
+DEVICE_DATA(float, shares, 256);
+DEVICE_DATA(u32, counters, 1);
+typedef Reduce<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, float *y, i64 units, i64 width) {
+  Family::run(Rows{x, y, width}, units, width, shares, counters);
+}
+"""
+
+
+def top_k():
+    return """#include "primitives.cuh"
+#include "top_k.cuh"
+struct Rows {
+  static constexpr int kThreads = 1024, kMost = 1024;
+  static constexpr bool kLargest = true;
+  const float *x;
+  float *values;
+  i64 *indices, width;
+  DEVICE_MEMBER float load(i64 row, i64 column) const { return x[row * width + column]; }
+  DEVICE_MEMBER void store(i64 row, i64 place, float value, i64 column) const { values[row * 50 + place] = value, indices[row * 50 + place] = column; }
+};
+typedef TopK<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, float *values, i64 *indices, i64 units, i64 width) {
+  Family::run(Rows{x, values, indices, width}, units, width, 50);
+}
+"""
+
+
 def sample():
     return """#include "primitives.cuh"
 #include "sample.cuh"
@@ -243,6 +300,9 @@ UNITS = {
     "rms_norm_bf16": (norm("bf16", "false"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "layer_norm_f32": (norm("float", "true"), ["ld.global.v4.u32", "st.global.v4.u32"], False),
     "sample": (sample(), ["ld.global.v4.u32", "red.shared.add.u64", "ex2.approx"], False),
+    "norm_extrema": (norm_with_extrema(), ["shfl.sync.bfly"], False),
+    "reduce": (reduce(), ["shfl.sync.bfly", "atom.acq_rel.gpu"], False),
+    "top_k": (top_k(), ["red.shared.add.u32", "atom.shared.add.u32"], False),
     "softmax": (softmax(), ["ex2.approx", "shfl.sync.bfly"], False),
     "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
     "paged_prompt_f32": (paged("float", 64, 4, 1, 1), ["ld.global.v4.u32"], False),

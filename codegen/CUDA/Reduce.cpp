@@ -1,0 +1,242 @@
+//===- Reduce.cpp - reductions by the written family ----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/Reduce.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/Printer.h"
+#include "codegen/CUDA/PrinterExpressions.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/ADT/SmallPtrSet.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cuda;
+
+JoinText cuda::joinText(llm::ReduceOp op, const std::string &a, const std::string &b) {
+  using K = llm::ReduceKind;
+  Type element = getElementTypeOrSelf(op.getInput().getType()), type = cpu::registerType(element);
+  bool isFloat = isa<FloatType>(type), isMax = op.getKind() == K::max;
+  std::string name = typeName(type);
+  if (op.getKind() == K::sum || op.getKind() == K::mean)
+    return {name + "(0)", a + " + " + b};
+  if (op.getKind() == K::prod)
+    return {name + "(1)", a + " * " + b};
+  if (isFloat) { // what is no number stays
+    std::string infinity = type.isF32() ? "bitcast<float>(u32(0x7f800000))" : "bitcast<double>(u64(0x7ff0000000000000))";
+    return {(isMax ? "-" : "") + infinity, a + (isMax ? " > " : " < ") + b + " || " + a + " != " + a + " ? " + a + " : " + b};
+  }
+  bool isUnsigned = element.isUnsignedInteger();
+  unsigned width = type.getIntOrFloatBitWidth();
+  std::string order = isUnsigned ? name : (width == 32 ? "i32" : "i64"), top = name + "(1) << " + std::to_string(width - 1);
+  std::string least = isUnsigned ? name + "(0)" : top, most = isUnsigned ? "~" + name + "(0)" : "~(" + top + ")";
+  return {isMax ? least : most, order + "(" + a + ")" + (isMax ? " > " : " < ") + order + "(" + b + ") ? " + a + " : " + b};
+}
+
+namespace {
+
+constexpr int64_t kFewElements = 64; // a thread for each row does as well
+
+/// Reductions of equal axes, and what is computed of their results element by element.
+struct ReduceRegion {
+  SmallVector<llm::ReduceOp> reductions;
+  SmallVector<SymExpr, 4> rows, columns; ///< dimensions
+};
+
+bool equalButOnes(ArrayRef<SymExpr> a, ArrayRef<SymExpr> b) {
+  auto isOne = [](SymExpr dim) { return dim.isConstant(1); };
+  SmallVector<SymExpr> left(a), right(b);
+  llvm::erase_if(left, isOne);
+  llvm::erase_if(right, isOne);
+  return llvm::equal(left, right);
+}
+
+bool hasLastAxes(llm::ReduceOp op, int64_t rank) {
+  ArrayRef<int64_t> axes = op.getAxes();
+  for (auto [i, axis] : llvm::enumerate(axes))
+    if (axis != rank - int64_t(axes.size()) + int64_t(i))
+      return false;
+  return !axes.empty();
+}
+
+std::optional<ReduceRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  ReduceRegion region;
+  llvm::SmallPtrSet<Operation *, 8> behind; // and the reductions
+  for (Operation &op : kernel.getBody().front().without_terminator()) {
+    bool reads = llvm::any_of(op.getOperands(), [&](Value operand) { return behind.contains(operand.getDefiningOp()); });
+    auto reduce = dyn_cast<llm::ReduceOp>(op);
+    if (!reads && !reduce)
+      continue;
+    if (reads && (reduce || (!op.hasTrait<llm::Elementwise>() && !cpu::isView(&op))))
+      return std::nullopt;
+    behind.insert(&op);
+    if (!reduce)
+      continue;
+    ArrayRef<SymExpr> dims = shapes.shapeOf(reduce.getInput()).dims;
+    Type element = getElementTypeOrSelf(reduce.getInput().getType()), type = cpu::registerType(element);
+    bool isFloat = isa<FloatType>(type), isNumber = isFloat || type.isInteger(32) || type.isInteger(64);
+    if (!hasLastAxes(reduce, int64_t(dims.size())) || !isNumber || (!isFloat && reduce.getKind() == llm::ReduceKind::mean))
+      return std::nullopt;
+    size_t leading = dims.size() - reduce.getAxes().size();
+    if (region.reductions.empty()) {
+      region.rows.assign(dims.take_front(leading).begin(), dims.take_front(leading).end());
+      region.columns.assign(dims.drop_front(leading).begin(), dims.drop_front(leading).end());
+    } else if (element != getElementTypeOrSelf(llm::ReduceOp(region.reductions.front()).getInput().getType()) || !llvm::equal(dims.take_front(leading), region.rows) ||
+               !llvm::equal(dims.drop_front(leading), region.columns)) {
+      return std::nullopt;
+    }
+    region.reductions.push_back(reduce);
+  }
+  if (region.reductions.empty() || region.reductions.size() > 4)
+    return std::nullopt;
+  for (Value yielded : kernel.getBody().front().getTerminator()->getOperands()) {
+    Value value = cpu::peelViews(yielded);
+    if (!behind.contains(value.getDefiningOp()) || !equalButOnes(shapes.shapeOf(value).dims, region.rows))
+      return std::nullopt;
+  }
+  return region;
+}
+
+class ReduceUnit {
+public:
+  ReduceUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, const ReduceRegion &region)
+      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), region_(region), type_(cpu::registerType(getElementTypeOrSelf(llm::ReduceOp(region.reductions.front()).getInput().getType()))) {}
+  Result<std::optional<LoweredDeviceKernel>> lower();
+
+private:
+  Status emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width);
+  std::string rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts);
+  exec::KernelOp kernel_;
+  ShapeAnalysis &shapes_;
+  const Target &target_;
+  const std::string &symbol_;
+  const ReduceRegion &region_;
+  Type type_; ///< in registers
+};
+
+/// What is read and what is written, in one body, so that they share the list of sizes; the text around it says which half is wanted.
+Status ReduceUnit::emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width) {
+  cpu::FamilyContext context{module, shapes_, target_, symbol_};
+  auto named = [&](Type type, const std::string &name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column");
+  Value terms = named(mlir::LLVM::LLVMPointerType::get(kernel_.getContext()), "terms");
+  Status status;
+  for (int64_t half : {0, 1})
+    b.ifThen(b.equal(stores, b.index(half)), [&] {
+      cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
+      cpu::LoopScopes &scopes = emitter.scopes;
+      if (half == 0) {
+        cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), region_.rows);
+        llvm::append_range(at, emitter.regroup(width, scopes.wrap(column, 0), region_.columns));
+        for (auto [i, reduce] : llvm::enumerate(region_.reductions))
+          b.store(emitter.element(llm::ReduceOp(reduce).getInput(), at), terms, b.index(int64_t(i)));
+      } else {
+        for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
+          llm::ReduceOp op = reduce;
+          Value value = b.load(type_, terms, b.index(int64_t(i)));
+          if (op.getKind() == llm::ReduceKind::mean)
+            value = b.fdiv(value, emitter.number(scopes.dim(width), type_));
+          emitter.override(op.getResult(), [value](cpu::ElementEmitter::At) { return value; });
+        }
+        SmallVector<std::tuple<Value, Value, unsigned>> results; // all before any store: a result may lie on an operand that is read at the same place
+        for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands()) {
+          Value of = cpu::peelViews(yielded.get());
+          results.emplace_back(of, emitter.element(of, emitter.regroup(rows, scopes.wrap(row, 0), emitter.dims(of))), unsigned(kernel_.getInputs().size() + yielded.getOperandNumber()));
+        }
+        for (auto [of, element, binding] : results)
+          cpu::storeElements(b, emitter.elementType(of), element, b.buffer(binding), row);
+      }
+      if (!emitter.status())
+        status = emitter.status();
+      if (scopes.sawUnknown)
+        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol_);
+    });
+  return status;
+}
+
+std::string ReduceUnit::rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts) {
+  std::string begin, join;
+  for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
+    std::string at = "[" + std::to_string(i) + "]";
+    JoinText text = joinText(reduce, "values" + at, "others" + at);
+    begin += "    values" + at + " = " + text.begin + ";\n";
+    join += "    values" + at + " = " + text.join + ";\n";
+  }
+  return "struct Rows {\n  " + declareParameters(body.parameters, ";\n  ") + ";\n  typedef " + typeName(type_) + " Type;\n  static constexpr int kThreads = " + std::to_string(threads) +
+         ", kTerms = " + std::to_string(region_.reductions.size()) + ", kRows = " + std::to_string(fixedRows) + ", kMostParts = " + std::to_string(mostParts) +
+         ";\n  DEVICE_MEMBER void begin(Type (&values)[kTerms]) const {\n" + begin + "  }\n  DEVICE_MEMBER void join(Type (&values)[kTerms], const Type (&others)[kTerms]) const {\n" + join +
+         "  }\n  DEVICE_MEMBER void load(i64 row, i64 column, Type (&terms)[kTerms]) const { apply(0, u64(row), u64(column), reinterpret_cast<u8 *>(terms)); }\n"
+         "  DEVICE_MEMBER void store(i64 row, const Type (&values)[kTerms]) const {\n    Type terms[kTerms];\n    UNROLL\n    for (int i = 0; i < kTerms; ++i)\n      terms[i] = values[i];\n"
+         "    apply(1, u64(row), 0, reinterpret_cast<u8 *>(terms));\n  }\n  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u8 *terms) const {\n" + body.text + "  }\n};\n";
+}
+
+Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
+  constexpr int64_t kHeld = 8, kMostThreads = 256, kUsualThreads = 128; // elements of a thread, of a block
+  constexpr int64_t kFewRows = 16, kPart = 8192, kMostParts = 128;      // few long rows are shared by blocks, so many elements each
+  SymContext &symbols = shapes_.symbols();
+  auto product = [&](ArrayRef<SymExpr> dims) {
+    SymExpr all = symbols.constant(1);
+    for (SymExpr dim : dims)
+      all = symbols.mul(all, dim);
+    return all;
+  };
+  SymExpr rows = product(region_.rows), width = product(region_.columns), units = rows;
+  if (!rows.known() || !width.known() || (width.constant() && *width.constant() < kFewElements))
+    return std::optional<LoweredDeviceKernel>();
+  int64_t threads = width.constant() ? std::clamp((*width.constant() / kHeld + 31) / 32 * 32, int64_t(32), kMostThreads) : kUsualThreads;
+  int64_t fixedRows = rows.constant() && *rows.constant() <= kFewRows ? *rows.constant() : 0, mostParts = 1;
+  if (fixedRows > 0 && (!width.constant() || *width.constant() > kPart)) {
+    threads = kMostThreads;
+    mostParts = kMostParts;
+    units = symbols.mul(rows, symbols.min(symbols.max(symbols.ceilDiv(width, symbols.constant(kPart)), symbols.constant(1)), symbols.constant(kMostParts)));
+  }
+
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel_.getContext())));
+  cpu::KernelBuilder b(*module, symbol_ + "_rows", symbols);
+  b.dim(width);
+  LLMOPT_RETURN_IF_ERROR(emitHalves(b, *module, rows, width));
+  cpu::expandHalfConversions(*module, target_);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+
+  LoweredDeviceKernel lowered;
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  DeviceKernel kernel;
+  kernel.name = symbol_;
+  kernel.family = "Reduce";
+  kernel.threads = uint32_t(threads);
+  kernel.unitsPerBlock = 1;
+  kernel.parameters = body.parameters;
+  std::string fields;
+  for (const DeviceParameter &field : body.parameters)
+    fields += (fields.empty() ? "" : ", ") + parameterName(field);
+  DeviceParameter widthParameter{DeviceParameter::Kind::Dim, 1};
+  for (const DeviceParameter &parameter : {DeviceParameter{DeviceParameter::Kind::Dim, 0}, widthParameter})
+    if (!llvm::is_contained(kernel.parameters, parameter) && !(width.constant() && parameter == widthParameter))
+      kernel.parameters.push_back(parameter);
+  std::string columns = width.constant() ? std::to_string(*width.constant()) : parameterName(widthParameter), data, arguments = "nullptr, nullptr";
+  if (mostParts > 1) {
+    data = "DEVICE_DATA(" + typeName(type_) + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * int64_t(region_.reductions.size())) + ");\nDEVICE_DATA(u32, " + symbol_ +
+           "_counters, " + std::to_string(fixedRows) + ");\n";
+    arguments = symbol_ + "_shares, " + symbol_ + "_counters";
+  }
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"reduce.cuh\"\n" + printGlobals(*module) + rowsText(body, threads, fixedRows, mostParts) + data +
+                        "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" + declareParameters(kernel.parameters, ", ") +
+                        ") {\n  Reduce<Rows>::run(Rows{" + fields + "}, i64(d0), i64(" + columns + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
+  lowered.unit.kernels.push_back(std::move(kernel));
+  lowered.plan.variants.push_back({symbol_, 0, units, SymExpr()});
+  cpu::addCosts(kernel_, shapes_, lowered.plan);
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
+}
+
+} // namespace
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerReduce(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
+  std::optional<ReduceRegion> region = match(kernel, shapes);
+  return region ? ReduceUnit(kernel, shapes, target, symbol, *region).lower() : std::optional<LoweredDeviceKernel>();
+}

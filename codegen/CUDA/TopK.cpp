@@ -1,0 +1,106 @@
+//===- TopK.cpp - the k best of rows by the written family ----------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/TopK.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/Printer.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cuda;
+
+static constexpr int64_t kMostBest = 1024; // they lie in shared memory, and are ranked against each other
+
+/// Results of the operation alone, over the last axis.
+static bool fits(exec::KernelOp kernel, llm::TopKOp topk, ArrayRef<SymExpr> dims) {
+  for (Value yielded : kernel.getBody().front().getTerminator()->getOperands())
+    if (cpu::peelViews(yielded).getDefiningOp() != topk)
+      return false;
+  return int64_t(topk.getAxis()) + 1 == int64_t(dims.size()) && cpu::registerType(getElementTypeOrSelf(topk.getInput().getType())).isF32();
+}
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerTopK(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
+  auto topk = dyn_cast_or_null<llm::TopKOp>(cpu::sliceOperation(kernel));
+  if (!topk || !fits(kernel, topk, shapes.shapeOf(topk.getInput()).dims))
+    return std::optional<LoweredDeviceKernel>();
+  SymContext &symbols = shapes.symbols();
+  SmallVector<SymExpr, 4> dims(shapes.shapeOf(topk.getInput()).dims);
+  SymExpr width = dims.pop_back_val(), rows = symbols.constant(1);
+  for (SymExpr dim : dims)
+    rows = symbols.mul(rows, dim);
+  std::optional<int64_t> k = shapes.shapeOf(topk.getValues()).dims.back().constant();
+  if (!rows.known() || !width.known() || !k || *k < 1 || *k > kMostBest)
+    return std::optional<LoweredDeviceKernel>();
+
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
+  cpu::FamilyContext context{*module, shapes, target, symbol};
+  cpu::KernelBuilder b(*module, symbol + "_rows", symbols);
+  b.dim(width);
+  auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column"), place = named(b.i64(), "place"), value = named(b.f32(), "value");
+  Value to = named(mlir::LLVM::LLVMPointerType::get(kernel.getContext()), "to");
+  Status status;
+  // One body for both, so that they share the list of sizes; the text around it says which half is wanted.
+  for (int64_t half : {0, 1})
+    b.ifThen(b.equal(stores, b.index(half)), [&] {
+      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
+      cpu::LoopScopes &scopes = emitter.scopes;
+      if (half == 0) {
+        cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
+        at.push_back(scopes.wrap(column, 0));
+        cpu::storeElements(b, b.f32(), emitter.element(topk.getInput(), at), to, b.index(0));
+      } else {
+        for (OpOperand &yielded : kernel.getBody().front().getTerminator()->getOpOperands()) {
+          Value of = cpu::peelViews(yielded.get());
+          cpu::storeElements(b, emitter.elementType(of), of == topk.getValues() ? value : column, b.buffer(unsigned(kernel.getInputs().size() + yielded.getOperandNumber())),
+                             b.add(b.mul(row, *k), place));
+        }
+      }
+      if (!emitter.status())
+        status = emitter.status();
+      if (scopes.sawUnknown)
+        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol);
+    });
+  LLMOPT_RETURN_IF_ERROR(status);
+  cpu::expandHalfConversions(*module, target);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+
+  constexpr int64_t kHeld = 4, kMostThreads = 1024, kUsualThreads = 256;
+  int64_t threads = width.constant() ? std::clamp((*width.constant() / kHeld + 31) / 32 * 32, int64_t(32), kMostThreads) : kUsualThreads;
+  LoweredDeviceKernel lowered;
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  DeviceKernel data;
+  data.name = symbol;
+  data.family = "TopK";
+  data.threads = uint32_t(threads);
+  data.unitsPerBlock = 1;
+  data.parameters = body.parameters;
+  std::string fields;
+  for (const DeviceParameter &field : body.parameters)
+    fields += (fields.empty() ? "" : ", ") + parameterName(field);
+  DeviceParameter widthParameter{DeviceParameter::Kind::Dim, 1};
+  for (const DeviceParameter &parameter : {DeviceParameter{DeviceParameter::Kind::Dim, 0}, widthParameter})
+    if (!llvm::is_contained(data.parameters, parameter) && !(width.constant() && parameter == widthParameter))
+      data.parameters.push_back(parameter);
+  std::string columns = width.constant() ? std::to_string(*width.constant()) : parameterName(widthParameter), count = std::to_string(threads);
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"top_k.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
+                        declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + count + ", kMost = " + std::to_string(kMostBest) +
+                        ";\n  static constexpr bool kLargest = " + (topk.getLargest() ? "true" : "false") +
+                        ";\n  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+                        "  DEVICE_MEMBER void store(i64 row, i64 place, float value, i64 column) const { apply(1, u64(row), u64(column), u64(place), value, nullptr); }\n"
+                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u64 place, float value, u8 *to) const {\n" + body.text +
+                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(data.parameters, ", ") + ") {\n  TopK<Rows>::run(Rows{" + fields +
+                        "}, i64(d0), i64(" + columns + "), " + std::to_string(*k) + ");\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
+  lowered.unit.kernels.push_back(std::move(data));
+  lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
+  cpu::addCosts(kernel, shapes, lowered.plan);
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
+}
