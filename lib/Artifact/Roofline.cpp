@@ -6,10 +6,14 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Artifact/Roofline.h"
 
+#include "llmopt/lib/Artifact/QuantizedPanels.h"
+#include "llmopt/lib/Artifact/RepackedWeights.h"
+#include "llmopt/lib/Artifact/TokenChoice.h"
 #include "llmopt/lib/Support/CheckedMath.h"
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 using namespace llmopt;
 
@@ -57,6 +61,17 @@ size_t variantOf(const plan::Stage &stage, const std::vector<int64_t> &values) {
   return stage.variants.empty() ? 0 : stage.variants.size() - 1;
 }
 
+void add(std::map<std::string, Sum> &found, const GpuFacts &gpu, const DeviceKernel &kernel, double bytes, double flops, int64_t units) {
+  Roofline one = roofline(gpu, kernel, bytes, flops, units);
+  Sum &sum = found[kernel.name];
+  ++sum.launches;
+  sum.units = units;
+  sum.total.bytes += one.bytes;
+  sum.total.flops += one.flops;
+  sum.total.seconds += one.seconds;
+  sum.total.blocks = one.blocks;
+}
+
 std::map<std::string, Sum> sums(const plan::Plan &plan, const DeviceCode &code, const GpuFacts &gpu, int64_t tokens) {
   std::map<std::string, Sum> found;
   for (const plan::Entry &entry : plan.entries) {
@@ -68,16 +83,44 @@ std::map<std::string, Sum> sums(const plan::Plan &plan, const DeviceCode &code, 
       const DeviceKernel *kernel = code.find(variant.kernel);
       if (!kernel)
         continue;
-      Roofline one = roofline(gpu, *kernel, double(values[stage.bytesMoved]), double(values[stage.flops]), values[variant.units]);
-      Sum &sum = found[kernel->name];
-      ++sum.launches;
-      sum.units = values[variant.units];
-      sum.total.bytes += one.bytes;
-      sum.total.flops += one.flops;
-      sum.total.seconds += one.seconds;
-      sum.total.blocks = one.blocks;
+      add(found, gpu, *kernel, double(values[stage.bytesMoved]), double(values[stage.flops]), values[variant.units]);
     }
   }
+  return found;
+}
+
+/// One token is drawn behind a step: its logits once, an exponential of each and some comparisons.
+void addSampling(std::map<std::string, Sum> &found, const plan::Plan &plan, const DeviceCode &code, const GpuFacts &gpu) {
+  constexpr double kFlops = 8;
+  const DeviceKernel *kernel = code.find(kSampleKernel);
+  for (const plan::Entry &entry : plan.entries)
+    if (kernel && entry.name == "step" && !entry.outputs.empty() && entry.buffers[entry.outputs[0]].shape.size() == 2) {
+      std::vector<int64_t> values = plan::evaluate(entry.expressions, sampleSymbols(entry, 1));
+      double width = double(values[entry.buffers[entry.outputs[0]].shape[1]]);
+      add(found, gpu, *kernel, width * sizeof(float), width * kFlops, 1);
+    }
+}
+
+/// What is done once: weights that kernels want in another order, read and written.
+std::map<std::string, Sum> loadSums(const plan::Plan &plan, const DeviceCode &code, const GpuFacts &gpu) {
+  std::map<std::string, Sum> found;
+  std::set<std::pair<uint32_t, std::string>> unpacked;
+  for (const plan::Entry &entry : plan.entries)
+    for (const plan::Stage &stage : entry.stages)
+      for (const plan::Variant &variant : stage.variants)
+        if (const DeviceKernel *kernel = code.find(variant.kernel))
+          for (const DeviceParameter &parameter : kernel->parameters)
+            if (const DeviceKernel *unpack = parameter.matrix.unpack.empty() ? nullptr : code.find(parameter.matrix.unpack); unpack && parameter.index < stage.bindings.size()) {
+              const plan::Buffer &buffer = entry.buffers[stage.bindings[parameter.index]];
+              if (buffer.kind != plan::BufferKind::Weight || !unpacked.insert({buffer.index, unpack->name}).second)
+                continue;
+              double copy = double(parameter.matrix.rows) * double(parameter.matrix.columns) * double(dtypeSize(parameter.matrix.element));
+              add(found, gpu, *unpack, copy + double(plan.weights[buffer.index].bytes), 0, int64_t(gpu.multiprocessors) * 16);
+            }
+  if (const DeviceKernel *repack = code.find(kRepackKernel))
+    for (const plan::Weight &weight : plan.weights)
+      if (std::optional<QuantizedPanels> panels = QuantizedPanels::ofLayout(weight.layout); panels && panels->order == CodeOrder::Fragments)
+        add(found, gpu, *repack, 2.0 * double(weight.bytes), 0, int64_t(weight.bytes / 16));
   return found;
 }
 
@@ -104,7 +147,9 @@ Json llmopt::kernelTable(const plan::Plan &plan, const DeviceCode &code, int64_t
   const GpuFacts *gpu = gpuFacts(capabilityOf(code.architecture));
   if (!gpu)
     return {};
-  std::map<std::string, Sum> short_ = sums(plan, code, *gpu, 1), long_ = sums(plan, code, *gpu, tokens);
+  std::map<std::string, Sum> short_ = sums(plan, code, *gpu, 1), long_ = sums(plan, code, *gpu, tokens), load = loadSums(plan, code, *gpu);
+  for (auto *found : {&short_, &long_})
+    addSampling(*found, plan, code, *gpu);
   Json rows{Json::Array{}};
   for (const DeviceKernel &kernel : code.kernels) {
     uint32_t shared = kernel.sharedBytes + kernel.staticSharedBytes;
@@ -113,7 +158,7 @@ Json llmopt::kernelTable(const plan::Plan &plan, const DeviceCode &code, int64_t
     row.set("name", kernel.name).set("entry", kernel.entryName()).set("family", kernel.family).set("math", kernel.math).set("threads", kernel.threads);
     row.set("registers", kernel.registers).set("spill", kernel.spillBytes).set("shared", shared).set("stages", kernel.stages);
     row.set("blocks_per_sm", held.blocks).set("occupancy", held.share).set("limited_by", held.limit);
-    for (auto [key, all] : {std::pair("decode", &short_), {"prefill", &long_}})
+    for (auto [key, all] : {std::pair("decode", &short_), {"prefill", &long_}, {"load", &load}})
       if (auto it = all->find(kernel.name); it != all->end())
         row.set(key, sumJson(it->second, *gpu, kernel));
     rows.push(std::move(row));

@@ -156,13 +156,13 @@ for (const gpu of data.gpus || []) {
   if (!gpu) continue;
   const box = section("GPU kernels (" + gpu.architecture + ")");
   el("p", box, "Resources as ptxas reports them, occupancy, and an analytic bound against the nominal speeds of " + gpu.gpu + ": no measurement. Sums over the launches of one run with " +
-     "1 token (decode) and " + gpu.tokens + " (prefill).", "soft");
+     "1 token (decode) and " + gpu.tokens + " (prefill), and of what is done once (load).", "soft");
   const table = el("table", el("div", box, undefined, "scroll")), head = el("tr", el("thead", table)), body = el("tbody", table);
   const of = (k, run, key, text) => k[run] ? text(k[run][key]) : "";
   const percent = v => (100 * v).toFixed(0) + "%", time = v => v.toFixed(v < 10 ? 2 : 0) + " \u00b5s";
   const columns = [["kernel", k => k.name], ["family", k => k.family], ["math", k => k.math], ["threads", k => k.threads], ["registers", k => k.registers], ["spill", k => k.spill],
     ["shared", k => human(k.shared, "B")], ["stages", k => k.stages], ["blocks/SM", k => k.blocks_per_sm], ["occupancy", k => percent(k.occupancy) + " (" + k.limited_by + ")"]];
-  for (const run of ["decode", "prefill"]) columns.push([run, k => of(k, run, "microseconds", time)], ["bound", k => of(k, run, "bound", v => v)],
+  for (const run of ["decode", "prefill", "load"]) columns.push([run, k => of(k, run, "microseconds", time)], ["bound", k => of(k, run, "bound", v => v)],
     ["of bandwidth", k => of(k, run, "of_bandwidth", percent)], ["of peak", k => of(k, run, "of_peak", percent)]);
   for (const [name] of columns) el("th", head, name);
   for (const k of gpu.kernels) { const tr = el("tr", body); columns.forEach(([name, get], i) => el("td", tr, get(k), i > 2 ? "n" : i ? "" : "mono")); }

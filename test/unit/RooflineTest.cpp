@@ -5,7 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Artifact/DrawnWeights.h"
+#include "llmopt/lib/Artifact/RepackedWeights.h"
 #include "llmopt/lib/Artifact/Roofline.h"
+#include "llmopt/lib/Artifact/TokenChoice.h"
 
 #include <cmath>
 #include <cstring>
@@ -47,6 +49,44 @@ TEST(Roofline, Bounds) {
   EXPECT_NEAR(tail.ofPeak, (132.0 * 8 + 1) / (132 * 9), 1e-6);
   kernel.blocksPerSm = 1; // as many blocks as multiprocessors, however many units
   EXPECT_NEAR(roofline(gpu, kernel, 1e6, 989e9, 132 * 8 + 1).ofPeak, 1, 1e-6);
+}
+
+/// The row of a kernel in a report's table.
+Json rowOf(const Json &table, std::string_view name) {
+  for (const Json &row : table.find("kernels")->asArray())
+    if (row.find("name")->asString() == name)
+      return row;
+  return {};
+}
+
+TEST(Roofline, KernelsThatNoPlanNames) {
+  plan::Plan plan;
+  plan::Entry entry{.name = "step", .symbols = {"rows"}};
+  entry.expressions = {{plan::Expr::Op::Symbol, 0}, {plan::Expr::Op::Constant, 32000}, {plan::Expr::Op::Constant, 0}};
+  entry.buffers = {{.name = "w", .kind = plan::BufferKind::Weight, .index = 0}, {.name = "logits", .kind = plan::BufferKind::Output, .shape = {0, 1}}};
+  entry.outputs = {1};
+  entry.stages = {{.name = "s", .bindings = {0, 1}, .selector = 2, .variants = {{"product", 0, 1, 2}}, .flops = 2, .bytesMoved = 2}};
+  plan.entries = {entry, entry}; // two entries share the copy
+  plan.entries[1].name = "encode";
+  plan.weights = {{.name = "w", .dtype = DType::BF16, .shape = {32, 64}, .layout = "panel16x2", .offset = 64, .bytes = 4096},
+                  {.name = "q", .dtype = DType::F32, .shape = {16, 64}, .layout = "panel16q4b32f32", .offset = 8192, .bytes = 640}};
+  DeviceCode code{"nvrtc", "sm_90a", {}, {}};
+  for (const char *name : {kSampleKernel, "product", "unpack_panel16x2", kRepackKernel})
+    code.kernels.push_back({.name = name, .threads = 256, .unitsPerBlock = 1, .registers = 32});
+  DeviceParameter map{DeviceParameter::Kind::TensorMap, 0, DeviceMatrix::kMapBytes};
+  map.matrix = {DType::BF16, 0, 32, 64, 128, "unpack_panel16x2"};
+  code.kernels[1].parameters = {map, map};
+  Json table = kernelTable(plan, code, 512);
+  for (const char *run : {"decode", "prefill"}) { // one token is drawn, whatever was read before it
+    Json sum = *rowOf(table, kSampleKernel).find(run);
+    EXPECT_EQ(sum.find("bytes")->asDouble(), 128000);
+    EXPECT_EQ(sum.find("blocks")->asInt(), 1);
+    EXPECT_LT(sum.find("of_bandwidth")->asDouble(), 0.1); // one multiprocessor
+  }
+  EXPECT_EQ(rowOf(table, "unpack_panel16x2").find("load")->find("bytes")->asDouble(), 4096 * 2);
+  EXPECT_EQ(rowOf(table, "unpack_panel16x2").find("load")->find("launches")->asInt(), 1);
+  EXPECT_EQ(rowOf(table, kRepackKernel).find("load")->find("bytes")->asDouble(), 640 * 2);
+  EXPECT_EQ(rowOf(table, "product").find("load"), nullptr);
 }
 
 // Element by element by the description in RandomTensor.h.

@@ -118,7 +118,7 @@ void tools::printKernels(const Json &targets) {
     for (const Json &row : list(target, "kernels")) {
       std::printf("%-34s %-14s %4lld %4lld %5lld %8lld %6lld %4lld %3.0f%% %-15s", text(row, "name"), text(row, "family"), number(row, "threads"), number(row, "registers"),
                   number(row, "spill"), number(row, "shared"), number(row, "stages"), number(row, "blocks_per_sm"), 100 * row.find("occupancy")->asDouble(), text(row, "limited_by"));
-      for (const char *run : {"decode", "prefill"})
+      for (const char *run : {"decode", "prefill", "load"})
         if (const Json *sum = row.find(run))
           std::printf("  %s %lldx %s %.2f us %.0f%% %.0f%%", run, number(*sum, "launches"), text(*sum, "bound"), sum->find("microseconds")->asDouble(),
                       100 * sum->find("of_bandwidth")->asDouble(), 100 * sum->find("of_peak")->asDouble());

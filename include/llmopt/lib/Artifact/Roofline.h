@@ -31,7 +31,7 @@ Roofline roofline(const GpuFacts &gpu, const DeviceKernel &kernel, double bytes,
 std::vector<int64_t> sampleSymbols(const plan::Entry &entry, int64_t tokens);
 
 /// A row for each kernel that a plan launches: resources, occupancy, and the sum of its launches in one run of each entry with 1 token and with
-/// `tokens` of them. Null where nothing is known of such GPUs.
+/// `tokens` of them, drawing a token included, and of what is done once when the artifact is loaded. Null where nothing is known of such GPUs.
 Json kernelTable(const plan::Plan &plan, const DeviceCode &code, int64_t tokens);
 
 } // namespace llmopt
