@@ -10,8 +10,10 @@
 #include "ScratchFile.h"
 #include "lib/Artifact/Format.h"
 #include "llmopt/lib/Artifact/Artifact.h"
+#include "llmopt/lib/Artifact/DrawnWeights.h"
 #include "llmopt/lib/Artifact/ModelInfo.h"
 #include "llmopt/lib/Artifact/Plan.h"
+#include "llmopt/lib/Artifact/RepackedWeights.h"
 #include "llmopt/lib/Support/Hash.h"
 #include "runtime/core/ElfChecker.h"
 
@@ -54,6 +56,8 @@ static void open(const std::string &bytes) {
     return;
   (void)artifact->verifyAll();
   (void)readModelInfo(artifact->model(), "fuzz");
+  (void)readDrawnWeights(*artifact);
+  (void)readRepackedWeights(*artifact);
   for (const Section &section : artifact->sections()) {
     std::span<const std::byte> content = *artifact->section(section.name);
     if (section.name.starts_with("plan/")) {
