@@ -18,7 +18,7 @@ struct GroupedWgmma : WgmmaRows<Layer> {
   typedef SortedRows<Layer, Epilogue> Rows;
   typedef typename Layer::Weight Weight;
   static constexpr int kTileM = Layer::kTileM, kTileN = 256, kProducts = Epilogue::kProducts, kExperts = Layer::kExperts;
-  static constexpr int kSteps = kProducts == 1 ? 4 : 2; ///< of 16 inputs, loaded at once
+  static constexpr int kSteps = kProducts == 1 ? 4 : 1; ///< of 16 inputs, loaded at once; two for a gate spill
   static constexpr u32 kBatches = 4 / kSteps;           ///< of a slice
   static constexpr i64 kPanel = kPanelBytes<Weight, Layer::kDepth>, kColumnTiles = ColumnTiles<Rows, kTileN>::kCount;
   static_assert(kProducts <= 2);
