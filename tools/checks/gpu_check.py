@@ -63,7 +63,7 @@ def prepare(arguments):
     else:
         print("no clang++: conformance is left out")
     gpu_kernels.prepare(os.path.join(folder, "kernels"), tool, target)
-    if not arguments.emulate and (problem := gpu_speed.prepare(os.path.join(folder, "speed"), tool, target)):
+    if problem := gpu_speed.prepare(os.path.join(folder, "speed"), tool, target, *((256, 384) if arguments.emulate else ())):
         print(problem)
     for name in [] if arguments.emulate else SHAPES:
         with tempfile.TemporaryDirectory() as config:

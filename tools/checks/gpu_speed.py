@@ -1,6 +1,6 @@
 """How fast kernels of artifacts are on a GPU, each beside what it is held against.
 
-    prepare(folder, tool, target)   compiles a projection of 4096 by 14336 with weights of 4 bits, where Python has onnx; says what is missing otherwise
+    prepare(folder, tool, target)   compiles a projection of 4096 by 14336 (unless told otherwise) with weights of 4 bits, where Python has onnx; says what is missing otherwise
     speed(folder, driver, tool)     yields rows: dict(what, seconds, against, ratio, target, note); ratio and target are None where there is none
 
 Kernels of projections and norms are launched as their launch metadata says, from buffers that take turns, so that nothing is read from L2. Many launches are
@@ -218,37 +218,41 @@ def kernels(driver, clock, memory, bandwidth, cublas, artifact, tool):
                 if cublas is None or depth % 8:
                     yield dict(row, against="cuBLASLt", note=row["note"] + "; cuBLASLt not run")
                     continue
-                theirs = cublas.seconds(clock, memory, rows, columns, depth)
+                try:
+                    theirs = cublas.seconds(clock, memory, rows, columns, depth)
+                except OSError as error:
+                    yield dict(row, against="cuBLASLt", note=row["note"] + f"; cuBLASLt: {error}")
+                    continue
                 regime = ("quantized gemm" if quantized else "gemm") if rows >= 2048 else "quantized" if quantized and rows <= 16 else None
                 target = TARGETS.get(regime)
                 yield dict(row, against=f"cuBLASLt bf16, {rows} by {columns} by {depth}", theirs=theirs, ratio=theirs / seconds, target=target)
 
 
-def attention(artifact, tool, bandwidth):
-    """Attention of the 8B shape from the runtime's own profile: (row, seconds a layer) of 4096 tokens, and of one token behind 65536."""
-    def profile(*arguments):
+def attention(artifact, tool, bandwidth, prompt=4096, past=65536):
+    """Attention of the 8B shape from the runtime's own profile: a row of one token behind `past`, and one of `prompt` tokens; seconds are those of a layer."""
+    def profile(pick, *arguments):
         code, _, errors = tool("llmopt-bench", artifact, "-r", 1, "--profile=kernels", "-o", "json", *arguments)
-        found = [re.split(r"\s+", line.strip()) for line in errors.splitlines() if " paged_attention " in line]
-        return float(found[0][2]) * 1e-6 if code == 0 and found else None
-    prompt = profile("-p", 4096, "-n", 0)
-    token = profile("-p", 0, "-n", 8, "-d", 65536)
+        found = [float(line.split()[2]) * 1e-6 for line in errors.splitlines() if " paged_attention " in line]
+        return pick(found) if code == 0 and found else None
+    prefill = profile(max, "-p", prompt, "-n", 0)
+    token = profile(min, "-p", 0, "-n", 8, "-d", past) # what came before it takes longer
     if token:
-        moved = 2 * 8 * 128 * 2 * 65536  # keys and values, heads, their size, f16
-        yield dict(what="8B attention of one token behind 65536", seconds=token, against="copying", ratio=moved / token / bandwidth, target=TARGETS["decode attention"], note=f"{moved / token * 1e-9:.0f} GB/s")
-    if prompt:
-        theirs, who = sdpa()
-        yield dict(what="8B attention of 4096 tokens", seconds=prompt, against=who, theirs=theirs, ratio=theirs / prompt if theirs else None, target=TARGETS["attention"] if theirs else None, note="a layer")
+        moved = 2 * 8 * 128 * 2 * past  # keys and values, heads, their size, f16
+        yield dict(what=f"8B attention of one token behind {past}", seconds=token, against="copying", ratio=moved / token / bandwidth, target=TARGETS["decode attention"], note=f"{moved / token * 1e-9:.0f} GB/s")
+    if prefill:
+        theirs, who = sdpa(prompt)
+        yield dict(what=f"8B attention of {prompt} tokens", seconds=prefill, against=who, theirs=theirs, ratio=theirs / prefill if theirs else None, target=TARGETS["attention"] if theirs else None, note="a layer")
 
 
-def sdpa():
-    """Seconds of the best causal attention that Python has for 32 heads of 128 over 8, 4096 tokens; and its name."""
+def sdpa(tokens):
+    """Seconds of the best causal attention that Python has for 32 heads of 128 over 8; and its name."""
     try:
         import torch
         if not torch.cuda.is_available():
             return None, "SDPA not run: torch sees no GPU"
     except ImportError:
         return None, "SDPA not run: Python has no torch"
-    q, (k, v) = torch.randn(1, 32, 4096, 128, device="cuda", dtype=torch.bfloat16), (torch.randn(1, 8, 4096, 128, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    q, (k, v) = torch.randn(1, 32, tokens, 128, device="cuda", dtype=torch.bfloat16), (torch.randn(1, 8, tokens, 128, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     works = {"SDPA": lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)}
     for module in ("flash_attn_interface", "flash_attn"):
         try:
@@ -271,14 +275,14 @@ def sdpa():
     return min((seconds(work), name) for name, work in works.items())
 
 
-def prepare(folder, tool, target):
+def prepare(folder, tool, target, depth=4096, columns=14336):
     try:
         import numpy as np
         import onnx
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as error:
         return f"products with weights of 4 bits are left out: {error}"
-    depth, columns, block, random = 4096, 14336, 128, np.random.default_rng(1)
+    block, random = 128, np.random.default_rng(1)
     weights = [numpy_helper.from_array(random.integers(0, 256, (columns, depth // block, block // 2)).astype(np.uint8), "w"),
                numpy_helper.from_array(random.uniform(0.5, 1, (columns, depth // block)).astype(np.float16).astype(np.float32) / 1024, "scale")]
     node = helper.make_node("MatMulNBits", ["x", "w", "scale"], ["y"], domain="com.microsoft", K=depth, N=columns, bits=4, block_size=block)
