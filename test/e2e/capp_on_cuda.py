@@ -1,9 +1,8 @@
 """CAPP-GPT for sm_90 on the stand-in driver: what the quick and the long test share."""
 import re
 
-from harness import BUILD, check, data, os, say, scratch, sys, tool
+from harness import check, data, no_compiler, os, say, scratch, stand_in, sys, tool
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 folder = data("capp-gpt")
 with open(f"{folder}/greedy_all_prompts.tsv") as file:
     cases = [line for line in file if not line.startswith("#")]
@@ -13,7 +12,7 @@ def compiled(dtype):
     """The artifact; ends the script as skipped without a C++ compiler for the images."""
     artifact = scratch(f"capp-{dtype}.llmopt")
     code, _, errors = tool("llmopt-compile", f"{folder}/model.onnx", "-o", artifact, "-q", "-O3", "--dtype", dtype, "--target", "sm_90", "--cuda-compiler=emulate")
-    if code == 3 and "E0982" in errors:
+    if no_compiler(code, errors):
         say("SKIP", os.path.basename(sys.argv[0]), errors.strip())
         sys.exit(0)
     check(f"compile capp-{dtype}", code == 0, errors[:300])

@@ -5,7 +5,7 @@ and two. A compiler that is not there is skipped with the reason."""
 import json
 import os
 
-from harness import check, data, finish, say, scratch, tool
+from harness import check, data, finish, no_compiler, say, scratch, tool
 
 stories = data("stories260k")
 fresh = {"LLMOPT_CACHE_DIR": "off"}
@@ -23,7 +23,7 @@ def kernels(artifact, target):
 def assemble(compiler, target, *flags, model=stories):
     output = scratch(f"{compiler}-{target}{''.join(flags)}.llmopt")
     code, _, errors = tool("llmopt-compile", model, "-o", output, "-q", "--target", target, "--cuda-compiler", compiler, *flags, env=fresh)
-    if code == 3 and "E0982" in errors:
+    if no_compiler(code, errors):
         say("SKIP", f"{compiler} {target}", errors.strip().splitlines()[0])
         return None
     if not check(f"{compiler} {target} {' '.join(flags)}", code == 0, f"exit {code}: {errors[:500]}"):

@@ -7,9 +7,8 @@ import json
 
 import numpy as np
 
-from harness import BUILD, check, compile_model, finish, os, say, scratch, sys, tool
+from harness import check, compile_model, finish, no_compiler, os, say, scratch, stand_in, sys, tool
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 folder = scratch("model")
 os.makedirs(folder)
 with open(os.path.join(folder, "config.json"), "w") as file:
@@ -19,7 +18,7 @@ with open(os.path.join(folder, "config.json"), "w") as file:
 common = ("--weights", "random:3", "--dtype", "bf16", "--no-tokenizer")
 emulate = ("--target", "sm_90", "--cuda-compiler=emulate")
 code, _, errors = tool("llmopt-compile", folder, "-o", scratch("gpu.llmopt"), "-q", *common, *emulate)
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_attention", errors.strip())
     sys.exit(0)
 check("compiled for sm_90", code == 0, errors[:400])

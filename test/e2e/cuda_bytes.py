@@ -11,12 +11,11 @@ import sys
 import numpy as np
 import onnxruntime
 
-from harness import BUILD, ROOT, check, compile_model, finish, say, scratch, tool
+from harness import ROOT, check, finish, no_compiler, say, scratch, stand_in, tool
 
 sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
 import onnx_quantized
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 emulate = ("--target", "sm_90", "--cuda-compiler=emulate")
 options = onnxruntime.SessionOptions()
 options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -41,7 +40,7 @@ for width, hidden, names in ((96, 176, ("dynamic_unsigned", "qdq")), (84, 171, (
         artifact = scratch(f"{name}-{width}.llmopt")
         fusion = "fuse-dequantized-product" if name.startswith("qdq") else "fuse-integer-product"
         code, _, errors = tool("llmopt-compile", models[name], "-o", artifact, "-q", "-O3", f"--require-fusion={fusion}:6", *emulate)
-        if code == 3 and "E0982" in errors:
+        if no_compiler(code, errors):
             say("SKIP", "cuda_bytes", errors.strip())
             sys.exit(0)
         if not check(f"compile {name}", code == 0, errors[:400]):

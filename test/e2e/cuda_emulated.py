@@ -8,9 +8,8 @@ import re
 
 import numpy as np
 
-from harness import BUILD, check, compile_model, data, finish, os, say, scratch, sys, tool
+from harness import check, compile_model, data, finish, no_compiler, os, say, scratch, stand_in, sys, tool
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 if not os.path.exists(stand_in["LLMOPT_LIBCUDA"]):
     say("SKIP", "cuda_emulated", "the stand-in driver is not built")
     sys.exit(0)
@@ -18,7 +17,7 @@ stories, capp = data("stories260k"), data("capp-gpt")
 emulate = ("--target", "sm_90", "--cuda-compiler=emulate")
 
 code, _, errors = tool("llmopt-compile", stories, "-o", scratch("probe.llmopt"), "-q", *emulate)
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_emulated", errors.strip())
     sys.exit(0)
 

@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import BUILD, check, compile_model, finish, os, say, scratch, sys, tool
+from harness import check, compile_model, finish, no_compiler, os, say, scratch, stand_in, sys, tool
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 random = np.random.default_rng(5)
 
 
@@ -60,7 +59,7 @@ def expected(x, r, weights, dtype):
 
 
 code, _, errors = tool("llmopt-compile", model("probe", 64, 64, False)[0], "-o", scratch("probe.llmopt"), "-q", "--target", "sm_90", "--cuda-compiler=emulate")
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_hopper_linear", errors.strip())
     sys.exit(0)
 
@@ -95,7 +94,7 @@ for name, depth, columns, gated, dtype, rows in (("bias-bf16", 200, 331, False, 
 for compiler in ("nvrtc", "clang"):
     path, output = model("text", 128, 256, False)[0], scratch(f"{compiler}.ptx")
     code, _, errors = tool("llmopt-compile", path, "-o", output, "-q", "--target", "sm_90", "--dtype", "bf16", "--emit=ptx", "--cuda-compiler", compiler)
-    if code == 3 and "E0982" in errors:
+    if no_compiler(code, errors):
         say("SKIP", f"PTX of {compiler}", errors.strip().splitlines()[0])
         continue
     with open(output, errors="replace") as file:

@@ -7,10 +7,9 @@ import json
 
 import numpy as np
 
-from harness import BUILD, check, compile_model, finish, os, say, scratch, sys, tool
+from harness import check, compile_model, finish, no_compiler, os, say, scratch, stand_in, sys, tool
 from quantized_graphs import dequantized, nbits, plain, random, save, witness
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so")}
 CPU, GPU = ("--target", "x86-64-v3"), ("--target", "sm_90", "--cuda-compiler=emulate", "--no-portable-ptx")
 
 
@@ -30,7 +29,7 @@ def damaged(artifact):
 
 
 code, _, errors = tool("llmopt-compile", nbits("probe", 64, 64, 4, 32, False), "-o", scratch("probe.llmopt"), "-q", *GPU)
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_one_copy", errors.strip())
     sys.exit(0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import BUILD, check, finish, os, say, scratch, tool
+from harness import BUILD, check, finish, no_compiler, os, say, scratch, tool
 
 fresh = {"LLMOPT_CACHE_DIR": "off"}
 stand_in = {**fresh, "LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so")}
@@ -29,7 +29,7 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], 
 def compile_for(name, *flags):
     output = scratch(name + ".llmopt")
     code, _, errors = tool("llmopt-compile", scratch("linear.onnx"), "-o", output, "-q", "--dtype", "bf16", "--target", "sm_90", *flags, env=fresh)
-    if code == 3 and "E0982" in errors:
+    if no_compiler(code, errors):
         say("SKIP", name, errors.strip().splitlines()[0])
         return None
     return output if check(f"compile {name}", code == 0, f"exit {code}: {errors[:500]}") else None

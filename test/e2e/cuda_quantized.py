@@ -10,10 +10,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from harness import BUILD, DATA, check, compile_model, finish, os, say, scratch, sys, tool
+from harness import DATA, check, compile_model, finish, no_compiler, os, say, scratch, stand_in, sys, tool
 from quantized_graphs import layers, nbits, random, save, witness
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 emulate = ("--target", "sm_90", "--cuda-compiler=emulate")
 
 
@@ -33,7 +32,7 @@ def section(artifact, name):
 
 
 code, _, errors = tool("llmopt-compile", nbits("probe", 64, 64, 4, 32, False), "-o", scratch("probe.llmopt"), "-q", *emulate)
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_quantized", errors.strip())
     sys.exit(0)
 
@@ -113,7 +112,7 @@ for compiler, targets in (("nvrtc", ("sm_80", "sm_90", "sm_100")), ("clang", ("s
         name, path = next((case[0], case[1]) for case in cases if case[0] == ("four-bits" if target == "sm_90" else "gate"))
         output = scratch(f"{compiler}-{target}.ptx")
         code, _, errors = tool("llmopt-compile", path, "-o", output, "-q", "--target", target, "--emit=ptx", "--cuda-compiler", compiler)
-        if code == 3 and "E0982" in errors:
+        if no_compiler(code, errors):
             say("SKIP", f"PTX of {compiler} for {target}", errors.strip().splitlines()[0])
             continue
         with open(output, errors="replace") as file:

@@ -9,10 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import BUILD, check, compile_model, finish, os, say, scratch, sys, tool
+from harness import check, compile_model, finish, no_compiler, say, scratch, stand_in, sys, tool
 from quantized_graphs import save, witness
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so")}
 GPU = ("--target", "sm_90", "--cuda-compiler=emulate", "--no-portable-ptx")
 random = np.random.default_rng(9)
 F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
@@ -59,7 +58,7 @@ for index, (name, nodes, shape, outputs, weights, families, inputs) in enumerate
     path = model(name, nodes, shape, outputs, weights, I if name == "counted" else F)
     if index == 0:
         code, _, errors = tool("llmopt-compile", path, "-o", scratch("probe.llmopt"), "-q", *GPU)
-        if code == 3 and "E0982" in errors:
+        if no_compiler(code, errors):
             say("SKIP", "cuda_reductions", errors.strip())
             sys.exit(0)
     artifact = compile_model(path, name, *GPU)
@@ -83,7 +82,7 @@ for index, (name, nodes, shape, outputs, weights, families, inputs) in enumerate
 for compiler in ("nvrtc", "clang"):
     for name in ("whole", "counted", "best", "behind"):
         code, _, errors = tool("llmopt-compile", scratch(name + ".onnx"), "-o", scratch(f"{name}-{compiler}.llmopt"), "-q", "--target", "sm_90", "--cuda-compiler", compiler)
-        if code == 3 and "E0982" in errors:
+        if no_compiler(code, errors):
             say("SKIP", f"{name} by {compiler}", errors.strip().splitlines()[0])
             continue
         check(f"{name} by {compiler} passes the gate", code == 0 and "spill" not in errors, f"exit {code}: {errors[:300]}")

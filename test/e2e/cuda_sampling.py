@@ -2,12 +2,13 @@
 # llmopt-test: quick
 """Tokens drawn on the device, through the real runtime on the stand-in driver: the text of the same seed is the CPU's, greedy and with temperature, top-k, top-p
 and min-p, and 4 bytes a token come back. With a repetition penalty logits do, and the host draws. Without a C++ compiler for the images this is skipped."""
-from harness import BUILD, check, compile_model, data, finish, os, say, scratch, sys, tool
+import harness
+from harness import check, compile_model, data, finish, no_compiler, os, say, scratch, sys, tool
 
-stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off", "LLMOPT_STANDIN_COPIES": scratch("copies")}
+stand_in = {**harness.stand_in, "LLMOPT_STANDIN_COPIES": scratch("copies")}
 stories, tokens, vocabulary = data("stories260k"), 24, 512
 code, _, errors = tool("llmopt-compile", stories, "-o", scratch("gpu.llmopt"), "-q", "--target", "sm_90", "--cuda-compiler=emulate")
-if code == 3 and "E0982" in errors:
+if no_compiler(code, errors):
     say("SKIP", "cuda_sampling", errors.strip())
     sys.exit(0)
 host = compile_model(stories, "cpu", "--target", "x86-64")

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from harness import BUILD, ROOT, check, finish, say, scratch, tool
+from harness import BUILD, ROOT, check, finish, no_compiler, say, scratch, tool
 
 sys.path.insert(0, os.path.join(ROOT, "tools", "checks"))
 import triton_launcher  # noqa: E402
@@ -50,7 +50,7 @@ def compile_it(name, *flags, env=FRESH):
 
 def installed(compiler):
     code, _, errors, _ = compile_it("probe", "--cuda-compiler", compiler)
-    if code == 3 and "E0982" in errors:
+    if no_compiler(code, errors):
         say("SKIP", f"cuda_tooling with {compiler}", errors.splitlines()[0])
         return False
     return check(f"{compiler} compiles", code == 0, errors[:500])

@@ -9,6 +9,8 @@ BUILD = os.environ.get("LLMOPT_BUILD", os.path.join(ROOT, "build"))
 DATA = os.environ.get("LLMOPT_TEST_DATA", os.path.join(ROOT, "..", "shared", "data"))
 SCRATCH = tempfile.TemporaryDirectory(prefix="llmopt-e2e-")
 CPU_TARGETS = ["x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"]
+# The stand-in for NVIDIA's driver; images are made anew.
+stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 failures = 0
 
 
@@ -58,6 +60,11 @@ def compile_model(source, name, *flags):
         say("FAIL", f"compile {name}", errors.strip().replace("\n", " ")[:300])
         return None
     return output
+
+
+def no_compiler(code, errors):
+    """Whether llmopt-compile missed what translates a GPU's kernels, or their host images."""
+    return code == 3 and "E0982" in errors
 
 
 def runs_here(target):

@@ -5,9 +5,8 @@ carries them. Damaged recipes are refused."""
 import json
 import os
 
-from harness import BUILD, check, compile_model, finish, say, scratch, sys, tool
+from harness import check, compile_model, finish, say, scratch, stand_in, tool
 
-STAND_IN = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 EMULATE = ("--target", "sm_90", "--cuda-compiler=emulate")
 # Sizes at which some tensors are described (more than a MiB) and some are not; no vocabulary is a multiple of a panel's 16 columns. Name: config, flags.
 CASES = {
@@ -19,7 +18,7 @@ CASES = {
 
 
 def ids(artifact, device):
-    code, text, errors = tool("llmopt-run", artifact, "--device", device, "--ids", "1 5 9", "--no-echo", "--print-ids", "--ignore-eos", "-n", 6, "--temperature", 0, env=STAND_IN)
+    code, text, errors = tool("llmopt-run", artifact, "--device", device, "--ids", "1 5 9", "--no-echo", "--print-ids", "--ignore-eos", "-n", 6, "--temperature", 0, env=stand_in)
     return text.decode() if code == 0 else f"exit {code}: {errors[:300]}"
 
 
@@ -42,7 +41,7 @@ for i, (name, (config, flags)) in enumerate(CASES.items()):
     wanted = ids(carried, "cpu")
     check(f"{name}: carried weights run", len(wanted.split()) == 6 and wanted[0].isdigit(), wanted)
     check(f"{name}: drawn on the CPU", ids(described, "cpu") == wanted, f"{ids(described, 'cpu')} {wanted}")
-    if os.path.exists(STAND_IN["LLMOPT_LIBCUDA"]):
+    if os.path.exists(stand_in["LLMOPT_LIBCUDA"]):
         check(f"{name}: drawn on the device", ids(described, "cuda") == wanted, f"{ids(described, 'cuda')} {wanted}")
     else:
         say("SKIP", f"{name}: drawn on the device", "the stand-in driver is not built")
