@@ -205,11 +205,11 @@ private:
     return size;
   }
 
-  void add(std::vector<Axis> &result, Axis axis) {
-    if (axis.output < 0 || axis.output > kMostElements || axis.input < 1 || axis.input * std::max<int64_t>(axis.output, 1) > kMostElements)
-      e_.unsupported("dimension " + std::to_string(axis.axis) + " would go from " + std::to_string(axis.input) + " to " + std::to_string(axis.output));
+  void add(std::vector<Axis> &result, int64_t axis, int64_t input, double output, double scale) {
+    if (input < 1 || !(output >= 0) || double(input) * std::max(output, 1.0) > double(kMostElements))
+      e_.unsupported("dimension " + std::to_string(axis) + " would go from " + std::to_string(input) + " to " + std::to_string(output));
     else
-      result.push_back(axis);
+      result.push_back({axis, input, int64_t(output), scale});
   }
 
   void addScaled(std::vector<Axis> &result, int64_t axis, double scale) {
@@ -219,7 +219,7 @@ private:
     if (!(scale > 0) || !(scale <= double(kMostElements)))
       return e_.invalid("a scale is " + std::to_string(scale));
     if (auto size = length(axis))
-      add(result, {axis, *size, int64_t(std::floor(scale * double(*size))), scale});
+      add(result, axis, *size, std::floor(scale * double(*size)), scale);
   }
 
   void addSized(std::vector<Axis> &result, ArrayRef<int64_t> which, Value sizes) {
@@ -241,12 +241,12 @@ private:
         return;
       double scale = double(*output) / double(*size);
       common = result.empty() ? scale : policy == "not_larger" ? std::min(common, scale) : std::max(common, scale);
-      add(result, {axis, *size, *output, scale});
+      add(result, axis, *size, double(*output), scale);
     }
     if (policy == "stretch")
       return;
     for (Axis axis : std::exchange(result, {}))
-      add(result, {axis.axis, axis.input, int64_t(common * double(axis.input) + 0.5), common});
+      add(result, axis.axis, axis.input, std::floor(common * double(axis.input) + 0.5), common);
   }
 
   void readRegion(std::vector<Axis> &result, ArrayRef<int64_t> which) {
