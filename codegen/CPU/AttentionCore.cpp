@@ -44,12 +44,13 @@ AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Valu
   maximum_ = output_ + outputElements(shape);
   sum_ = maximum_ + roundUp(shape.maxRows);
   scores_ = sum_ + shape.maxRows * 16;
-  bounds_ = scores_ + shape.tileRows * shape.span(); // two i64 a row
+  bounds_ = scores_ + shape.tileRows * shape.span(); // four i64 a row: two bounds, the span a range ends with, spans of a range
+  joined_ = bounds_ + roundUp(shape.maxRows * 8);
 }
 
 int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
   return roundUp(shape.maxRows * shape.queryStride()) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
-         shape.tileRows * shape.span() + shape.maxRows * 4;
+         shape.tileRows * shape.span() + roundUp(shape.maxRows * 8) + (shape.inRanges ? shape.maxRows * shape.stateElements() : 0);
 }
 
 Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
@@ -78,28 +79,48 @@ Value AttentionCore::visibleWeight(Value scores, Value maximum, bool mayHide) {
 // Rows
 //===----------------------------------------------------------------------===//
 
-void AttentionCore::startRow(Value row, Value low, Value high, Value sink) {
-  Value zero = b_.constant(type_, 0);
+AttentionCore::RowState AttentionCore::current(Value row) {
+  return {part(output_, row, shape_.valuePanels() * 16), part(sum_, row, 16), part(maximum_, row, 1)};
+}
+AttentionCore::RowState AttentionCore::joined(Value row) { return stored(part(joined_, row, shape_.stateElements())); }
+AttentionCore::RowState AttentionCore::stored(Value at) {
   int64_t width = shape_.valuePanels() * 16;
-  Value output = part(output_, row, width), sums = part(sum_, row, 16), bounds = part(bounds_, row, 4);
-  b_.forLoop(b_.index(0), b_.index(width), shape_.lanes, [&](Value i) { b_.store(zero, output, i); });
-  b_.forLoop(b_.index(0), b_.index(16), shape_.lanes, [&](Value i) { b_.store(zero, sums, i); });
+  return {at, b_.address(at, b_.index(width), b_.f32()), b_.address(at, b_.index(width + 16), b_.f32())};
+}
+
+void AttentionCore::clear(const RowState &state, Value sink) {
+  Value zero = b_.constant(type_, 0);
+  b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes, [&](Value i) { b_.store(zero, state.output, i); });
+  b_.forLoop(b_.index(0), b_.index(16), shape_.lanes, [&](Value i) { b_.store(zero, state.sums, i); });
   // A sink is a key with weight 2^(sink - m) and no value: it counts as one at its own maximum.
   if (sink)
-    b_.store(b_.constant(b_.f32(), 1), sums, b_.index(0));
-  b_.store(sink ? sink : b_.constant(b_.f32(), -FLT_MAX), part(maximum_, row, 1), b_.index(0));
+    b_.store(b_.constant(b_.f32(), 1), state.sums, b_.index(0));
+  b_.store(sink ? sink : b_.constant(b_.f32(), -FLT_MAX), state.maximum, b_.index(0));
+}
+
+void AttentionCore::startRow(Value row, Value low, Value high, Value sink) {
+  Value bounds = part(bounds_, row, 8);
   b_.store(low, bounds, b_.index(0));
   b_.store(high, bounds, b_.index(1));
+  clear(current(row), shape_.inRanges ? Value() : sink);
+  if (shape_.inRanges) {
+    KeyRanges cut = ranges(low, high);
+    Value spans = b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span());
+    b_.store(b_.add(b_.min(b_.mul(b_.add(cut.first, 1), cut.spans), spans), -1), bounds, b_.index(2));
+    b_.store(cut.spans, bounds, b_.index(3));
+    startJoin(row, sink);
+  }
   if (shape_.inPairs())
     words_.roundRow(query(row), query(row), shape_.keySize, shape_.lanes);
 }
 
 void AttentionCore::finishRow(Value row, Value to) {
-  Value sums = b_.load(type_, part(sum_, row, 16), b_.index(0));
+  RowState state = shape_.inRanges ? joined(row) : current(row);
+  Value sums = b_.load(type_, state.sums, b_.index(0));
   Value sum = b_.reduceAdd(sums), zero = b_.constant(b_.f32(), 0);
   Value seen = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, sum, zero);
   Value inverse = b_.select(seen, b_.fdiv(b_.constant(b_.f32(), 1), sum), zero);
-  Value factor = b_.splat(inverse, type_), output = part(output_, row, shape_.valuePanels() * 16);
+  Value factor = b_.splat(inverse, type_), output = state.output;
   int64_t whole = shape_.valueSize / shape_.lanes * shape_.lanes;
   b_.forLoop(b_.index(0), b_.index(whole), shape_.lanes,
              [&](Value i) { b_.store(b_.fmul(b_.load(type_, output, i), factor), to, i); });
@@ -107,6 +128,52 @@ void AttentionCore::finishRow(Value row, Value to) {
     b_.storePart(b_.fmul(b_.load(type_, output, b_.index(whole)), factor), to, b_.index(whole),
                  b_.index(shape_.valueSize - whole));
 }
+
+//===----------------------------------------------------------------------===//
+// Ranges
+//===----------------------------------------------------------------------===//
+
+// By the number of keys alone: a row's result does not depend on threads, nor on the rows beside it.
+KeyRanges AttentionCore::ranges(Value low, Value high) {
+  Value spans = b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), one = b_.index(1);
+  Value each = b_.max(b_.floorDiv(b_.add(spans, AttentionShape::kMostRanges - 1), AttentionShape::kMostRanges), b_.index(AttentionShape::kLeastSpans));
+  Value first = b_.floorDiv(b_.floorDiv(low, shape_.span()), each), end = b_.floorDiv(b_.sub(b_.add(spans, each), one), each);
+  return {each, first, b_.sub(end, first)};
+}
+
+void AttentionCore::join(const RowState &into, const RowState &from) {
+  Value before = b_.load(b_.f32(), into.maximum, b_.index(0)), other = b_.load(b_.f32(), from.maximum, b_.index(0)), after = b_.fmax(other, before);
+  Value splat = b_.splat(after, type_), keep = weight(b_.splat(before, type_), splat), take = weight(b_.splat(other, type_), splat);
+  b_.store(after, into.maximum, b_.index(0));
+  auto sum = [&](Value to, Value more, Value i) {
+    b_.store(b_.fma(b_.load(type_, more, i), take, b_.fmul(b_.load(type_, to, i), keep)), to, i);
+  };
+  b_.forLoop(b_.index(0), b_.index(16), shape_.lanes, [&](Value i) { sum(into.sums, from.sums, i); });
+  b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes, [&](Value i) { sum(into.output, from.output, i); });
+}
+
+void AttentionCore::endSpan(Value index, Value rows) {
+  b_.forLoop(b_.index(0), rows, 1, [&](Value row) {
+    Value bounds = part(bounds_, row, 8), end = b_.load(b_.i64(), bounds, b_.index(2));
+    b_.ifThen(b_.equal(end, index), [&] {
+      Value last = b_.add(b_.floorDiv(b_.add(b_.load(b_.i64(), bounds, b_.index(1)), shape_.span() - 1), shape_.span()), -1);
+      Value next = b_.min(b_.add(end, b_.load(b_.i64(), bounds, b_.index(3))), last);
+      b_.store(b_.select(b_.equal(end, last), b_.index(-1), next), bounds, b_.index(2));
+      join(joined(row), current(row));
+      clear(current(row));
+    });
+  });
+}
+
+void AttentionCore::storeRange(Value row, Value to) {
+  RowState from = current(row), into = stored(to);
+  b_.forLoop(b_.index(0), b_.index(shape_.valuePanels() * 16), shape_.lanes, [&](Value i) { b_.store(b_.load(type_, from.output, i), into.output, i); });
+  b_.forLoop(b_.index(0), b_.index(16), shape_.lanes, [&](Value i) { b_.store(b_.load(type_, from.sums, i), into.sums, i); });
+  b_.store(b_.load(b_.f32(), from.maximum, b_.index(0)), into.maximum, b_.index(0));
+}
+
+void AttentionCore::startJoin(Value row, Value sink) { clear(joined(row), sink); }
+void AttentionCore::joinRange(Value row, Value from) { join(joined(row), stored(from)); }
 
 //===----------------------------------------------------------------------===//
 // Spans
@@ -144,7 +211,7 @@ void AttentionCore::span(Value first, Value rows, const KeySpan &keys) {
 void AttentionCore::rowTile(const RowTile &tile, const KeySpan &span) {
   Value last = b_.add(b_.add(tile.first, tile.rows), -1);
   KeySpan keys = span;
-  keys.count = b_.min(span.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 4), b_.index(1)), span.key));
+  keys.count = b_.min(span.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 8), b_.index(1)), span.key));
   b_.ifThen(b_.less(b_.index(0), keys.count), [&] { visibleTile(tile, keys); });
 }
 
@@ -370,7 +437,7 @@ void AttentionCore::rescale(Value row, Value before, Value after) {
 
 // Most keys are visible to most rows and need no masks: those in the middle [from, to). Masks or not, the order of sums is the same.
 std::array<AttentionCore::SoftmaxPart, 3> AttentionCore::softmaxParts(const SoftmaxRow &row, const KeySpan &keys) {
-  Value bounds = part(bounds_, row.row, 4), zero = b_.index(0);
+  Value bounds = part(bounds_, row.row, 8), zero = b_.index(0);
   Value low = b_.load(b_.i64(), bounds, zero), high = b_.load(b_.i64(), bounds, b_.index(1));
   Value begin = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys) : zero, end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
   Value from = b_.mul(b_.floorDiv(b_.add(b_.max(b_.sub(low, keys.key), zero), 15), 16), 16);

@@ -14,6 +14,9 @@
 // mask of -10000 scores round to 2^-10, and do so as the graph has it only in its own base. A key that a row may not see scores minus
 // infinity and weighs exactly zero, so a row's result does not depend on the rows beside it.
 //
+// Keys may be cut into ranges, as many spans each as their number gives: a row then starts anew in each, and what it got from one is joined to
+// what it has of those before, in their order, like a span that has a maximum of its own. So ranges may be computed by different threads.
+//
 // With keys and values in bf16 both products are dot products of bf16: queries and weights P are rounded too, while scores, maxima, and
 // the sums of weights and of products stay f32.
 //
@@ -43,7 +46,11 @@ struct AttentionShape {
   PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32), F16 or BF16Dot
   bool hasF16Conversion = true;            ///< the target has vcvtph2ps
   bool hasBf16Dot = false;                 ///< the target has vdpbf16ps
+  bool inRanges = false;                   ///< keys are cut into ranges
+  static constexpr int64_t kMostRanges = 16, kLeastSpans = 2; ///< ranges of a row, spans of a range
   bool inPairs() const { return cached == PanelFormat::BF16Dot; }
+  /// Floats of a row's sums and maximum in memory.
+  int64_t stateElements() const { return (valuePanels() + 2) * 16; }
   int64_t valuePanels() const { return (valueSize + 15) / 16; }
   /// Steps of the products: words of a key, and of a block's weights, where these are pairs.
   int64_t keySteps() const { return inPairs() ? (keySize + 1) / 2 : keySize; }
@@ -61,6 +68,11 @@ struct KeySpan {
   mlir::Value key, count;
   mlir::Value firstBlock = {}; ///< nobody sees the blocks before it; may be null
   BlockAddress next = {};      ///< keys of the span that is taken next, any block; if there, memory is the limit: what comes next is prefetched
+};
+
+/// How keys [low, high) are cut: ranges [first, first + count) of as many spans.
+struct KeyRanges {
+  mlir::Value spans, first, count;
 };
 
 class AttentionCore {
@@ -86,6 +98,16 @@ public:
   void span(mlir::Value first, mlir::Value rows, const KeySpan &keys);
   /// Writes a row's result (valueSize floats).
   void finishRow(mlir::Value row, mlir::Value to);
+
+  //===--- ranges ---------------------------------------------------------===//
+
+  KeyRanges ranges(mlir::Value low, mlir::Value high);
+  /// Joins the ranges that end with span `index`, of rows [0, rows), to those before.
+  void endSpan(mlir::Value index, mlir::Value rows);
+  /// One range alone: what a row has of it goes to memory (stateElements floats). Later a row is made of such, in their order.
+  void storeRange(mlir::Value row, mlir::Value to);
+  void startJoin(mlir::Value row, mlir::Value sink);
+  void joinRange(mlir::Value row, mlir::Value from);
 
 private:
   struct RowTile {
@@ -124,6 +146,15 @@ private:
   Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums, mlir::Value next);
   mlir::Value visibleWeight(mlir::Value scores, mlir::Value maximum, bool mayHide);
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
+  /// Addresses of a row's weighted sums of values, sums of weights, and maximum.
+  struct RowState {
+    mlir::Value output, sums, maximum;
+  };
+  RowState current(mlir::Value row);
+  RowState joined(mlir::Value row);
+  RowState stored(mlir::Value at);
+  void clear(const RowState &state, mlir::Value sink = {});
+  void join(const RowState &into, const RowState &from);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   TileOperands cachedOperands() const;
   std::function<void(mlir::Value)> readAhead(const Values &panels, int64_t unroll);
@@ -135,8 +166,9 @@ private:
   Bf16Words words_;
   mlir::Value scratch_;
   mlir::VectorType type_;
-  /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, bounds of visible keys.
-  int64_t output_, maximum_, sum_, scores_, bounds_;
+  /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, bounds of visible keys, and of
+  /// rows with ranges what is joined.
+  int64_t output_, maximum_, sum_, scores_, bounds_, joined_;
 };
 
 } // namespace llmopt::cpu

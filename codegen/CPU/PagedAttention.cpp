@@ -7,6 +7,9 @@
 // several sequences; each run of tokens of one sequence is a problem of its own. Queries may be rotated on the way (llm.rope in
 // the region).
 //
+// Threads cannot share few heads evenly: then keys are cut into ranges, the threads of a step of few tokens get heads of ranges, and a second
+// stage joins them.
+//
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/PagedAttentionWriter.h"
 
@@ -18,6 +21,12 @@ namespace {
 
 /// Steps of at most this many tokens are dealt out token by token.
 constexpr int64_t kFewTokens = 16;
+
+/// Four threads share a multiple of four heads. A window's few keys are not worth a second stage.
+bool wantsRanges(llm::PagedAttentionOp op, const PagedProblem &problem, const Target &target) {
+  constexpr int64_t kWorthCutting = 2048;
+  return !target.isGpu() && problem.kvHeads % 4 != 0 && (op.getWindow() == 0 || int64_t(op.getWindow()) > kWorthCutting);
+}
 
 Status checkPaged(llm::PagedAttentionOp op, const HeadsSource &queries) {
   if (!queries.argument)
@@ -56,17 +65,27 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   result.dims = tokens.constant() ? std::vector<SymExpr>{} : std::vector<SymExpr>{tokens};
   result.states.push_back(int64_t(op.getState()));
   PagedProblem problem(op, queries, kernel.getNumOperands());
+  problem.inRanges = wantsRanges(op, problem, family.target);
   for (bool few : {true, false}) {
     if (family.target.isGpu() && !few) // more threads, not longer ones
       break;
     problem.tileTokens = few ? 1 : std::max<int64_t>(1, 64 / problem.group());
+    problem.dealsRanges = few && problem.inRanges;
     problem.headsAtOnce = problem.tileTokens > 1 || family.target.isGpu() ? 1 : problem.kvHeads;
     KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
     SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
-    variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads));
+    variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads * (problem.dealsRanges ? AttentionShape::kMostRanges : 1)));
     KernelBuilder b(family.module, variant.symbol, symbols);
     variant.scratchBytes = symbols.constant(emitPagedAttention(b, problem, family.target, b.dim(tokens)));
     result.variants.push_back(variant);
+    if (problem.dealsRanges) {
+      KernelVariant join{family.symbol + "_join", variant.limit, symbols.mul(tokens, symbols.constant(problem.heads)), {}};
+      KernelBuilder b(family.module, join.symbol, symbols);
+      b.dim(tokens);
+      join.scratchBytes = symbols.constant(emitJoinedRanges(b, problem, family.target));
+      result.second = {join, {join.symbol, 0, symbols.constant(0), {}}}; // longer steps are done with their first stage
+      result.sharedBytes = problem.sharedElements(kFewTokens) * 4;
+    }
   }
   // What the cache adds depends on the lengths of the sequences, which are no symbols.
   int64_t floats = problem.heads * (problem.layout.keySize + problem.layout.valueSize);

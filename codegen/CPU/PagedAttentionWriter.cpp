@@ -17,12 +17,20 @@ using namespace llmopt;
 using namespace llmopt::cpu;
 
 PagedProblem::PagedProblem(llm::PagedAttentionOp op, const HeadsSource &queries, unsigned firstFree)
-    : op(op), queries(queries), output(firstFree), state(firstFree + 1) {
+    : op(op), queries(queries), output(firstFree), state(firstFree + 1), shared(firstFree + 2) {
   auto query = cast<RankedTensorType>(op.getQuery().getType()), result = cast<RankedTensorType>(op.getResult().getType());
   heads = query.getDimSize(1);
   kvHeads = int64_t(op.getKvHeads());
   layout = {kvHeads, query.getDimSize(2), result.getDimSize(2), cacheTypeOf(op)};
 }
+
+static int64_t stateElements(const PagedProblem &problem) {
+  AttentionShape shape;
+  shape.valueSize = problem.layout.valueSize;
+  return shape.stateElements();
+}
+
+int64_t PagedProblem::sharedElements(int64_t tokens) const { return tokens * AttentionShape::kMostRanges * heads * stateElements(*this); }
 
 Operation *cpu::throughViewsTo(Value value) {
   Operation *op = value.getDefiningOp();
@@ -42,14 +50,27 @@ public:
   void tile(Value unit, Value tokens);
   /// Heads [begin, end) of all tokens, numbered token by token.
   void heads(Value begin, Value end);
+  /// This part's heads of ranges of keys, all of them numbered token by token and range by range.
+  void ranges(Value tokens);
+  /// A query head of a token, of what its ranges gave.
+  void joinedHead(Value unit);
   int64_t scratchBytes() const { return (AttentionCore::scratchElements(shape_) + tableElements_ + facts_) * 4; }
 
 private:
   /// Tokens [first, first + count) of one sequence with key-value heads [begin, end): several heads for one token only.
   struct Run {
     Value first, count, begin, end;
+    Value range = {}; ///< only this range of a token's, counted from the first it sees
   };
   void run(const Run &run);
+  /// Keys that a token may see.
+  struct Visible {
+    Value low, high;
+  };
+  Visible visible(const SequenceFields &sequence, Value token);
+  Visible visible(Value token) { return visible(step_.fields(step_.sequenceOf(token)), token); }
+  Value sinkOf(Value queryHead);
+  Value sharedAt(Value token, Value range, Value queryHead);
   void startToken(const SequenceFields &sequence, const Run &run, Value token);
   void finishToken(const Run &run, Value token);
   /// The first of the rows of a head.
@@ -77,6 +98,7 @@ AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
   int64_t rows = problem.tileTokens * problem.group();
   AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, rows, target.vectorBits, target.vectorRegisters >= 32);
   shape.maxRows = rows * problem.headsAtOnce;
+  shape.inRanges = problem.inRanges;
   shape.blocks = 4;
   DType cached = problem.layout.dtype;
   shape.cached = cached == DType::F16 ? PanelFormat::F16 : cached == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
@@ -163,14 +185,32 @@ void PagedWriter::setRules() {
 // Tokens
 //===----------------------------------------------------------------------===//
 
+PagedWriter::Visible PagedWriter::visible(const SequenceFields &sequence, Value token) {
+  Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
+  Value high = op_.getCausal() ? b_.min(b_.add(position, 1), sequence.length) : sequence.length, low = b_.index(0);
+  if (int64_t window = int64_t(op_.getWindow()); window > 0)
+    low = b_.max(b_.add(position, 1 - window), low);
+  return {low, high};
+}
+
+/// In base 2; null without sinks.
+Value PagedWriter::sinkOf(Value queryHead) {
+  if (!op_.getSinks())
+    return {};
+  return b_.fmul(b_.load(b_.f32(), buffer(b_, op_.getSinks()), queryHead), b_.constant(b_.f32(), kLog2E));
+}
+
+Value PagedWriter::sharedAt(Value token, Value range, Value queryHead) {
+  Value place = b_.add(b_.mul(b_.add(b_.mul(token, AttentionShape::kMostRanges), range), problem_.heads), queryHead);
+  return b_.address(b_.buffer(problem_.shared), b_.mul(place, shape_.stateElements()), b_.f32());
+}
+
 /// Queries of one token's heads, and what its rows may see.
 void PagedWriter::startToken(const SequenceFields &sequence, const Run &run, Value token) {
   double cap = op_.getSoftcap().convertToDouble(), scale = op_.getScale().convertToDouble();
   scale = cap > 0 ? scale / cap : scale * kLog2E;
   Value position = b_.sub(b_.add(sequence.past, token), sequence.first);
-  Value high = op_.getCausal() ? b_.min(b_.add(position, 1), sequence.length) : sequence.length, low = b_.index(0);
-  if (int64_t window = int64_t(op_.getWindow()); window > 0)
-    low = b_.max(b_.add(position, 1 - window), low);
+  auto [low, high] = visible(sequence, token);
   copier_.startToken(token);
   if (problem_.tileTokens > 1) { // a head's rows lie far apart
     Value later = b_.add(b_.mul(b_.add(token, 8), problem_.heads), b_.mul(run.begin, problem_.group()));
@@ -183,21 +223,21 @@ void PagedWriter::startToken(const SequenceFields &sequence, const Run &run, Val
     Value row = b_.add(before, i), queryHead = b_.add(b_.mul(run.begin, problem_.group()), i);
     Value from = b_.mul(b_.add(b_.mul(token, problem_.heads), queryHead), shape_.keySize);
     copier_.copy(b_.address(buffer(b_, problem_.queries.argument), from, b_.f32()), core_.query(row), scale);
-    Value fact = rowFact(row), sink;
+    Value fact = rowFact(row);
     if (core_.loadRow) {
       b_.store(position, fact, b_.index(0));
       b_.store(queryHead, fact, b_.index(1));
     }
-    if (op_.getSinks())
-      sink = b_.fmul(b_.load(b_.f32(), buffer(b_, op_.getSinks()), queryHead), b_.constant(b_.f32(), kLog2E));
-    core_.startRow(row, low, high, sink);
+    core_.startRow(row, low, high, sinkOf(queryHead));
   });
 }
 
 void PagedWriter::finishToken(const Run &run, Value token) {
   Value count = b_.mul(b_.sub(run.end, run.begin), problem_.group()), before = b_.mul(b_.sub(token, run.first), problem_.group());
   b_.forLoop(b_.index(0), count, 1, [&](Value i) {
-    Value to = b_.add(b_.add(b_.mul(token, problem_.heads), b_.mul(run.begin, problem_.group())), i);
+    Value queryHead = b_.add(b_.mul(run.begin, problem_.group()), i), to = b_.add(b_.mul(token, problem_.heads), queryHead);
+    if (run.range)
+      return core_.storeRange(b_.add(before, i), sharedAt(token, run.range, queryHead));
     core_.finishRow(b_.add(before, i), b_.address(b_.buffer(problem_.output), b_.mul(to, shape_.valueSize), b_.f32()));
   });
 }
@@ -220,9 +260,16 @@ void PagedWriter::run(const Run &run) {
     Value offset = b_.add(b_.mul(step_.block(sequence, block), layout.block()), b_.mul(head, layout.head()));
     return b_.address(pool, offset, stored);
   };
+  Value firstSpan = b_.floorDiv(low, shape_.span()), endSpan = b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span());
+  if (run.range) {
+    KeyRanges cut = core_.ranges(low, high);
+    Value begin = b_.mul(b_.add(cut.first, run.range), cut.spans);
+    firstSpan = b_.max(firstSpan, begin);
+    endSpan = b_.min(endSpan, b_.add(begin, cut.spans));
+  }
   // Spans begin at fixed places, whatever the window: the softmax rescales there. All heads of a span together are one long run of memory in
   // each of its blocks.
-  b_.forLoop(b_.floorDiv(low, shape_.span()), b_.floorDiv(b_.add(high, shape_.span() - 1), shape_.span()), 1, [&](Value index) {
+  b_.forLoop(firstSpan, endSpan, 1, [&](Value index) {
     Value firstBlock = b_.mul(index, shape_.blocks);
     b_.forLoop(run.begin, run.end, 1, [&](Value head) {
       KeySpan span;
@@ -241,6 +288,8 @@ void PagedWriter::run(const Run &run) {
         };
       core_.span(rowsOf(run, head), b_.mul(run.count, problem_.group()), span);
     });
+    if (shape_.inRanges && !run.range)
+      core_.endSpan(index, rowsOf(run, run.end));
   });
   b_.forLoop(run.first, last, 1, [&](Value token) { finishToken(run, token); });
 }
@@ -251,6 +300,34 @@ void PagedWriter::heads(Value begin, Value end) {
     Value first = b_.mul(token, kvHeads);
     run({token, b_.index(1), b_.max(b_.sub(begin, first), b_.index(0)), b_.min(b_.sub(end, first), kvHeads)});
   });
+}
+
+void PagedWriter::ranges(Value tokens) {
+  Value zero = b_.index(0), kvHeads = b_.index(problem_.kvHeads);
+  auto unitsOf = [&](Value token) {
+    Visible keys = visible(token);
+    return b_.mul(core_.ranges(keys.low, keys.high).count, kvHeads);
+  };
+  Value all = b_.forLoop(zero, tokens, 1, ValueRange{zero}, [&](Value token, ValueRange sum) { return Values{b_.add(sum[0], unitsOf(token))}; })[0];
+  Value begin = b_.floorDiv(b_.mul(all, b_.part()), b_.parts()), end = b_.floorDiv(b_.mul(all, b_.add(b_.part(), 1)), b_.parts());
+  b_.forLoop(zero, tokens, 1, ValueRange{zero}, [&](Value token, ValueRange before) {
+    Value count = unitsOf(token), from = b_.min(b_.max(b_.sub(begin, before[0]), zero), count), to = b_.min(b_.max(b_.sub(end, before[0]), zero), count);
+    b_.ifThen(b_.less(from, to), [&] {
+      b_.forLoop(b_.floorDiv(from, kvHeads), b_.floorDiv(b_.add(to, problem_.kvHeads - 1), kvHeads), 1, [&](Value range) {
+        Value first = b_.mul(range, kvHeads);
+        run({token, b_.index(1), b_.max(b_.sub(from, first), zero), b_.min(b_.sub(to, first), kvHeads), range});
+      });
+    });
+    return Values{b_.add(before[0], count)};
+  });
+}
+
+void PagedWriter::joinedHead(Value unit) {
+  Value token = b_.floorDiv(unit, problem_.heads), queryHead = b_.mod(unit, problem_.heads), row = b_.index(0);
+  Visible keys = visible(token);
+  core_.startJoin(row, sinkOf(queryHead));
+  b_.forLoop(b_.index(0), core_.ranges(keys.low, keys.high).count, 1, [&](Value range) { core_.joinRange(row, sharedAt(token, range, queryHead)); });
+  core_.finishRow(row, b_.address(b_.buffer(problem_.output), b_.mul(unit, shape_.valueSize), b_.f32()));
 }
 
 void PagedWriter::tile(Value unit, Value tokens) {
@@ -279,9 +356,17 @@ int64_t cpu::emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, c
   PagedWriter writer(b, problem, target);
   if (problem.tileTokens > 1)
     b.forEachUnit([&](Value unit) { writer.tile(unit, tokens); });
+  else if (problem.dealsRanges)
+    writer.ranges(tokens);
   else if (problem.headsAtOnce > 1)
     writer.heads(b.unitBegin(), b.unitEnd());
   else
     b.forEachUnit([&](Value unit) { writer.heads(unit, b.add(unit, 1)); });
+  return writer.scratchBytes();
+}
+
+int64_t cpu::emitJoinedRanges(KernelBuilder &b, const PagedProblem &problem, const Target &target) {
+  PagedWriter writer(b, problem, target);
+  b.forEachUnit([&](Value unit) { writer.joinedHead(unit); });
   return writer.scratchBytes();
 }

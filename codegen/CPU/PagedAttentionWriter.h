@@ -21,15 +21,21 @@ struct PagedProblem {
 
   llm::PagedAttentionOp op;
   HeadsSource queries;
-  unsigned output, state;
+  unsigned output, state, shared;
   int64_t heads, kvHeads;
   CacheLayout layout;
   int64_t tileTokens = 1;  ///< with one key-value head; or
   int64_t headsAtOnce = 1; ///< of one token
+  bool inRanges = false;    ///< keys are cut into ranges, in steps of any size
+  bool dealsRanges = false; ///< to threads, in this one
+  /// Floats that the kernels share: what each row of `tokens` tokens has of each range.
+  int64_t sharedElements(int64_t tokens) const;
 };
 
-/// Writes the kernel; returns the scratch bytes it needs.
+/// Write kernels; return the scratch bytes they need. Of a problem in ranges the first writes what single tokens have of each range, and the other
+/// (a unit is a query head of a token) joins it.
 int64_t emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, const Target &target, mlir::Value tokens);
+int64_t emitJoinedRanges(KernelBuilder &b, const PagedProblem &problem, const Target &target);
 
 /// The operation behind changes of shape.
 mlir::Operation *throughViewsTo(mlir::Value value);

@@ -44,6 +44,9 @@ struct LoweredKernel {
   std::map<unsigned, SymExpr> outputBytes; ///< outputs that need more room than their shape says (padding)
   SymExpr flops, bytesMoved;     ///< for profiles
   DType arithmetic = DType::F32; ///< what the flops are done in
+  /// A stage that follows with the same bindings, if there: a variant for each of `variants`. A buffer of `sharedBytes`, bound last, goes from one to the other.
+  std::vector<KernelVariant> second;
+  int64_t sharedBytes = 0;
   bool optimizeLoops = false;    ///< LLVM's -O2 pipeline wanted (plain loops); kernels unrolled by hand do not want it
 };
 

@@ -105,6 +105,7 @@ private:
   void addArguments();
   void collectSymbols(const SymExpr::Node *node);
   Status addKernel(exec::KernelOp kernel);
+  void addTwoStages(plan::Stage stage, const LoweredKernel &code, std::vector<uint32_t> written);
   Result<const LoweredKernel *> lowerOnce(exec::KernelOp kernel);
   Result<uint32_t> operandBuffer(exec::KernelOp kernel, unsigned operand, const LoweredKernel &code);
   uint32_t stateBuffer(int64_t state);
@@ -265,9 +266,30 @@ Status EntryBuilder::addKernel(exec::KernelOp kernel) {
   stage.flops = expressions_.add(code->flops);
   stage.bytesMoved = expressions_.add(code->bytesMoved);
   stage.arithmetic = code->arithmetic;
+  if (!code->second.empty())
+    return addTwoStages(std::move(stage), *code, std::move(written)), Status();
   entry_.stages.push_back(std::move(stage));
   writes_.push_back(std::move(written));
   return {};
+}
+
+void EntryBuilder::addTwoStages(plan::Stage stage, const LoweredKernel &code, std::vector<uint32_t> written) {
+  plan::Buffer shared;
+  shared.name = stage.name;
+  shared.bytes = expressions_.constant(code.sharedBytes);
+  shared.shape = {expressions_.constant(code.sharedBytes / int64_t(dtypeSize(shared.dtype)))};
+  written.push_back(uint32_t(entry_.buffers.size()));
+  stage.bindings.push_back(uint32_t(entry_.buffers.size()));
+  entry_.buffers.push_back(std::move(shared));
+  plan::Stage second = stage;
+  second.variants.clear();
+  for (const KernelVariant &variant : code.second)
+    second.variants.push_back({variant.symbol, variant.limit, expressions_.add(variant.units), expressions_.add(variant.scratchBytes)});
+  second.flops = second.bytesMoved = expressions_.constant(0);
+  entry_.stages.push_back(std::move(stage));
+  writes_.push_back(written);
+  entry_.stages.push_back(std::move(second));
+  writes_.push_back(std::move(written));
 }
 
 Status EntryBuilder::addResults() {
@@ -306,7 +328,8 @@ void EntryBuilder::addRequirements() {
 
 /// Whether a token's own keys and values are written and read by units of the same number. An encoder's tokens see all others.
 bool EntryBuilder::isUnitwise(const plan::Stage &append, const plan::Stage &attention) const {
-  return append.family == "cache_append" && attention.family == "paged_attention" && llvm::none_of(append.bindings, [&](uint32_t id) {
+  return append.family == "cache_append" && attention.family == "paged_attention" &&
+         append.variants.front().units == attention.variants.front().units && llvm::none_of(append.bindings, [&](uint32_t id) {
     const plan::Buffer &buffer = entry_.buffers[id];
     return buffer.kind == plan::BufferKind::State && plan_.states[buffer.index].group != 0;
   });

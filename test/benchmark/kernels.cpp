@@ -53,19 +53,42 @@ public:
     scratchBytes_ = (size_t(kernel.evaluate(variant->scratchBytes, symbols)) + 4095) / 4096 * 4096;
     scratch_ = cpu::allocateHuge(scratchBytes_ * parts);
     name = variant->symbol;
+    if (lowered.second.empty())
+      return;
+    const KernelVariant &second = lowered.second[size_t(variant - lowered.variants.begin())];
+    second_ = kernel.function(second.symbol);
+    secondUnits_ = kernel.evaluate(second.units, symbols);
+    shared_ = cpu::allocateHuge(size_t(lowered.sharedBytes));
   }
-  ~Launch() { std::free(scratch_); }
-  void run(const std::vector<void *> &buffers, const StepTable *step = nullptr, unsigned part = 0, unsigned parts = 1) const {
+  ~Launch() {
+    std::free(scratch_);
+    std::free(shared_);
+  }
+  void run(std::vector<void *> buffers, const StepTable *step = nullptr, unsigned part = 0, unsigned parts = 1) const {
+    if (shared_)
+      buffers.push_back(shared_);
     KernelArgs args{buffers.data(), dims_.data(), scalarFunctions()};
-    function_(&args, step, part, parts, static_cast<char *>(scratch_) + part * scratchBytes_);
+    void *scratch = static_cast<char *>(scratch_) + part * scratchBytes_;
+    function_(&args, step, part, parts, scratch);
+    if (!second_ || secondUnits_ == 0)
+      return;
+    std::vector<int64_t> dims = dims_;
+    dims[0] = secondUnits_;
+    args.dims = dims.data();
+    if (parts > 1)
+      cpu::ThreadTeam::process().barrier();
+    second_(&args, step, part, parts, scratch);
+    if (parts > 1) // what is shared is written anew
+      cpu::ThreadTeam::process().barrier();
   }
   std::string name;
 
 private:
-  KernelFunction function_;
+  KernelFunction function_, second_ = nullptr;
   std::vector<int64_t> dims_;
+  int64_t secondUnits_ = 0;
   size_t scratchBytes_;
-  void *scratch_;
+  void *scratch_, *shared_ = nullptr;
 };
 
 double median(std::vector<double> values) {
@@ -348,7 +371,7 @@ int main(int argc, char **argv) {
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {.heads = 8, .kvHeads = 2, .size = size, .past = 0, .tokens = tokens, .cache = DType::BF16});
   for (unsigned threads : {1u, 2u})
-    for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}}) {
+    for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}, {8, 1, 128, 8191, 1}, {9, 3, 64, 8191, 1}}) {
       c.threads = threads;
       for (DType cache : {DType::F32, DType::F16, DType::BF16}) {
         c.cache = cache;

@@ -307,12 +307,13 @@ TEST(PagedAttention, SeveralSpans) {
     }
 }
 
-// Keys of whole blocks are taken side by side, what is left block by block; caches in every format, groups of every size.
+// Keys of whole blocks are taken side by side, what is left block by block; caches in every format, groups of every size; heads that are dealt whole and
+// such that are cut into ranges.
 TEST(PagedAttention, SingleTokensBehindLongCaches) {
   for (const TargetPair &pair : runnableTargets())
     for (const Layer &layer :
-         {Layer{.heads = 2, .kvHeads = 2, .keySize = 24, .valueSize = 40, .cache = DType::F16}, Layer{.heads = 8, .kvHeads = 2, .cache = DType::BF16},
-          Layer{.heads = 8, .kvHeads = 1, .keySize = 16, .valueSize = 16}, Layer{.heads = 6, .kvHeads = 3, .keySize = 32, .valueSize = 32, .sinks = true, .window = 140, .cache = DType::BF16},
+         {Layer{.heads = 4, .kvHeads = 4, .keySize = 24, .valueSize = 40, .cache = DType::F16}, Layer{.heads = 16, .kvHeads = 4, .cache = DType::BF16},
+          Layer{.heads = 8, .kvHeads = 1, .keySize = 16, .valueSize = 16, .sinks = true}, Layer{.heads = 5, .kvHeads = 5, .keySize = 16, .valueSize = 24, .cache = DType::BF16}, Layer{.heads = 8, .kvHeads = 4, .keySize = 32, .valueSize = 32, .sinks = true, .window = 140, .cache = DType::BF16},
           Layer{.keySize = 17, .valueSize = 5, .window = 300, .softcap = 2.5, .cache = DType::F16}}) {
       SCOPED_TRACE(pair.name() + ", " + str(layer.heads) + "/" + str(layer.kvHeads) + layer.cacheText() + ", window " + str(layer.window));
       Model model(layer, pair);
@@ -322,7 +323,7 @@ TEST(PagedAttention, SingleTokensBehindLongCaches) {
       model.step({1, 1}, 3);
       if (testing::Test::HasFailure())
         return;
-      Model(layer, pair).checkAlone(577, {0, 1, 15, 16, 63, 64, 65, 127, 128, 191, 192, 254, 255, 256, 257, 319, 320, 447, 448, 511, 512, 575, 576});
+      model.checkAlone(577, {0, 1, 15, 16, 63, 64, 65, 127, 128, 191, 192, 254, 255, 256, 257, 319, 320, 447, 448, 511, 512, 575, 576});
     }
 }
 
@@ -331,7 +332,7 @@ TEST(PagedAttention, OneTokenEachNeedsNoBarrier) {
   for (const TargetPair &pair : runnableTargets())
     for (unsigned parts : {2u, 3u, 5u}) {
       SCOPED_TRACE(pair.name() + ", " + str(parts) + " parts");
-      Model model({.heads = 6, .kvHeads = 3, .keySize = 16, .valueSize = 16, .ropePairs = 8}, pair);
+      Model model({.heads = 8, .kvHeads = 4, .keySize = 16, .valueSize = 16, .ropePairs = 8}, pair);
       model.step({70, 3}, 1);
       model.step({1, 1}, parts, /*withoutBarrier=*/true);
       model.step({1, 0}, parts, /*withoutBarrier=*/true);

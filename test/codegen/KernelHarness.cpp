@@ -230,9 +230,23 @@ KernelFunction CompiledKernel::function(const std::string &symbol) const {
 void CompiledKernel::run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols,
                          unsigned parts, const StepTable *step, bool lastPartFirst) const {
   const KernelVariant &variant = choose(symbols);
+  std::vector<void *> bound = buffers;
+  Buffer shared(size_t(lowered_.sharedBytes));
+  std::memset(shared.data<char>(), 0xff, shared.bytes());
+  if (lowered_.sharedBytes)
+    bound.push_back(shared.data());
+  runStage(variant, bound, symbols, parts, step, lastPartFirst);
+  if (!lowered_.second.empty())
+    runStage(lowered_.second[size_t(&variant - lowered_.variants.data())], bound, symbols, parts, step, lastPartFirst);
+}
+
+void CompiledKernel::runStage(const KernelVariant &variant, const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols,
+                              unsigned parts, const StepTable *step, bool lastPartFirst) const {
   std::vector<int64_t> dims = {evaluate(variant.units, symbols)};
   for (SymExpr dim : lowered_.dims)
     dims.push_back(evaluate(dim, symbols));
+  if (dims[0] == 0) // the runtime launches no such stage
+    return;
   KernelArgs args{buffers.data(), dims.data(), scalarFunctions()};
   size_t scratchBytes = variant.scratchBytes.known() ? size_t(evaluate(variant.scratchBytes, symbols)) : 0;
   for (unsigned i = 0; i < parts; ++i) {

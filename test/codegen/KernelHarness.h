@@ -47,7 +47,7 @@ public:
   ~CompiledKernel();
 
   /// Runs the variant that the plan would choose, its units dealt to `parts` threads one after the other (or the last first:
-  /// writes outside a part's own units show in one of the two orders).
+  /// writes outside a part's own units show in one of the two orders), and its second stage if it has one.
   void run(const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols, unsigned parts,
            const StepTable *step = nullptr, bool lastPartFirst = false) const;
   /// Symbol of the variant that run() would take.
@@ -60,6 +60,8 @@ public:
 
 private:
   CompiledKernel() = default;
+  void runStage(const KernelVariant &variant, const std::vector<void *> &buffers, const std::map<std::string, int64_t, std::less<>> &symbols,
+                unsigned parts, const StepTable *step, bool lastPartFirst) const;
   const KernelVariant &choose(const std::map<std::string, int64_t, std::less<>> &symbols) const;
   std::unique_ptr<mlir::MLIRContext> context_;
   std::unique_ptr<SymContext> symbols_ = std::make_unique<SymContext>();
