@@ -49,10 +49,14 @@ struct Places {
   int64_t codes(int64_t block) const { return group(block) + panels.headBytes(inputs) + inGroup(block) * panels.blockBytes(inputs); }
 };
 
-/// Adds a code at its place among a block's.
-void storeWordCode(int bits, int64_t n, int64_t k, uint8_t code, std::byte *block) {
-  int64_t perWord = 32 / bits;
-  block[(k / perWord * kPanelColumns + n) * 4 + k % 4] |= std::byte(code << (k % perWord / 4 * 4));
+/// Stores an output's codes of a block, whole words of them.
+void storeWords(int bits, int64_t n, std::span<const uint8_t> codes, std::byte *block) {
+  uint8_t word[4];
+  for (size_t k = 0; k < codes.size(); k += 32 / size_t(bits)) {
+    for (size_t i = 0; i < 4; ++i)
+      word[i] = bits == 4 ? uint8_t(codes[k + i] | codes[k + 4 + i] << 4) : codes[k + i];
+    std::memcpy(block + (int64_t(k) * bits / 32 * kPanelColumns + n) * 4, word, 4);
+  }
 }
 
 /// Adds a code at its place among a panel's.
@@ -76,6 +80,7 @@ Status llmopt::packQuantized(const QuantizedPanels &panels, const QuantizedMatri
     return internalError("E0922", "a quantized weight to be packed has another size than its shape says");
   std::fill(packed.begin(), packed.end(), std::byte(0));
   int largest = (1 << panels.bits) - 1;
+  std::vector<uint8_t> codes; // of a block
   for (int64_t n = 0; n < matrix.outputs; ++n) {
     std::byte *panel = packed.data() + n / kPanelColumns * panelBytes;
     int64_t column = n % kPanelColumns;
@@ -89,15 +94,15 @@ Status llmopt::packQuantized(const QuantizedPanels &panels, const QuantizedMatri
       if (panels.zeros)
         panel[places.zero(block, column)] = std::byte(zero);
       int64_t first = panels.block * block, end = panels.block ? std::min(first + panels.block, places.padded) : places.padded;
-      for (int64_t k = first; k < end; ++k) {
-        int code = k < matrix.inputs ? uint8_t(matrix.codes[n * matrix.outputStride + k * matrix.inputStride] + matrix.offset) : zero;
-        if (code > largest)
-          return badInput("E0922", "a code is " + std::to_string(code) + ", beyond " + std::to_string(panels.bits) + " bits");
-        if (places.words)
-          storeWordCode(panels.bits, column, k - first, uint8_t(code), panel + places.codes(block));
-        else
-          storeFragmentCode(panels.bits, column, k, uint8_t(code), panel);
-      }
+      codes.assign(size_t(end - first), zero);
+      for (int64_t k = first; k < std::min(end, matrix.inputs); ++k)
+        codes[size_t(k - first)] = uint8_t(matrix.codes[n * matrix.outputStride + k * matrix.inputStride] + matrix.offset);
+      if (int code = *std::max_element(codes.begin(), codes.end()); code > largest)
+        return badInput("E0922", "a code is " + std::to_string(code) + ", beyond " + std::to_string(panels.bits) + " bits");
+      if (places.words)
+        storeWords(panels.bits, column, codes, panel + places.codes(block));
+      for (int64_t k = first; !places.words && k < end; ++k)
+        storeFragmentCode(panels.bits, column, k, codes[size_t(k - first)], panel);
     }
   }
   return {};

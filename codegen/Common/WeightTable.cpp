@@ -7,6 +7,7 @@
 #include "codegen/Common/WeightTable.h"
 
 #include "codegen/Common/QuantizedPacking.h"
+#include "codegen/Common/RoundedMatrix.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
@@ -291,6 +292,12 @@ Status WeightTable::packCodes(const Entry &entry, std::span<std::byte> packed) c
   std::optional<QuantizedPanels> panels = QuantizedPanels::ofLayout(entry.layout.name);
   if (!weight || !panels || panelsOf(*weight, panels->order) != *panels)
     return internalError("E0921", "no packing of " + leafName(entry.value) + " as '" + entry.layout.name + "'");
+  if (std::optional<RoundedMatrix> rounded = findRoundedMatrix(*weight)) {
+    std::span<const std::byte> bytes;
+    Tensor owned;
+    LLMOPT_RETURN_IF_ERROR(evaluate(rounded->matrix, bytes, owned));
+    return rounded->pack(*panels, bytes, jobs_, packed);
+  }
   auto evaluated = [&](Value value) -> Result<Tensor> {
     std::span<const std::byte> bytes;
     Tensor owned;

@@ -25,8 +25,8 @@ namespace llmopt {
 
 class WeightTable {
 public:
-  /// `seed`: tensors of the store that have no bytes are drawn from it, by the runtime where it can.
-  explicit WeightTable(const WeightStore &store, std::optional<uint64_t> seed = std::nullopt) : store_(store), seed_(seed) {}
+  /// `seed`: tensors of the store that have no bytes are drawn from it, by the runtime where it can. `jobs`: threads that round matrices; 0: all processors.
+  explicit WeightTable(const WeightStore &store, std::optional<uint64_t> seed = std::nullopt, unsigned jobs = 0) : store_(store), seed_(seed), jobs_(jobs) {}
 
   /// Index into plan::Plan::weights. `value` must live until write().
   Result<uint32_t> add(mlir::Value value, const WeightLayout &layout);
@@ -60,6 +60,7 @@ private:
   void addDrawn(mlir::Value value, WeightStore &drawn) const;
   const WeightStore &store_;
   std::optional<uint64_t> seed_;
+  unsigned jobs_;
   std::vector<Entry> entries_;
   std::vector<plan::Weight> rows_;
   std::map<std::string, uint32_t> byKey_;

@@ -174,7 +174,7 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
 
 Status Compilation::runTargets(const std::vector<Target> &targets) {
   auto start = std::chrono::steady_clock::now();
-  weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights);
+  weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights, options_.jobs);
   // CPUs first: a GPU takes what is there already.
   std::vector<size_t> order(targets.size());
   std::iota(order.begin(), order.end(), 0);

@@ -68,7 +68,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; llvm: PTX with nothing of NVIDIA's, no tensor cores; emulate: host code for tests without a GPU")
       ->check(CLI::IsMember({"auto", "nvrtc", "clang", "nvcc", "llvm", "emulate"}))->capture_default_str()->group("Target");
-  app.add_option("--jobs", a.options.jobs, "Threads for compiling CUDA kernels [all processors]")->check(CLI::Range(1, 256))->group("Target");
+  app.add_option("--jobs", a.options.jobs, "Threads that compile CUDA kernels, and round matrices for --dtype=int8 and int4 [all processors]")->check(CLI::Range(1, 256))->group("Target");
   app.add_option("--kernel-library", a.options.kernelLibraries, "Folder with kernels made elsewhere (by Triton) and a kernels.json that says which operations they implement (repeatable)")->group("Target");
   app.add_option("--kernel-override", a.options.kernelOverride, "Folder with .cu, .ptx or .cubin files of --dump-dir, changed by hand, to be taken instead")->group("Target");
   app.add_flag("--list-targets", a.listTargets, "Print the target table and exit")->group("Target");
