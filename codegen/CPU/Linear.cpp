@@ -79,7 +79,8 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     return internalError("E0941", "a projection kernel has no matrix strategy");
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
   if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
-    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth, family.target.int8Dot && context.lanes == 16};
+    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth, family.target.int8Dot && context.lanes == 16,
+                                 strategy.getInt8Products()};
   LoweredKernel result;
   Status status;
   if (problem.norm)

@@ -38,11 +38,9 @@ public:
   /// Span `span` of a row; `present`: inputs it has, a span's or the last one's.
   void span(Value row, Value rowAt, Value span, int64_t present) {
     Value from = b_.address(rowAt, b_.mul(span, codes_.span()), b_.f32());
-    Value power = powerOf(from, present);
-    Value scale = b_.fadd(b_.fmul(bits(power, b_.f32()), b_.constant(b_.f32(), 0x1p-21)), notFinite_);
-    // 2^kMagnitude / power, by exponents.
-    Value inverse = arith::SubIOp::create(b_.ops(), b_.loc(), b_.constantInt(b_.i32(), int32_t(uint32_t(2 * 127 + kMagnitude) << 23)), power);
-    Value sum = storeNumbers(row, from, span, present, b_.splat(bits(inverse, b_.f32()), floats_));
+    auto [unit, inverse] = codes_.rounded ? unitOfBytes(from, present) : unitOfDigits(from, present);
+    Value scale = b_.fadd(unit, notFinite_);
+    Value sum = storeNumbers(row, from, span, present, b_.splat(inverse, floats_));
     Value facts = b_.address(facts_, b_.mul(b_.add(b_.mul(row, codes_.spans()), span), codes_.spanFacts()), b_.i32());
     b_.store(scale, facts, b_.index(0));
     int64_t factor = codes_.panels.zeros ? -1 : -codes_.zero;
@@ -62,9 +60,21 @@ private:
     return b_.forLoop(b_.index(0), b_.index(codes_.span()), lanes_, initial, body);
   }
 
-  /// The power of two at or below the span's largest magnitude, as the bits of an f32; not so small that its inverse has no such bits. What is not finite
-  /// makes notFinite_ NaN.
-  Value powerOf(Value from, int64_t present) {
+  /// What numbers are multiples of, and its inverse: a part of the power of two at or below the largest magnitude, not so small that its inverse has no bits.
+  std::pair<Value, Value> unitOfDigits(Value from, int64_t present) {
+    Value power = arith::AndIOp::create(b_.ops(), b_.loc(), bits(largestOf(from, present), b_.i32()), b_.constantInt(b_.i32(), 0x7f800000));
+    power = arith::MaxSIOp::create(b_.ops(), b_.loc(), power, b_.constantInt(b_.i32(), int64_t(kMagnitude + 1) << 23));
+    // 2^kMagnitude / power, by exponents.
+    Value inverse = arith::SubIOp::create(b_.ops(), b_.loc(), b_.constantInt(b_.i32(), int32_t(uint32_t(2 * 127 + kMagnitude) << 23)), power);
+    return {b_.fmul(bits(power, b_.f32()), b_.constant(b_.f32(), 0x1p-21)), bits(inverse, b_.f32())};
+  }
+  std::pair<Value, Value> unitOfBytes(Value from, int64_t present) {
+    Value largest = b_.fmax(largestOf(from, present), b_.constant(b_.f32(), 0x1p-100)), most = b_.constant(b_.f32(), 127);
+    return {b_.fdiv(largest, most), b_.fdiv(most, largest)};
+  }
+
+  /// The span's largest magnitude. What is not finite makes notFinite_ NaN.
+  Value largestOf(Value from, int64_t present) {
     Value zero = b_.constant(floats_, 0);
     Values found = eachVector({zero, zero}, [&](Value k, ValueRange carried) {
       Value x = load(from, k, present);
@@ -72,9 +82,7 @@ private:
       return Values{b_.fmax(magnitude, carried[0]), b_.fma(x, zero, carried[1])};
     });
     notFinite_ = b_.reduceAdd(found[1]);
-    Value largest = bits(b_.reduceMax(found[0]), b_.i32());
-    Value power = arith::AndIOp::create(b_.ops(), b_.loc(), largest, b_.constantInt(b_.i32(), 0x7f800000));
-    return arith::MaxSIOp::create(b_.ops(), b_.loc(), power, b_.constantInt(b_.i32(), int64_t(kMagnitude + 1) << 23));
+    return b_.reduceMax(found[0]);
   }
 
   /// Digits, the lowest first, each in [-base / 2, base / 2) but the last.
@@ -140,6 +148,7 @@ public:
 private:
   Values addSpan(Value span, ValueRange totals);
   Values startOf(Value facts, Value parameters);
+  void readAhead(Value codesAt);
   /// Facts of a row's span.
   Value factsOf(Value span) {
     return b_.address(in_.rows, b_.mul(b_.add(b_.mul(in_.firstRow, codes_.spans()), span), codes_.spanFacts()), b_.i32());
@@ -173,6 +182,14 @@ Values CodeTileWriter::startOf(Value facts, Value zeroPoints) {
   return start;
 }
 
+/// With less than four streams and much to do for each line, the processor does not look far enough ahead by itself.
+void CodeTileWriter::readAhead(Value codesAt) {
+  constexpr int64_t kDistance = 4096;
+  for (Value panel : in_.tile.panels)
+    for (int64_t line = 0; line < codes_.span() * kPanelColumns * codes_.panels.bits / 8; line += 64)
+      b_.prefetch(panel, b_.add(codesAt, kDistance + line), b_.ops().getI8Type(), /*locality=*/3);
+}
+
 Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   OpBuilder &ops = b_.ops();
   const QuantizedPanels &panels = codes_.panels;
@@ -194,8 +211,11 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   in.aRow = codes_.stride();
   in.depth = b_.index(codes_.spanWords());
   in.depthMultiple = codes_.spanWords();
-  if (exact.rows <= exact.panels * exact.vectors()) // loops of a few steps are all overhead; more rows give a step enough work
+  // Loops of a few steps are all overhead, unless rows give a step enough work.
+  if (exact.rows <= exact.panels * exact.vectors() || (codes_.bytes && codes_.digits() > 1))
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
+  if (in_.stream && shape_.panels < 4 && codes_.digits() > 1)
+    readAhead(codesAt);
   for (Value &panel : in.panels)
     panel = b_.address(panel, codesAt, ops.getI8Type());
   Value facts = factsOf(span);

@@ -10,6 +10,8 @@
 //
 // are exact in i32, and only adding up spans rounds. The error is that of f32 arithmetic, and a row's bits depend on nothing but the row.
 //
+// Where rows may be rounded to 8 bits (strategy attribute `int8Products`), there is one digit: an element is a multiple of 1/127 of its span's largest magnitude.
+//
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_CPU_LINEARCODES_H
 #define LLMOPT_CODEGEN_CPU_LINEARCODES_H
@@ -25,12 +27,13 @@ struct CodeProducts {
   int64_t zero = 0;    ///< of all blocks where they have none of their own
   int64_t inputs = 0;  ///< K
   bool bytes = false;  ///< sums of four products of bytes in one instruction; else of two of 16 bits
+  bool rounded = false; ///< rows to 8 bits
 
   int64_t block() const { return panels.blockInputs(inputs); }
   int64_t span() const;
   int64_t spans() const { return (inputs + span() - 1) / span(); }
-  /// A number is three digits of 8 bits, or two of 12.
-  int64_t digits() const { return bytes ? 3 : 2; }
+  /// A number is three digits of 8 bits, or two of 12; one of 8.
+  int64_t digits() const { return rounded ? 1 : bytes ? 3 : 2; }
   int64_t digitBits() const { return bytes ? 8 : 12; }
   /// Words of a span, of four digits or two, and from one digit of a row to the next. Distances that are multiples of 4 KiB would share cache sets.
   int64_t spanWords() const { return span() / (bytes ? 4 : 2); }
@@ -49,6 +52,7 @@ struct CodeOperands {
   mlir::Value rows, firstRow, firstSpan, endSpan;
   int64_t most = 0;  ///< rows there is room for
   TileOperands tile; ///< the panels' beginnings, and the target's facts
+  bool stream = false; ///< the panels are read from memory, once
 };
 
 /// Adds their products, in f32.

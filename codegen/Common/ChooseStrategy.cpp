@@ -65,29 +65,32 @@ int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
 /// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than it has ways.
 bool collides(int64_t depth) { return depth % 1024 == 0; }
 
-/// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two.
-int64_t digitsOf(const Target &target) { return target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
+/// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two; one where 8 bits are enough.
+int64_t digitsOf(const Target &target, const GemmFacts &facts) { return facts.int8Products ? 1 : target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
 
 /// Products with codes: a row counts for its digits.
 strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   SmallVector<GemmBucketAttr> buckets;
-  int64_t digits = digitsOf(target), vectorsPerPanel = 512 / target.vectorBits, kBlock = roundUp(facts.depth, 8);
-  int64_t budget = target.vectorRegisters >= 32 ? 24 : 12, mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
+  int64_t digits = digitsOf(target, facts), vectorsPerPanel = 512 / target.vectorBits, kBlock = roundUp(facts.depth, 8);
+  // Beside the sums of digits lie those in f32.
+  int64_t budget = (target.vectorRegisters >= 32 ? 24 : 12) / (digits == 1 ? 2 : 1), mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
   auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t mBlock) {
     // Codes of a column tile stay in the first-level cache for all row tiles.
     buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, mBlock ? std::min<int64_t>(kBlock, 512) : kBlock, mBlock, /*packInput=*/false));
   };
+  // One digit of four rows: sums in f32 may wait in memory for the end of a span, four streams are worth more.
+  int64_t mostSums = digits == 1 && target.vectorRegisters >= 32 ? 16 : mostRows;
   for (int64_t rows = 1; rows <= std::min<int64_t>(4, mostRows); ++rows)
     if (!facts.rows || *facts.rows == rows)
-      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(std::min<int64_t>(4, mostRows / rows)))), 0);
+      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(std::min<int64_t>(4, mostSums / rows)))), 0);
   int64_t panels = mostRows >= 4 ? 2 : 1, tileRows = std::max<int64_t>(1, mostRows / panels);
   // Rows whose digits lie in half the second-level cache.
-  int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * 4), 2 * tileRows, 96);
+  int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * (digits == 1 ? 1 : 4)), 2 * tileRows, digits == 1 ? 192 : 96);
   if (!facts.rows || buckets.empty())
     add(0, tileRows, 16 * panels, roundUp(block, tileRows));
   GemmBucketAttr last = buckets.pop_back_val();
   add(0, last.getRows(), last.getColumns(), last.getMBlock());
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false, facts.int8Products);
 }
 
 } // namespace
@@ -115,7 +118,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   // The last bucket has no bound.
   GemmBucketAttr last = buckets.pop_back_val();
   add(0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), last.getPackInput());
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, /*int8Products=*/false);
 }
 
 strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target, bool bf16Products) {
@@ -129,7 +132,7 @@ static bool readsBf16Cache(exec::KernelOp kernel) {
 
 std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
-  bool allBf16 = true;
+  bool allBf16 = true, allInt8 = true;
   kernel.getBody().walk([&](Operation *op) {
     auto grouped = dyn_cast<llm::GroupedLinearOp>(op);
     Projection linear = grouped ? Projection(grouped) : Projection::of(op);
@@ -147,13 +150,15 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
     allBf16 &= linear.weightType().getElementType().isBF16();
+    allInt8 &= op->hasAttr(kInt8Input);
     if (!grouped && rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
   });
-  if (facts && quantizedAs(kernel))
+  if (facts && quantizedAs(kernel)) {
     facts->codes = true;
-  else if (facts && allBf16 && options.bf16Products) {
+    facts->int8Products = options.int8Products || allInt8;
+  } else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;

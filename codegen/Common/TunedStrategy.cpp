@@ -23,6 +23,8 @@ TuningKey llmopt::tuningKey(exec::KernelOp kernel, ShapeAnalysis &shapes, const 
   std::optional<GemmFacts> facts = kernel.getFamily() == "linear" ? linearFacts(kernel, shapes, target, options) : std::nullopt;
   if (facts && facts->bf16Products)
     signature.dtype += ", products in bf16"; // other numbers: never for who did not ask for them
+  if (facts && facts->int8Products)
+    signature.dtype += ", products in int8";
   if (std::optional<QuantizedWeight> codes = facts && facts->codes ? quantizedAs(kernel) : std::nullopt)
     signature.dtype += ", " + keyOf(*codes);
   return {target.name, kernel.getFamily().str(), signature.ops, signature.shape, signature.dtype};
@@ -60,7 +62,7 @@ std::string problemOf(GemmBucketAttr bucket, int64_t before, bool last, const Ge
 std::string problemOf(GemmAttr gemm, const GemmFacts &facts, const Target &target) {
   if (gemm.getVectorBits() != target.vectorBits)
     return std::to_string(gemm.getVectorBits()) + "-bit vectors";
-  if (gemm.getBf16Products() != facts.bf16Products)
+  if (gemm.getBf16Products() != facts.bf16Products || gemm.getInt8Products() != facts.int8Products)
     return "products in another number format";
   if (!within(int64_t(gemm.getBuckets().size()), 1, 16))
     return "no buckets, or too many";
@@ -148,7 +150,7 @@ SmallVector<Attribute> llmopt::otherStrategies(Attribute usual, const Target &ta
     SmallVector<GemmBucketAttr> buckets;
     for (auto [bucket, ways] : llvm::zip(gemm.getBuckets(), columns))
       buckets.push_back(i < ways.size() ? ways[i] : bucket);
-    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products()));
+    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products(), gemm.getInt8Products()));
   }
   return others;
 }

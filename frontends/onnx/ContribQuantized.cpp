@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Quantization.h"
 
+#include "llmopt/lib/Analysis/Projection.h"
+
 using namespace mlir;
 
 namespace llmopt::onnx {
@@ -30,7 +32,8 @@ Value unpackCodes(Emitter &e, Value packed, int64_t bits) {
 
 static bool isU8(Emitter &e, Value v) { return e.elementType(v).isUnsignedInteger(8); }
 
-/// y = A W^T with W [N, K] in blocks along K. Inputs: A, B u8 [N, blocks, bytes], scales, zero_points?, g_idx?, bias?.
+/// y = A W^T with W [N, K] in blocks along K. Inputs: A, B u8 [N, blocks, bytes], scales, zero_points?, g_idx?, bias?. Of accuracy_level only 4, 8 bits for A, is less
+/// than what kernels do by themselves.
 Status importMatMulNBits(Node &node) {
   Emitter &e = node.emit;
   if (!node.requireInputs(3))
@@ -82,7 +85,10 @@ Status importMatMulNBits(Node &node) {
   llvm::SmallVector<Value> operands{a, weight};
   if (bias)
     operands.push_back(bias);
-  node.set(0, e.op("llm.linear", operands));
+  llvm::SmallVector<mlir::NamedAttribute> attributes;
+  if (node.integer("accuracy_level", 0) == 4)
+    attributes.push_back(e.unit(kInt8Input));
+  node.set(0, e.op("llm.linear", operands, attributes));
   return {};
 }
 

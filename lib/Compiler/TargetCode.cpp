@@ -101,7 +101,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   report(Phase::Strategy, target.name, 0, 0);
   if (!target.isGpu())
     setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
-  LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products}));
+  LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);
   KernelModules modules(planned.getContext());

@@ -132,6 +132,7 @@ private:
     compile.targets = {target_->name};
     compile.embedTokenizer = false;
     compile.bf16Products = compile_.bf16Products;
+    compile.int8Products = compile_.int8Products;
     compile.kvCache = compile_.kvCache;
     compile.tuningFile = tuningFile;
     LLMOPT_RETURN_IF_ERROR(compileModel(source, artifact, compile).status());
@@ -249,11 +250,11 @@ private:
         entry.times.push_back(timeOf(describe(sizes), times, best, candidates, copies));
     }
     report.changed += changed;
-    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products()));
+    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products(), usual.getInt8Products()));
     return entry;
   }
 
-  StrategyOptions strategyOptions() const { return {.bf16Products = compile_.bf16Products}; }
+  StrategyOptions strategyOptions() const { return {.bf16Products = compile_.bf16Products, .int8Products = compile_.int8Products}; }
 
   static std::string print(mlir::Attribute attribute) {
     std::string text;

@@ -52,7 +52,8 @@ struct JoinBias : OpRewritePattern<llm::AddOp> {
       return rewriter.notifyMatchFailure(root, "not the only use of a linear without bias");
     if (!isRowVector(bias, linear.getResult()) || !llm::isWeightExpression(bias) || linear.getType() != root.getType())
       return rewriter.notifyMatchFailure(root, "the other operand is not a vector of the linear's outputs");
-    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), linear.getInput(), linear.getWeight(), bias, linear.getTransposed());
+    DictionaryAttr others = linear->getDiscardableAttrDictionary();
+    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), linear.getInput(), linear.getWeight(), bias, linear.getTransposed())->setDiscardableAttrs(others);
     return success();
   }
 };
@@ -74,6 +75,7 @@ struct JoinBiasBehindSum : OpRewritePattern<llm::AddOp> {
         Value residual = otherOperand(sum, term);
         auto joined = llm::LinearOp::create(rewriter, linear.getLoc(), linear.getType(), linear.getInput(), linear.getWeight(), bias,
                                             linear.getTransposed());
+        joined->setDiscardableAttrs(linear->getDiscardableAttrDictionary());
         rewriter.replaceOpWithNewOp<llm::AddOp>(root, root.getType(), joined, residual);
         return success();
       }

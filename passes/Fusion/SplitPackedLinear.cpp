@@ -71,7 +71,9 @@ private:
     };
     Value weight = columns(packed.getWeight(), packed.getTransposed() ? 1 : 0);
     Value bias = packed.getBias() ? columns(packed.getBias(), 0) : Value();
-    return llm::LinearOp::create(rewriter, loc, type, packed.getInput(), weight, bias, packed.getTransposed());
+    auto cut = llm::LinearOp::create(rewriter, loc, type, packed.getInput(), weight, bias, packed.getTransposed());
+    cut->setDiscardableAttrs(packed->getDiscardableAttrDictionary());
+    return cut;
   }
 };
 

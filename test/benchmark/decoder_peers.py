@@ -10,6 +10,8 @@ program after the other, with the same weights, tokens and number of threads; be
 --only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay, and rounds are added to those of the
 same test and programs: tests and rounds may be measured one by one.
 
+Formats of llama.cpp are also q8_0 and q4_0, beside which int8 and int4 of ours belong: blocks of 32 as theirs, and with "products in int8" activations in 8 bits as theirs.
+
 FOLDER has a config.json of type llama, qwen3 or gpt2; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
 number of threads only.
 Every program is a process of its own that is stopped (SIGSTOP) while it is not its turn. With --wait, something is measured only while that file is
@@ -20,9 +22,9 @@ source package of llama-cpp-python:
     cmake -S llama_cpp_python-*/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_OPENMP=OFF
     ninja -C llama llama-bench
 
-A share of the limit is the time that a program's bytes (16-bit weights; keys and values, f32 in "llmopt bf16" and f16 in all others) take at the rate of
-reading memory in the same round (the best of one, two and four streams), or that its arithmetic takes at the peak of f32 (of bf16 where it
-multiplies in bf16), over the time it took.
+A share of the limit is the time that a program's bytes (weights with their scales; keys and values, f32 in "llmopt bf16" and f16 in all others) take at the rate of
+reading memory in the same round (the best of one, two and four streams), or that its arithmetic takes at the peak of f32 (of bf16 or bytes where it
+multiplies those), over the time it took.
 """
 import argparse
 import json
@@ -40,7 +42,9 @@ from transformers import AutoConfig
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 GENERATE = 8  # tokens of one measurement of decoding
-TOLERANCE = 5e-2  # of the largest logit: 16-bit activations against f32 ones
+# Of the largest logit, by bits of weights: 16-bit activations against f32 ones; activations in 8 bits; and codes that differ where a quotient is near a half, since llama.cpp divides by
+# scales before they are rounded. Drawn weights make more of such differences than trained ones.
+TOLERANCE = {16: 5e-2, 8.5: 1e-1, 4.5: 2.5e-1}
 
 
 def run(*command):
@@ -77,7 +81,9 @@ def prepare(args):
             write_gguf(weights, path, element)
         commands[f"llama.cpp {element}"] = [llama, path]
     for element in args.formats:
-        variants = {f"llmopt {element}": (f"{element}.llmopt", ["--kv-cache", "f16"] if element == "f16" else [])}
+        variants = {f"llmopt {element}": (f"{element}.llmopt", [] if element == "bf16" else ["--kv-cache", "f16"])}
+        if element in ("int8", "int4"):
+            variants[f"llmopt {element}, products in int8"] = (f"{element}-products.llmopt", ["--kv-cache", "f16", "--products", "int8"])
         if element == "bf16" and "avx512_bf16" in open("/proc/cpuinfo").read():
             variants["llmopt bf16, products in bf16"] = ("bf16-products.llmopt", ["--products", "bf16"])
         for name, (file, flags) in variants.items():
@@ -112,13 +118,25 @@ class Program:
         return float(self.ask(f"time 0 {count} {count}" if kind == "prefill" else f"time {count} {GENERATE} 1"))
 
 
+def weight_bits(name):
+    """Bits of a weight, scales included."""
+    return 8.5 if "int8" in name.split(",")[0] or "q8_0" in name else 4.5 if "int4" in name or "q4_0" in name else 16
+
+
 def check_logits(programs):
-    """Differences to the first program's logits, of the largest; stops at one that is too far."""
+    """Differences to the logits of the first program with as many bits, of the largest; stops at one that is too far."""
     logits = {name: np.array(program.ask("logits 48").split(), np.float64) for name, program in programs.items()}
+    differences = {}
+    for bits in dict.fromkeys(map(weight_bits, logits)):
+        differences |= differences_of({name: got for name, got in logits.items() if weight_bits(name) == bits}, TOLERANCE[bits])
+    return differences
+
+
+def differences_of(logits, tolerance):
     want = next(iter(logits.values()))
     differences = {name: float(np.abs(got - want).max() / np.abs(want).max()) for name, got in logits.items()}
     for name, difference in differences.items():
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise SystemExit(f"{name}: logits differ by {difference:.2e} of the largest")
     return differences
 
@@ -136,7 +154,15 @@ def best(rows, key, **wanted):
     return max((row[key] for row in rows if all(row[name] == value for name, value in wanted.items())), default=None)
 
 
-def floor_seconds(config, limits, test, threads, products_in_bf16, f32_cache, gigabyte):
+def products_of(name):
+    """What a program multiplies."""
+    bits = weight_bits(name)
+    if name.startswith("llama"):
+        return "i8" if bits < 16 else "bf16" if "bf16" in name else "f32"
+    return "i8" if name.endswith("products in int8") else "bf16" if name.endswith("products in bf16") else "f32"
+
+
+def floor_seconds(config, limits, test, threads, name, gigabyte):
     """What the test takes at the machine's limits. `gigabyte`: seconds for reading one."""
     kind, count = test
     gpt2 = config.model_type == "gpt2"
@@ -146,12 +172,12 @@ def floor_seconds(config, limits, test, threads, products_in_bf16, f32_cache, gi
     matrices = layers * (2 * width * heads * size + 2 * width * kv_heads * size + feed_forward)
     head = width * config.vocab_size
     if kind == "prefill":  # logits of the last token only
-        peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format="bf16" if products_in_bf16 else "f32")
+        peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format=products_of(name))
         attention = 2 * layers * heads * size * count * (count + 1)
         f32 = best(limits["arithmetic"], "operations_per_second", threads=threads, format="f32")
         return peak and 2 * (count * matrices + head) / peak + attention / f32
-    cached = 2 * layers * kv_heads * size * (4 if f32_cache else 2) * (count + (GENERATE + 1) / 2)
-    return GENERATE * (2 * (matrices + head) + cached) * gigabyte * 1e-9
+    cached = 2 * layers * kv_heads * size * (4 if name == "llmopt bf16" else 2) * (count + (GENERATE + 1) / 2)
+    return GENERATE * (weight_bits(name) / 8 * (matrices + head) + cached) * gigabyte * 1e-9
 
 
 def processor():
@@ -180,8 +206,7 @@ def summarize(args, config, samples, gigabytes, limits, differences):
             peer = min((name for name in names if name.startswith("llama")), key=medians.get)
             tokens = test[1] if test[0] == "prefill" else GENERATE
             for name in names:
-                floors = [floor_seconds(config, limits, test, threads, "products" in name or name == "llama.cpp bf16", name == "llmopt bf16", gigabyte)
-                          for gigabyte in gigabytes[threads, test]]
+                floors = [floor_seconds(config, limits, test, threads, name, gigabyte) for gigabyte in gigabytes[threads, test]]
                 share = None not in floors and statistics.median(floor / taken for floor, taken in zip(floors, samples[name, threads, test]))
                 rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
                                  of_best_peer=medians[peer] / medians[name], of_limit=share or None, seconds=samples[name, threads, test], seconds_per_gigabyte=gigabytes[threads, test]))
@@ -239,8 +264,8 @@ def main():
     parser.add_argument("--llama-build", required=True)
     parser.add_argument("--scratch", required=True)
     parser.add_argument("--build", default=os.environ.get("LLMOPT_BUILD", f"{ROOT}/build"))
-    for flag in ("--formats", "--peer-formats"):
-        parser.add_argument(flag, nargs="+", default=["bf16", "f16"], choices=["bf16", "f16"])
+    for flag, more in (("--formats", ["int8", "int4"]), ("--peer-formats", ["q8_0", "q4_0"])):
+        parser.add_argument(flag, nargs="+", default=["bf16", "f16"], choices=["bf16", "f16", *more])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--tests", nargs="+", default=["prefill:128", "prefill:512", "decode:0", "decode:128", "decode:2048"])
     parser.add_argument("--rounds", type=int, default=7)

@@ -166,16 +166,17 @@ void fillCodes(const QuantizedPanels &panels, int64_t n, int64_t k, char *to) {
 }
 
 /// Weights rotate over at least 256 MiB where reading them is the limit.
-void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, bool bf16Products = false,
+void benchLinear(const Options &options, const Target &target, DType type, int64_t m, int64_t n, int64_t k, StrategyOptions choices = {},
                  std::optional<QuantizedPanels> codes = std::nullopt) {
   unsigned threads = options.threads;
   bool bytes = type == DType::I8;
-  std::string title = "linear " + (codes ? "codes " + codes->layout().substr(8) : std::string(bf16Products ? "bf16 products" : dtypeName(type))) + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  std::string format = codes ? "codes " + codes->layout().substr(8) + (choices.int8Products ? " int8 products" : "") : std::string(choices.bf16Products ? "bf16 products" : dtypeName(type));
+  std::string title = "linear " + format + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (title.find(options.filter) == std::string::npos)
     return;
   if (threads > 1)
     title += ", " + std::to_string(threads) + " threads";
-  auto kernel = CompiledKernel::make(codes ? quantizedLinearText(*codes, 1 << (codes->bits - 1), n, k) : linearText(n, k, type), cpu::lowerLinear, target, target, {.bf16Products = bf16Products});
+  auto kernel = CompiledKernel::make(codes ? quantizedLinearText(*codes, 1 << (codes->bits - 1), n, k) : linearText(n, k, type), cpu::lowerLinear, target, target, choices);
   Launch launch(*kernel, {{"m", m}}, threads);
   size_t weightBytes = size_t(packedMatrixBytes(codes ? codes->layout() : panelLayout(type), type, n, k)), stride = (weightBytes + 4095) / 4096 * 4096 + 4096;
   bool memoryBound = m <= 4;
@@ -190,7 +191,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   size_t inputBytes = size_t(m * k) * (bytes ? 1 : 4);
   void *x = cpu::allocateHuge(inputBytes), *y = cpu::allocateHuge(size_t(m * n) * 4);
   fillRandom(x, inputBytes, bytes ? DType::U8 : DType::F32);
-  std::string_view arithmetic = bytes ? (target.int8Dot ? "i8" : "i16") : bf16Products && target.bf16Dot ? "bf16" : "f32";
+  std::string_view arithmetic = bytes || choices.int8Products ? (target.int8Dot ? "i8" : "i16") : choices.bf16Products && target.bf16Dot ? "bf16" : "f32";
   double operations = 2.0 * double(m) * double(n) * double(k), bestRate = 0, peak = 0, bestRead = 0;
   std::vector<double> ratios;
   int repeats = memoryBound ? int(copies) : std::max(1, int(6e-3 * 1e11 * threads / operations));
@@ -346,7 +347,7 @@ int main(int argc, char **argv) {
       benchLinear(options, *target, type, m, 2048, 2048);
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 2048, 2048}, {128, 2048, 2048}, {128, 8192, 2048}, {128, 2048, 8192}, {32, 2048, 2048}, {12, 2048, 2048},
                          {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
-    benchLinear(options, *target, DType::BF16, m, n, k, /*bf16Products=*/true);
+    benchLinear(options, *target, DType::BF16, m, n, k, {.bf16Products = true});
   for (DType type : {DType::F32, DType::BF16, DType::F16})
     for (int64_t m : {1, 2, 3, 4})
       benchLinear(options, *target, type, m, 4096, 4096);
@@ -356,10 +357,11 @@ int main(int argc, char **argv) {
                          {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
     benchLinear(options, *target, DType::I8, m, n, k);
   // Blocks as ONNX Runtime's and llama.cpp's tools make them.
-  for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
+  for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F16}, {8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
     codes.order = CodeOrder::Words;
-    for (auto [m, n, k] : {std::array<int64_t, 3>{1, 4096, 4096}, {1, 2048, 8192}, {2, 4096, 4096}, {4, 4096, 4096}, {12, 2048, 2048}, {128, 2048, 2048}, {512, 2048, 2048}})
-      benchLinear(options, *target, DType::F32, m, n, k, /*bf16Products=*/false, codes);
+    for (bool int8Products : {false, true})
+      for (auto [m, n, k] : {std::array<int64_t, 3>{1, 4096, 4096}, {1, 2048, 8192}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}, {12, 2048, 2048}, {128, 2048, 2048}, {512, 2048, 2048}})
+        benchLinear(options, *target, DType::F32, m, n, k, {.int8Products = int8Products}, codes);
   }
   for (int64_t size : {64, 128})
     for (int64_t tokens : {512, 2048, 8192})

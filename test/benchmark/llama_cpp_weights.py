@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes the weights of a Hugging Face folder as a GGUF file for llama.cpp: models of type llama, qwen3 and gpt2, without a tokenizer.
 
-    llama_cpp_weights.py FOLDER f16|bf16 OUT.gguf
+    llama_cpp_weights.py FOLDER f16|bf16|q8_0|q4_0 OUT.gguf
 
 Needs gguf, torch and transformers from PyPI.
 """
@@ -31,7 +31,8 @@ def arranged(key, value, config):
 
 
 def write_gguf(folder, path, element):
-    """Matrices in `element` (f16 or bf16), vectors in f32."""
+    """Matrices in `element` (f16, bf16, or blocks of 32: q8_0, q4_0), vectors in f32. Beside blocks the table of embeddings is f16, and stored a second time, in blocks,
+    where it is the output projection too: as llmopt's --dtype=int8 and int4 have it."""
     config = AutoConfig.from_pretrained(folder)
     if config.model_type not in ARCHITECTURES:
         raise SystemExit(f"{folder}: type {config.model_type} is none of {', '.join(ARCHITECTURES)}")
@@ -59,13 +60,17 @@ def write_gguf(folder, path, element):
         for key in tensors.keys():
             value = arranged(key, tensors.get_tensor(key).float(), config)
             name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+            blocks, table = element.startswith("q") and value.dim() == 2, name == "token_embd.weight"
             if value.dim() == 1:
                 writer.add_tensor(name, value.numpy())
-            elif element == "f16":
+            elif element == "f16" or (blocks and table):
                 writer.add_tensor(name, value.to(torch.float16).numpy())
-            else:
+            elif element == "bf16":
                 bits = value.to(torch.bfloat16).contiguous().view(torch.int16).numpy()
                 writer.add_tensor(name, bits.view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
+            if blocks and (not table or config.tie_word_embeddings):
+                kind = gguf.GGMLQuantizationType[element.upper()]
+                writer.add_tensor(name.replace("token_embd", "output"), gguf.quants.quantize(value.numpy(), kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -75,7 +80,7 @@ def write_gguf(folder, path, element):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("element", choices=["f16", "bf16"])
+    parser.add_argument("element", choices=["f16", "bf16", "q8_0", "q4_0"])
     parser.add_argument("out")
     arguments = parser.parse_args()
     write_gguf(arguments.folder, arguments.out, arguments.element)

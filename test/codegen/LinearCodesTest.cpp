@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
@@ -53,7 +54,8 @@ struct Codes {
     EXPECT_TRUE(packQuantized(this->panels, matrix, {packed.data<std::byte>(), packed.bytes()}).ok());
   }
   /// A row's product with a column, and the size of what it sums.
-  std::pair<double, double> dot(const float *x, int64_t column) const {
+  template <typename Number>
+  std::pair<double, double> dot(const Number *x, int64_t column) const {
     double sum = 0, size = 0;
     for (int64_t i = 0; i < k; ++i) {
       double product = double(x[i]) * weights[size_t(column * k + i)];
@@ -77,37 +79,65 @@ const Case kCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, DTyp
 
 std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
 
+/// A row as it is, or each span in multiples of 1/127 of its largest magnitude. Without a fused multiply-add quotients are rounded before they are rounded to whole ones.
+std::vector<double> rowOf(const Case &c, const Target &target, const float *x, bool rounded) {
+  std::vector<double> row(x, x + c.k);
+  int64_t span = std::gcd(c.panels.blockInputs(c.k), int64_t(256));
+  for (int64_t first = 0; rounded && first < c.k; first += span) {
+    float largest = 0x1p-100f;
+    for (int64_t k = first; k < std::min(first + span, c.k); ++k)
+      largest = std::max(largest, std::abs(x[k]));
+    for (int64_t k = first; k < std::min(first + span, c.k); ++k) {
+      double quotient = target.fma ? double(x[k]) * double(127 / largest) : double(x[k] * (127 / largest));
+      row[size_t(k)] = std::nearbyint(quotient) * double(largest / 127);
+    }
+  }
+  return row;
+}
+
+void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, bool rounded) {
+  SCOPED_TRACE(pair.name() + " " + name(c) + (rounded ? ", rows of 8 bits" : ""));
+  Codes codes(random, c.panels, c.zero, c.n, c.k);
+  auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy, {.int8Products = rounded});
+  ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
+  std::vector<float> first;
+  for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 131})
+    for (unsigned parts : {1u, 3u}) {
+      std::mt19937 inputs(11);
+      Buffer x = randomFloats(inputs, size_t(m * c.k)), y = filled(size_t(m * c.n), NAN);
+      kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", m}}, parts, nullptr, parts == 3);
+      for (int64_t i = 0; i < m; ++i) {
+        std::vector<double> row = rowOf(c, pair.target, x.data() + i * c.k, rounded);
+        for (int64_t j = 0; j < c.n; ++j) {
+          auto [sum, size] = codes.dot(row.data(), j);
+          ASSERT_NEAR(y.data()[i * c.n + j], sum, 5e-7 * size) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << i << "," << j;
+        }
+      }
+      first.resize(size_t(c.n));
+      if (m == 1 && parts == 1)
+        std::copy_n(y.data(), c.n, first.begin());
+      ASSERT_EQ(0, std::memcmp(first.data(), y.data(), size_t(c.n) * 4)) << "first row of M=" << m;
+    }
+}
+
 } // namespace
 
 TEST(LinearCodes, AsExactAsF32AndTheSameInAnyBatch) {
   std::mt19937 random(3);
   size_t turn = 0;
-  for (const Case &c : kCases) {
-    Codes codes(random, c.panels, c.zero, c.n, c.k);
-    for (const TargetPair &pair : runnableTargets()) {
-      if (turn++ % 2) // their number is odd: each case has every other target, and the next case the others
-        continue;
-      SCOPED_TRACE(pair.name() + " " + name(c));
-      auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy);
-      ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
-      std::vector<float> first;
-      for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 131})
-        for (unsigned parts : {1u, 3u}) {
-          std::mt19937 inputs(11);
-          Buffer x = randomFloats(inputs, size_t(m * c.k)), y = filled(size_t(m * c.n), NAN);
-          kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", m}}, parts, nullptr, parts == 3);
-          for (int64_t i = 0; i < m; ++i)
-            for (int64_t j = 0; j < c.n; ++j) {
-              auto [sum, size] = codes.dot(x.data() + i * c.k, j);
-              ASSERT_NEAR(y.data()[i * c.n + j], sum, 5e-7 * size) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << i << "," << j;
-            }
-          first.resize(size_t(c.n));
-          if (m == 1 && parts == 1)
-            std::copy_n(y.data(), c.n, first.begin());
-          ASSERT_EQ(0, std::memcmp(first.data(), y.data(), size_t(c.n) * 4)) << "first row of M=" << m;
-        }
-    }
-  }
+  for (const Case &c : kCases)
+    for (const TargetPair &pair : runnableTargets())
+      if (turn++ % 2 == 0) // their number is odd: each case has every other target, and the next case the others
+        checkCase(random, c, pair, /*rounded=*/false);
+}
+
+TEST(LinearCodes, RowsOfEightBits) {
+  std::mt19937 random(4);
+  size_t turn = 0;
+  for (const Case &c : kCases)
+    for (const TargetPair &pair : runnableTargets())
+      if (turn++ % 3 == 0)
+        checkCase(random, c, pair, /*rounded=*/true);
 }
 
 // Spans are scaled by themselves: large inputs beside small ones, the largest and smallest numbers there are, and zeros.
@@ -144,9 +174,11 @@ TEST(LinearCodes, NotNumbers) {
   std::mt19937 random(5);
   QuantizedPanels panels{8, 32, DType::F32, false};
   Codes codes(random, panels, 128, kN, kK);
+  size_t turn = 0;
   for (const TargetPair &pair : runnableTargets()) {
     SCOPED_TRACE(pair.name());
-    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy);
+    bool rounded = turn++ % 2;
+    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy, {.int8Products = rounded});
     for (float odd : {NAN, INFINITY, -INFINITY}) {
       Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
       x.data()[2 * kK + 40] = odd;

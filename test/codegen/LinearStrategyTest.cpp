@@ -139,6 +139,9 @@ TEST(ChooseStrategy, StaticRowsNeedOneBucket) {
 
 TEST(ChooseStrategy, TextRoundTrip) {
   mlir::MLIRContext context;
-  strategy::GemmAttr gemm = choose(context, "x86-64-v3", {.depth = 1024});
-  EXPECT_EQ(mlir::parseAttribute(printed(gemm), &context), gemm) << printed(gemm);
+  for (const GemmFacts &facts : {GemmFacts{.depth = 1024}, {.depth = 1024, .bf16Products = true}, {.depth = 1024, .codes = true}, {.depth = 1024, .codes = true, .int8Products = true}}) {
+    strategy::GemmAttr gemm = choose(context, "x86-64-v3", facts);
+    EXPECT_EQ(mlir::parseAttribute(printed(gemm), &context), gemm) << printed(gemm);
+    EXPECT_EQ(gemm.getInt8Products(), facts.int8Products);
+  }
 }

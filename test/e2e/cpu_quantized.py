@@ -3,7 +3,8 @@
 # llmopt-packages: numpy onnx onnxruntime
 """Weights of 4 and 8 bits on the CPU against ONNX Runtime: MatMulNBits with and without zero points, blocks and whole columns of DequantizeLinear, f16 models, a gate.
 The artifact holds codes where kernels take them, and numbers where they cannot: other sizes of blocks, zero points that are no whole numbers. -O0 gives the same, and so do
-narrower vectors. Two matrices of one input whose codes differ are products of their own."""
+narrower vectors. Two matrices of one input whose codes differ are products of their own. With accuracy_level 4, or --products=int8, inputs are rounded to 8 bits as ONNX Runtime
+rounds them."""
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -53,6 +54,23 @@ for name, path, depth, kind, kept in cases:
             tolerance = ("--atol", 2e-3, "--rtol", 2e-3) if kind == "f16" else ("--atol", 1e-5, "--rtol", 1e-5)
             code, _, errors = tool("llmopt-run", artifact, "--test-data", scratch(f"{name}-{rows}"), *tolerance)
             check(f"{name}, {target}, {rows} rows", code == 0, f"exit {code}: {errors[:300]}")
+
+# Inputs in 8 bits: as far from exact products as ONNX Runtime's, so within 1e-5 of those and not of exact ones.
+for bits, block, zeros, gated in ((4, 32, True, False), (8, 32, False, False), (4, 128, False, True), (8, 64, True, False)):
+    paths = {}
+    for level in (0, 4):
+        random.bit_generator.state = np.random.default_rng(bits + block).bit_generator.state
+        paths[level] = nbits(f"rounded-{bits}-{block}-{level}", 400, 75, bits, block, zeros, gated=gated, level=level)
+    artifacts = {f"accuracy_level 4, {name}": compile_model(paths[4], f"rounded-{bits}-{block}-{name}", *flags) for name, flags in targets if name != "v3" or runs_here("x86-64-v3")}
+    artifacts["--products=int8"] = compile_model(paths[0], f"rounded-{bits}-{block}-products", "--products=int8")
+    for rows in (1, 3, 33):
+        x = random.uniform(-1, 1, (rows, 400)).astype(np.float32)
+        for level, path in paths.items():
+            save(scratch(f"rounded-{level}"), "input", [("x", x)])
+            save(scratch(f"rounded-{level}"), "output", [("y", witness(path).run(None, {"x": x})[0])])
+        for name, artifact in artifacts.items():
+            same, exact = (tool("llmopt-run", artifact, "--test-data", scratch(f"rounded-{level}"), "--atol", 1e-5, "--rtol", 1e-5)[0] == 0 for level in (4, 0))
+            check(f"{bits} bits in blocks of {block}, {name}, {rows} rows", same and not exact, f"{'within' if same else 'not within'} 1e-5 of level 4, {'within' if exact else 'not within'} of level 0")
 
 # Rounded when compiled. Every code of one row off by one would be an error of 0.02 to 0.3.
 path, matrix = plain("plain", 160, 75)

@@ -27,7 +27,7 @@ def finished(name, nodes, weights, depth, columns, kind=TensorProto.FLOAT):
     return path
 
 
-def nbits(name, depth, columns, bits, block, zeros, kind=np.float32, gated=False):
+def nbits(name, depth, columns, bits, block, zeros, kind=np.float32, gated=False, level=0):
     """y = x W^T, or silu(x W^T) * (x V^T); `bits` may be those of W and V."""
     blocks, nodes, weights = -(-depth // block), [], []
     for w, bits in zip("wv" if gated else "w", bits if isinstance(bits, tuple) else (bits, bits)):
@@ -37,7 +37,8 @@ def nbits(name, depth, columns, bits, block, zeros, kind=np.float32, gated=False
         if zeros:
             weights.append(numpy_helper.from_array(random.integers(0, 256, (columns, -(-blocks * bits // 8))).astype(np.uint8), w + "_zero"))
             inputs.append(w + "_zero")
-        nodes.append(helper.make_node("MatMulNBits", inputs, ["x" + w if gated else "y"], domain="com.microsoft", K=depth, N=columns, bits=bits, block_size=block))
+        nodes.append(helper.make_node("MatMulNBits", inputs, ["x" + w if gated else "y"], domain="com.microsoft", K=depth, N=columns, bits=bits, block_size=block,
+                                      accuracy_level=level))
     if gated:
         nodes += [helper.make_node("Sigmoid", ["xw"], ["s"]), helper.make_node("Mul", ["xw", "s"], ["silu"]), helper.make_node("Mul", ["silu", "xv"], ["y"])]
     return finished(name, nodes, weights, depth, columns, helper.np_dtype_to_tensor_dtype(np.dtype(kind)))

@@ -81,3 +81,14 @@ func.func @keeps_product_in_another_type(%x: tensor<8x64xf32>) -> tensor<8x8xf16
   %y = llm.add %h, %b : tensor<8x8xf16>, tensor<8xf16> -> tensor<8x8xf16>
   return %y : tensor<8x8xf16>
 }
+
+// What the importer permitted stays permitted.
+// CHECK-LABEL: func.func @keeps_permission
+//       CHECK:   llm.linear %{{.+}}, %{{.+}}, %{{.+}} {llm.int8_input}
+func.func @keeps_permission(%x: tensor<8x64xf32>) -> tensor<8x32xf32> {
+  %w = llm.weight "w" : tensor<32x64xf32>
+  %b = llm.weight "b" : tensor<32xf32>
+  %0 = llm.linear %x, %w {llm.int8_input} : tensor<8x64xf32>, tensor<32x64xf32> -> tensor<8x32xf32>
+  %1 = llm.add %0, %b : tensor<8x32xf32>, tensor<32xf32> -> tensor<8x32xf32>
+  return %1 : tensor<8x32xf32>
+}

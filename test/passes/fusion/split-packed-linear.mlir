@@ -23,16 +23,17 @@ func.func @gate_and_up(%x: tensor<?x6xf32> {llm.dims = ["n", 6]}) -> tensor<?x4x
   return %y : tensor<?x4xf32>
 }
 
-// Rows are outputs; the gate is the second half.
+// Rows are outputs; the gate is the second half. What is permitted for the whole is for its parts.
 // CHECK-LABEL: func.func @up_and_gate
 //   CHECK-DAG:   llm.slice %{{.+}}, %{{.+}}, %{{.+}} axes = [0] steps = [1] : tensor<8x6xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<4x6xf32>
+//   CHECK-DAG:   llm.linear %{{.+}}, %{{.+}} {llm.int8_input}
 //   CHECK-NOT:   tensor<5x8xf32>
 func.func @up_and_gate(%x: tensor<5x6xf32>) -> tensor<5x4xf32> {
   %w = llm.weight "w" : tensor<8x6xf32>
   %i0 = llm.constant dense<0> : tensor<1xi64>
   %i4 = llm.constant dense<4> : tensor<1xi64>
   %i8 = llm.constant dense<8> : tensor<1xi64>
-  %p = llm.linear %x, %w : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
+  %p = llm.linear %x, %w {llm.int8_input} : tensor<5x6xf32>, tensor<8x6xf32> -> tensor<5x8xf32>
   %up = llm.slice %p, %i0, %i4 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
   %gate = llm.slice %p, %i4, %i8 axes = [1] steps = [1] : tensor<5x8xf32>, tensor<1xi64>, tensor<1xi64> -> tensor<5x4xf32>
   %act = llm.gelu %gate : tensor<5x4xf32>

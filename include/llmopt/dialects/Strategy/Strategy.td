@@ -36,11 +36,14 @@ def Strategy_GemmBucketAttr : Strategy_Attr<"GemmBucket", "gemm_bucket"> {
 def Strategy_GemmAttr : Strategy_Attr<"Gemm", "gemm"> {
   let summary = "A matrix product with packed weights (panels of 16 columns), by M-bucket";
   let description = [{
-    With `bf16Products` the rows are rounded to bf16 and multiplied in pairs (vdpbf16ps); `kBlock` then counts pairs.
+    With `bf16Products` the rows are rounded to bf16 and multiplied in pairs (vdpbf16ps); `kBlock` then counts pairs. With `int8Products`, for weights that are codes,
+    they are rounded to 8 bits in blocks.
   }];
   let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits,
-                        DefaultValuedParameter<"bool", "false">:$bf16Products);
-  let assemblyFormat = "`<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? `[` $buckets `]` `>`";
+                        DefaultValuedParameter<"bool", "false">:$bf16Products, DefaultValuedParameter<"bool", "false">:$int8Products);
+  let assemblyFormat = [{
+    `<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? (`int8_products` `=` $int8Products^ `,`)? `[` $buckets `]` `>`
+  }];
 }
 
 def Strategy_LoopsAttr : Strategy_Attr<"Loops", "loops"> {

@@ -16,6 +16,10 @@
 
 namespace llmopt {
 
+/// A unit attribute of llm.linear: kernels may round its input to 8 bits, in blocks with a scale each, as MatMulNBits with accuracy_level 4 permits. What takes an
+/// operation's place should keep it; without it, products are more exact.
+inline constexpr char kInt8Input[] = "llm.int8_input";
+
 class Projection {
 public:
   Projection() = default;

@@ -51,6 +51,7 @@ struct CompileOptions {
   std::string strategyTarget;           ///< choose tiles as for this target, whatever the code is for; empty: each target's own
   WeightFormat dtype = WeightFormat::Auto;
   bool bf16Products = false;            ///< round activations to bf16 in products with bf16 weights
+  bool int8Products = false;            ///< round activations to 8 bits, in blocks, in products with weights of 4 and 8 bits (processors only)
   CacheFormat kvCache = CacheFormat::Auto;
   std::map<std::string, int64_t> dims;  ///< --dim NAME=V
   int64_t maxSequenceLength = 0;        ///< 0: what the model's configuration says
@@ -58,7 +59,7 @@ struct CompileOptions {
   EmitKind emit = EmitKind::Artifact;
   std::string dumpFolder;               ///< IR after each phase; empty: none
   std::string cudaCompiler = "auto";    ///< "nvrtc", "clang", "nvcc", "emulate"
-  unsigned jobs = 0;                    ///< threads for compiling CUDA units; 0: all processors
+  unsigned jobs = 0;                    ///< threads that compile CUDA units, or round matrices for dtype; 0: all processors
   std::string kernelOverride;           ///< folder of CUDA units changed by hand, named as --dump-dir names them; empty: none
   std::vector<std::string> kernelLibraries; ///< folders of kernels made elsewhere that implement operations
   bool dryRun = false;                  ///< everything but writing
