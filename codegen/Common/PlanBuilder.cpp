@@ -335,16 +335,18 @@ bool EntryBuilder::isUnitwise(const plan::Stage &append, const plan::Stage &atte
   });
 }
 
-// A barrier follows a stage when the next one reads (or overwrites) what was written since the barrier before. Stages
+// A barrier follows a stage when the next one reads (or overwrites) what was written since the barrier before, or overwrites what was read. Only
+// states are written more than once: an encoder's layers share theirs. Stages
 // between two barriers may run at the same time, so their buffers must not share memory: lifetimes widen to whole groups. So may
 // two stages whose barrier is left out in some steps (Stage::unitwise).
 void EntryBuilder::placeBarriers() {
-  std::set<uint32_t> pending;
+  std::set<uint32_t> pending, read;
   std::vector<uint32_t> groupOf(entry_.stages.size());
   uint32_t groupStart = 0;
   for (uint32_t i = 0; i < entry_.stages.size(); ++i) {
     plan::Stage &stage = entry_.stages[i];
-    bool depends = llvm::any_of(stage.bindings, [&](uint32_t buffer) { return pending.count(buffer) != 0; });
+    bool depends = llvm::any_of(stage.bindings, [&](uint32_t buffer) { return pending.count(buffer) != 0; }) ||
+                   llvm::any_of(writes_[i], [&](uint32_t buffer) { return read.count(buffer) != 0; });
     if (i > 0)
       entry_.stages[i - 1].barrier = depends;
     bool unitwise = depends && groupStart + 1 == i && isUnitwise(entry_.stages[i - 1], stage);
@@ -352,10 +354,12 @@ void EntryBuilder::placeBarriers() {
       entry_.stages[i - 1].unitwise = true;
     if (depends && !unitwise) {
       pending.clear();
+      read.clear();
       groupStart = i;
     }
     groupOf[i] = groupStart;
     pending.insert(writes_[i].begin(), writes_[i].end());
+    read.insert(stage.bindings.begin(), stage.bindings.end());
   }
   std::vector<uint32_t> groupEnd(entry_.stages.size());
   for (uint32_t i = uint32_t(entry_.stages.size()); i-- > 0;)

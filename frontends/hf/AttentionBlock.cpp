@@ -45,6 +45,12 @@ private:
     auto which = spec_.cross || context_.isEncoder ? llm::SequenceGroup::encoder : llm::SequenceGroup::self;
     return llm::SequenceGroupAttr::get(graph_.builder().getContext(), which);
   }
+  /// Nobody reads what an encoder's tokens keep for each other once their layer is done: all layers of a shape have one place for it, which stays
+  /// in the caches.
+  int64_t state() {
+    bool passes = context_.isEncoder && !spec_.cross;
+    return passes ? context_.passingState({kvHeads_, dim_, valueDim_}) : context_.state(blockName_);
+  }
   /// "model.layers.3.self_attn", for operations that no tensor gives a name.
   void atBlock() {
     std::string name = context_.expand(spec_.output);
@@ -205,7 +211,7 @@ Result<Value> AttentionBuilder::attend(Value query) {
   auto f32 = builder.getF32Type();
   auto type = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, heads_, valueDim_}, f32);
   return graph_.create<llm::PagedAttentionOp>(
-      type, query, slopes, bias, sinks, builder.getI64IntegerAttr(context_.state(blockName_)), builder.getI64IntegerAttr(kvHeads_),
+      type, query, slopes, bias, sinks, builder.getI64IntegerAttr(state()), builder.getI64IntegerAttr(kvHeads_),
       graph_.f32(scale), graph_.flag(causal), builder.getI64IntegerAttr(window), graph_.f32(softcap), group());
 }
 
@@ -214,7 +220,7 @@ Status AttentionBuilder::store(Value input) {
   LLMOPT_ASSIGN(Value key, project(input, spec_.key, kvHeads_, dim_, keyBias_, spec_.keyNorm, false));
   LLMOPT_ASSIGN(Value value, project(input, spec_.value, kvHeads_, valueDim_, bias_, std::nullopt, false));
   llm::CacheAppendOp::create(graph_.builder(), graph_.location(), key, value,
-                             graph_.builder().getI64IntegerAttr(context_.state(blockName_)), group());
+                             graph_.builder().getI64IntegerAttr(state()), group());
   return {};
 }
 
@@ -228,7 +234,7 @@ Result<Value> AttentionBuilder::build(Value input) {
     LLMOPT_ASSIGN(Projections parts, projections(input));
     query = parts.query;
     llm::CacheAppendOp::create(graph_.builder(), graph_.location(), parts.key, parts.value,
-                               graph_.builder().getI64IntegerAttr(context_.state(blockName_)), group());
+                               graph_.builder().getI64IntegerAttr(state()), group());
   }
   LLMOPT_ASSIGN(Value mixed, attend(query));
   Value flat = graph_.reshape(mixed, {0, heads_ * valueDim_});

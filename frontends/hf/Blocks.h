@@ -9,6 +9,9 @@
 
 #include "WeightBinder.h"
 
+#include <array>
+#include <map>
+
 namespace llmopt::hf {
 
 // Limits of what a config may ask for; beyond them it is damaged or hostile.
@@ -37,7 +40,11 @@ struct BlockContext {
   int64_t validPositions = 0;
 
   std::string expand(const std::string &name) const { return weights.expand(name, layer); }
-  int64_t state(const std::string &block) { return states.try_emplace({block, layer}, int64_t(states.size())).first->second; }
+  /// Those of encoders' layers, by key-value heads and their sizes.
+  std::map<std::array<int64_t, 3>, int64_t> passingStates;
+  int64_t countStates() const { return int64_t(states.size() + passingStates.size()); }
+  int64_t state(const std::string &block) { return states.try_emplace({block, layer}, countStates()).first->second; }
+  int64_t passingState(std::array<int64_t, 3> shape) { return passingStates.try_emplace(shape, countStates()).first->second; }
   /// A linear layer of tensors `name`.weight and, with `bias`, `name`.bias.
   mlir::Value linear(mlir::Value input, const std::string &name, int64_t outputs, bool bias, bool transposed);
 };

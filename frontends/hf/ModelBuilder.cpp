@@ -13,7 +13,7 @@ using mlir::Value;
 ModelBuilder::ModelBuilder(const Architecture &architecture, ConfigScope &config, WeightBinder &weights, Problems &problems,
                            mlir::ModuleOp module, int64_t wantedPositions)
     : architecture_(architecture), module_(module), graph_(mlir::OpBuilder(module.getContext())),
-      context_{graph_, config, weights, problems, wantedPositions, {}, false, -1, {}, 0} {}
+      context_{graph_, config, weights, problems, wantedPositions, {}, false, -1, {}, 0, {}} {}
 
 void ModelBuilder::build() {
   for (const FunctionSpec &spec : architecture_.functions)
