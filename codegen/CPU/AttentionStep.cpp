@@ -47,6 +47,20 @@ Value StepReader::block(const SequenceFields &sequence, Value index) {
   return loadUnsigned(blocks_, b_.mul(b_.add(sequence.table, index), 4));
 }
 
+// At each token that begins a run: count the run's tokens.
+void StepReader::forEachRun(Value begin, Value end, function_ref<void(Value, Value)> body) {
+  b_.forLoop(begin, end, 1, [&](Value token) {
+    Value sequence = sequenceOf(token), before = sequenceOf(b_.max(b_.add(token, -1), begin)), one = b_.index(1), zero = b_.index(0);
+    Value starts = b_.select(b_.equal(token, begin), one, b_.select(b_.equal(sequence, before), zero, one));
+    b_.ifThen(b_.equal(starts, one), [&] {
+      KernelBuilder::Values count = b_.forLoop(token, end, 1, ValueRange{zero}, [&](Value other, ValueRange sum) {
+        return KernelBuilder::Values{b_.add(sum[0], b_.select(b_.equal(sequenceOf(other), sequence), one, zero))};
+      });
+      body(token, count[0]);
+    });
+  });
+}
+
 Value cpu::throughViews(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (!isa<llm::ReshapeOp, llm::ExpandDimsOp, llm::SqueezeOp, llm::FlattenOp>(op))

@@ -27,6 +27,8 @@ public:
   SequenceFields fields(mlir::Value sequence);
   /// Number of the cache block that holds tokens [64 * index, 64 * index + 64) of the sequence.
   mlir::Value block(const SequenceFields &sequence, mlir::Value index);
+  /// Calls `body` for each run of tokens in [begin, end) that belong to one sequence.
+  void forEachRun(mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value first, mlir::Value count)> body);
 
 private:
   mlir::Value loadUnsigned(mlir::Value base, mlir::Value byteOffset);

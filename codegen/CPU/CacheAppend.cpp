@@ -4,7 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A work unit is one head of one token of the step, numbered as in paged_attention (Stage::unitwise), or, where the step has many tokens, 16
-// of them with all heads: those that fill a panel of keys are transposed together. Keys may be rotated on the way (llm.rope in the region).
+// of them with all heads. Those of one sequence that begin a panel of keys are transposed together. Keys may be rotated on the way (llm.rope in
+// the region).
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionRope.h"
@@ -23,25 +24,33 @@ using namespace llmopt::cpu;
 
 namespace {
 
-/// Steps of at most this many tokens are dealt out token by token.
+/// Steps of at most this many tokens are dealt out by their heads.
 constexpr int64_t kFewTokens = 16;
+/// Fewer tokens of a sequence are stored one by one.
+constexpr int64_t kLeastTogether = 4;
 
 class AppendWriter {
 public:
   AppendWriter(KernelBuilder &b, llm::CacheAppendOp op, const HeadsSource &keys, const HeadsSource &values, unsigned state,
                const Target &target);
+  /// Units [begin, end) of a step of at most 16 tokens: heads of all tokens, numbered token by token.
+  void few(Value begin, Value end, Value tokens);
   /// Heads [begin, end) of all tokens, numbered token by token.
   void heads(Value begin, Value end);
-  /// Tokens [first, min(first + 16, tokens)).
-  void panel(Value first, Value tokens);
-  /// Rope table, then one rotated head, or 16 tokens' rotated heads and a panel to be rounded.
-  static int64_t scratchElements(const HeadsSource &keys, const CacheLayout &layout, int64_t lanes, bool few) {
-    return HeadCopier::tableElements(keys, lanes) + (few ? (layout.keySize + 15) / 16 * 16 : (layout.kvHeads + 1) * layout.keyPanel());
+  /// Some heads of tokens [first, min(first + 16, tokens)).
+  struct Heads {
+    Value begin, end;
+  };
+  void panel(Value first, Value tokens, const Heads &heads);
+  Heads allHeads() { return {b_.index(0), b_.index(layout_.kvHeads)}; }
+  /// Rope table, then 16 tokens' heads (rotated) and a panel to be rounded.
+  static int64_t scratchElements(const HeadsSource &keys, const CacheLayout &layout, int64_t lanes) {
+    return HeadCopier::tableElements(keys, lanes) + (layout.kvHeads + 1) * layout.keyPanel();
   }
   const CacheLayout &layout() const { return layout_; }
 
 private:
-  void token(Value token, Value begin, Value end);
+  void token(Value token, const Heads &heads);
   struct Place {
     Value block, slot; ///< address of the block, token in the block
     Value isLast;      ///< the sequence ends with this token
@@ -51,7 +60,9 @@ private:
   Value keyAt(Value token, Value head) {
     return b_.address(keys_, b_.mul(b_.add(b_.mul(token, layout_.kvHeads), head), layout_.keySize), b_.f32());
   }
-  void wholePanel(Value first, const Place &place);
+  void run(Value first, Value count, const Heads &heads);
+  void together(Value first, Value count, const Place &place, const Heads &heads);
+  void copyKeys(Value first, Value count, const Heads &heads);
   void wholeKeys(Value from, int64_t stride, Value panel);
   void storeKey(Value head, Value key, Value slot);
   void storeValue(Value cached, Value token, Value head, Value slot);
@@ -106,14 +117,22 @@ void AppendWriter::heads(Value begin, Value end) {
   Value kvHeads = b_.index(layout_.kvHeads);
   b_.forLoop(b_.floorDiv(begin, kvHeads), b_.floorDiv(b_.add(end, layout_.kvHeads - 1), kvHeads), 1, [&](Value token) {
     Value first = b_.mul(token, kvHeads);
-    this->token(token, b_.max(b_.sub(begin, first), b_.index(0)), b_.min(b_.sub(end, first), kvHeads));
+    this->token(token, {b_.max(b_.sub(begin, first), b_.index(0)), b_.min(b_.sub(end, first), kvHeads)});
   });
 }
 
-void AppendWriter::token(Value token, Value begin, Value end) {
+void AppendWriter::few(Value begin, Value end, Value tokens) {
+  // With a token of each sequence the attention behind may begin without a barrier, so units are dealt as there; else by heads.
+  Value last = b_.max(b_.add(tokens, -1), b_.index(0)), divisor = b_.max(tokens, b_.index(1));
+  auto headBehind = [&](Value unit) { return b_.floorDiv(b_.add(unit, last), divisor); };
+  b_.ifThen(
+      b_.less(step_.sequenceOf(last), last), [&] { panel(b_.index(0), tokens, {headBehind(begin), headBehind(end)}); }, [&] { heads(begin, end); });
+}
+
+void AppendWriter::token(Value token, const Heads &heads) {
   Place place = placeOf(step_.fields(step_.sequenceOf(token)), token);
   copier_.startToken(token);
-  b_.forLoop(begin, end, 1, [&](Value head) {
+  b_.forLoop(heads.begin, heads.end, 1, [&](Value head) {
     Value cached = headOf(place.block, head);
     copier_.copy(keyAt(token, head), rotated_, 1);
     if (layout_.inPairs()) {
@@ -126,36 +145,57 @@ void AppendWriter::token(Value token, Value begin, Value end) {
   });
 }
 
-void AppendWriter::panel(Value first, Value tokens) {
-  Value end = b_.min(b_.add(first, CacheLayout::kPanel), tokens), last = b_.add(end, -1);
-  Value sequence = step_.sequenceOf(first), count = b_.sub(end, first);
-  Place place = placeOf(step_.fields(sequence), first);
-  Value same = b_.equal(step_.sequenceOf(last), sequence), aligned = b_.equal(b_.mod(place.slot, CacheLayout::kPanel), b_.index(0));
-  Value no = b_.constantInt(b_.ops().getI1Type(), 0), whole = b_.equal(count, b_.index(CacheLayout::kPanel));
-  b_.ifThen(
-      b_.select(whole, b_.select(aligned, same, no), no), [&] { wholePanel(first, place); },
-      [&] { b_.forLoop(first, end, 1, [&](Value token) { this->token(token, b_.index(0), b_.index(layout_.kvHeads)); }); });
+void AppendWriter::panel(Value first, Value tokens, const Heads &heads) {
+  Value end = b_.min(b_.add(first, CacheLayout::kPanel), tokens);
+  step_.forEachRun(first, end, [&](Value token, Value count) { run(token, count, heads); });
 }
 
-/// 16 tokens of one sequence whose first stands at the begin of a panel.
-void AppendWriter::wholePanel(Value first, const Place &place) {
-  int64_t heads = layout_.kvHeads, stride = rotates_ ? layout_.keySize : heads * layout_.keySize;
-  auto source = [&](Value head) {
-    return rotates_ ? b_.address(rotated_, b_.mul(head, layout_.keyPanel()), b_.f32()) : keyAt(first, head);
-  };
-  auto each = [&](int64_t count, function_ref<void(Value)> body) { b_.forLoop(b_.index(0), b_.index(count), 1, body); };
-  if (rotates_)
-    each(CacheLayout::kPanel, [&](Value i) {
-      Value token = b_.add(first, i);
-      copier_.startToken(token);
-      each(heads, [&](Value head) { copier_.copy(keyAt(token, head), b_.address(source(head), b_.mul(i, stride), b_.f32()), 1); });
+/// Tokens [first, first + count) of one sequence.
+void AppendWriter::run(Value first, Value count, const Heads &heads) {
+  Value last = b_.add(b_.add(first, count), -1), no = b_.constantInt(b_.ops().getI1Type(), 0);
+  SequenceFields sequence = step_.fields(step_.sequenceOf(first));
+  Place place = placeOf(sequence, first);
+  Value aligned = b_.equal(b_.mod(place.slot, CacheLayout::kPanel), b_.index(0)), whole = b_.equal(count, b_.index(CacheLayout::kPanel));
+  // The rest of the panel may be written to only if no token of this step belongs there.
+  Value fills = b_.select(whole, whole, placeOf(sequence, last).isLast), enough = b_.less(b_.index(kLeastTogether - 1), count);
+  b_.ifThen(
+      b_.select(enough, b_.select(aligned, fills, no), no), [&] { together(first, count, place, heads); },
+      [&] { b_.forLoop(first, b_.add(last, 1), 1, [&](Value token) { this->token(token, heads); }); });
+}
+
+/// At most 16 tokens of one sequence whose first stands at the begin of a panel, all of which they may overwrite.
+void AppendWriter::together(Value first, Value count, const Place &place, const Heads &heads) {
+  auto panelOf = [&](Value head) { return b_.address(headOf(place.block, head), b_.mul(place.slot, layout_.keyDepth()), element_); };
+  auto copied = [&] {
+    copyKeys(first, count, heads);
+    b_.forLoop(heads.begin, heads.end, 1, [&](Value head) {
+      wholeKeys(b_.address(rotated_, b_.mul(head, layout_.keyPanel()), b_.f32()), layout_.keySize, panelOf(head));
     });
-  each(heads, [&](Value head) {
+  };
+  auto asTheyLie = [&] {
+    b_.forLoop(heads.begin, heads.end, 1, [&](Value head) { wholeKeys(keyAt(first, head), layout_.kvHeads * layout_.keySize, panelOf(head)); });
+  };
+  rotates_ ? copied() : b_.ifThen(b_.equal(count, b_.index(CacheLayout::kPanel)), asTheyLie, copied);
+  int64_t step = layout_.inPairs() ? 2 : 1;
+  Value whole = b_.sub(count, b_.mod(count, step)), odd = b_.less(whole, count);
+  b_.forLoop(heads.begin, heads.end, 1, [&](Value head) {
     Value cached = headOf(place.block, head);
-    wholeKeys(source(head), stride, b_.address(cached, b_.mul(place.slot, layout_.keyDepth()), element_));
-    b_.forLoop(b_.index(0), b_.index(CacheLayout::kPanel), layout_.inPairs() ? 2 : 1, [&](Value i) {
+    b_.forLoop(b_.index(0), whole, step, [&](Value i) {
       Value token = b_.add(first, i), slot = b_.add(place.slot, i);
       layout_.inPairs() ? storeValuePairs(cached, token, head, slot) : storeValue(cached, token, head, slot);
+    });
+    if (layout_.inPairs()) // only the last token of a sequence can be alone
+      b_.ifThen(odd, [&] { storeHalfPairs(cached, b_.add(first, whole), head, {place.block, b_.add(place.slot, whole), b_.constantInt(b_.ops().getI1Type(), 1)}); });
+  });
+}
+
+/// Keys of tokens of one sequence, rotated, to scratch: [head][token][keySize].
+void AppendWriter::copyKeys(Value first, Value count, const Heads &heads) {
+  b_.forLoop(b_.index(0), count, 1, [&](Value i) {
+    Value token = b_.add(first, i);
+    copier_.startToken(token);
+    b_.forLoop(heads.begin, heads.end, 1, [&](Value head) {
+      copier_.copy(keyAt(token, head), b_.address(rotated_, b_.add(b_.mul(head, layout_.keyPanel()), b_.mul(i, layout_.keySize)), b_.f32()), 1);
     });
   });
 }
@@ -279,11 +319,13 @@ Result<LoweredKernel> lowerCacheAppend(exec::KernelOp kernel, FamilyContext &fam
     KernelBuilder b(family.module, variant.symbol, symbols);
     Value count = b.dim(tokens);
     AppendWriter writer(b, op, keys, values, kernel.getNumOperands(), family.target);
-    variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), family.target.vectorBits / 32, few) * 4);
-    if (few)
+    variant.scratchBytes = symbols.constant(AppendWriter::scratchElements(keys, writer.layout(), family.target.vectorBits / 32) * 4);
+    if (family.target.isGpu())
       writer.heads(b.unitBegin(), b.unitEnd());
+    else if (few)
+      writer.few(b.unitBegin(), b.unitEnd(), count);
     else
-      b.forEachUnit([&](Value unit) { writer.panel(b.mul(unit, CacheLayout::kPanel), count); });
+      b.forEachUnit([&](Value unit) { writer.panel(b.mul(unit, CacheLayout::kPanel), count, writer.allHeads()); });
     result.variants.push_back(variant);
   }
   expandHalfConversions(family.module, family.target);

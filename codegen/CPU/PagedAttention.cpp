@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A work unit is a tile of tokens of the step (one token where the step has few) with one key-value head. A tile may touch
+// A work unit is a tile of tokens of the step (one token where the step has few, and they are of different sequences) with one key-value head. A tile may touch
 // several sequences; each run of tokens of one sequence is a problem of its own. Queries may be rotated on the way (llm.rope in
 // the region).
 //
@@ -19,7 +19,7 @@ using namespace llmopt::cpu;
 
 namespace {
 
-/// Steps of at most this many tokens are dealt out token by token.
+/// Steps of at most this many tokens are dealt out token by token, as long as these belong to different sequences.
 constexpr int64_t kFewTokens = 16;
 
 /// Four threads share a multiple of four heads. A window's few keys are not worth a second stage.
@@ -69,14 +69,16 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   for (bool few : {true, false}) {
     if (family.target.isGpu() && !few) // more threads, not longer ones
       break;
-    problem.tileTokens = few ? 1 : std::max<int64_t>(1, 64 / problem.group());
+    bool chooses = few && !family.target.isGpu() && !problem.inRanges; // between tokens and tiles
+    problem.tileTokens = few && !chooses ? 1 : std::max<int64_t>(1, 64 / problem.group());
     problem.dealsRanges = few && problem.inRanges;
-    problem.headsAtOnce = problem.tileTokens > 1 || family.target.isGpu() ? 1 : problem.kvHeads;
+    problem.headsAtOnce = problem.tileTokens > 1 || chooses || family.target.isGpu() ? 1 : problem.kvHeads;
     KernelVariant variant{family.symbol + (few ? "_few" : "_many"), few && !family.target.isGpu() ? kFewTokens : 0, {}, {}};
-    SymExpr tiles = symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
+    SymExpr tiles = few ? tokens : symbols.ceilDiv(tokens, symbols.constant(problem.tileTokens));
     variant.units = symbols.mul(tiles, symbols.constant(problem.kvHeads * (problem.dealsRanges ? AttentionShape::kMostRanges : 1)));
     KernelBuilder b(family.module, variant.symbol, symbols);
-    variant.scratchBytes = symbols.constant(emitPagedAttention(b, problem, family.target, b.dim(tokens)));
+    int64_t scratch = chooses ? emitFewTokens(b, problem, family.target, b.dim(tokens)) : emitPagedAttention(b, problem, family.target, b.dim(tokens));
+    variant.scratchBytes = symbols.constant(scratch);
     result.variants.push_back(variant);
     if (problem.dealsRanges) {
       KernelVariant join{family.symbol + "_join", variant.limit, symbols.mul(tokens, symbols.constant(problem.heads)), {}};

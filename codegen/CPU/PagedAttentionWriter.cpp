@@ -335,19 +335,7 @@ void PagedWriter::tile(Value unit, Value tokens) {
   Value tiles = b_.floorDiv(b_.add(tokens, problem_.tileTokens - 1), problem_.tileTokens);
   Value head = b_.floorDiv(unit, tiles), tile = b_.mod(unit, tiles);
   Value begin = b_.mul(tile, problem_.tileTokens), end = b_.min(b_.add(begin, problem_.tileTokens), tokens);
-  // At each token that begins a run: count the run's tokens in this tile.
-  b_.forLoop(begin, end, 1, [&](Value token) {
-    Value sequence = step_.sequenceOf(token), before = step_.sequenceOf(b_.max(b_.add(token, -1), begin));
-    Value isFirst = b_.equal(token, begin);
-    Value starts = b_.select(isFirst, b_.index(1), b_.select(b_.equal(sequence, before), b_.index(0), b_.index(1)));
-    b_.ifThen(b_.equal(starts, b_.index(1)), [&] {
-      Values count = b_.forLoop(token, end, 1, ValueRange{b_.index(0)}, [&](Value other, ValueRange sum) {
-        Value same = b_.equal(step_.sequenceOf(other), sequence);
-        return Values{b_.add(sum[0], b_.select(same, b_.index(1), b_.index(0)))};
-      });
-      run({token, count[0], head, b_.add(head, 1)});
-    });
-  });
+  step_.forEachRun(begin, end, [&](Value token, Value count) { run({token, count, head, b_.add(head, 1)}); });
 }
 
 } // namespace
@@ -369,4 +357,18 @@ int64_t cpu::emitJoinedRanges(KernelBuilder &b, const PagedProblem &problem, con
   PagedWriter writer(b, problem, target);
   b.forEachUnit([&](Value unit) { writer.joinedHead(unit); });
   return writer.scratchBytes();
+}
+
+int64_t cpu::emitFewTokens(KernelBuilder &b, const PagedProblem &tiled, const Target &target, Value tokens) {
+  PagedProblem single = tiled;
+  single.tileTokens = 1;
+  single.headsAtOnce = single.kvHeads;
+  Value begin = b.unitBegin(), end = b.unitEnd(), last = b.max(b.add(tokens, -1), b.index(0)), divisor = b.max(tokens, b.index(1));
+  Value tiles = b.floorDiv(b.add(tokens, tiled.tileTokens - 1), tiled.tileTokens);
+  auto tileUnit = [&](Value unit) { return b.floorDiv(b.mul(unit, tiles), divisor); };
+  PagedWriter heads(b, single, target), tile(b, tiled, target);
+  b.ifThen(
+      b.less(StepReader(b, single.op.getGroup()).sequenceOf(last), last),
+      [&] { b.forLoop(tileUnit(begin), tileUnit(end), 1, [&](Value unit) { tile.tile(unit, tokens); }); }, [&] { heads.heads(begin, end); });
+  return std::max(heads.scratchBytes(), tile.scratchBytes());
 }

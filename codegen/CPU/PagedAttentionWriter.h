@@ -36,6 +36,8 @@ struct PagedProblem {
 /// (a unit is a query head of a token) joins it.
 int64_t emitPagedAttention(KernelBuilder &b, const PagedProblem &problem, const Target &target, mlir::Value tokens);
 int64_t emitJoinedRanges(KernelBuilder &b, const PagedProblem &problem, const Target &target);
+/// The same for units of one token with one head, which are dealt in tiles where a sequence has several tokens.
+int64_t emitFewTokens(KernelBuilder &b, const PagedProblem &tiled, const Target &target, mlir::Value tokens);
 
 /// The operation behind changes of shape.
 mlir::Operation *throughViewsTo(mlir::Value value);
