@@ -40,7 +40,7 @@ public:
   /// `tileRows` 1: one token.
   GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels)
       : b_(b), context_(context), problem_(problem), tileRows_(tileRows), tilePanels_(tilePanels),
-        epilogue_(b, context.shapes, products(problem.segment()), problem.segment().outputs, context.problem.leading,
+        epilogue_(b, context.shapes, context.target, products(problem.segment()), problem.segment().outputs, context.problem.leading,
                   context.shapes.symbols().constant(problem.segment().columns), context.lanes) {}
 
   void run() {

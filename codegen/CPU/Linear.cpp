@@ -49,10 +49,20 @@ void declareWeights(const LinearContext &context, LoweredKernel &result) {
     }
 }
 
+/// Takes a cast from bf16 off the input of products in bf16: its rows are what these multiply.
+bool takeRounded(LinearProblem &problem) {
+  auto cast = dyn_cast_or_null<llm::CastOp>(problem.norm);
+  if (!cast || !isa<BlockArgument>(cast.getInput()) || !getElementTypeOrSelf(cast.getInput().getType()).isBF16() || problem.depth % 2 != 0)
+    return false;
+  problem.inputBinding = bindingOf(cast.getInput());
+  problem.norm = nullptr;
+  return true;
+}
+
 /// Multiplications and additions; weights, input and results once.
 void declareCost(const LinearContext &context, SymContext &symbols, LoweredKernel &result) {
   const LinearProblem &problem = context.problem;
-  int64_t columns = 0, weightBytes = 0, outputColumns = 0;
+  int64_t columns = 0, weightBytes = 0, outputBytes = 0;
   for (const LinearSegment &segment : problem.segments) {
     for (Projection linear : segment.linears) {
       columns += segment.columns;
@@ -60,10 +70,11 @@ void declareCost(const LinearContext &context, SymContext &symbols, LoweredKerne
       weightBytes += context.codes ? context.codes->panels.bytes(segment.columns, problem.depth)
                                    : segment.panels() * panelElements(linear, problem.depth) * bits / 8;
     }
-    outputColumns += segment.columns * int64_t(segment.outputs.size());
+    for (const LinearOutput &output : segment.outputs)
+      outputBytes += segment.columns * getElementTypeOrSelf(output.value.getType()).getIntOrFloatBitWidth() / 8;
   }
   result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns));
-  SymExpr activations = symbols.mul(problem.rows, symbols.constant((problem.integer ? 1 : 4) * problem.depth + 4 * outputColumns));
+  SymExpr activations = symbols.mul(problem.rows, symbols.constant((problem.integer ? 1 : context.roundedInput ? 2 : 4) * problem.depth + outputBytes));
   result.bytesMoved = symbols.add(symbols.constant(weightBytes), activations);
 }
 
@@ -77,7 +88,8 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   auto strategy = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
-  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
+  bool rounded = strategy.getBf16Products() && takeRounded(problem);
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded};
   if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
     context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth, family.target.int8Dot && context.lanes == 16,
                                  strategy.getInt8Products()};

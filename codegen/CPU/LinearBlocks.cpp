@@ -112,7 +112,7 @@ private:
   Value rowsAsGiven(Value firstRow) {
     if (context_.norm)
       return b_.address(b_.scratch(), b_.index(plan_.otherElements(context_.problem.mostWeights())), b_.f32());
-    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.problem.depth), context_.inputElement(b_));
+    return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.inputStride()), context_.inputElement(b_));
   }
   Value widened() {
     int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
@@ -212,7 +212,7 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   llvm::SmallVector<Value> products;
   for (Projection linear : segment.linears)
     products.push_back(linear.getResult());
-  LinearEpilogue epilogue(b_, context_.shapes, products, segment.outputs, context_.problem.leading,
+  LinearEpilogue epilogue(b_, context_.shapes, context_.target, products, segment.outputs, context_.problem.leading,
                           context_.shapes.symbols().constant(segment.columns), plan_.lanes);
   int64_t width = block.panels * 16;
   if (plan_.widen)

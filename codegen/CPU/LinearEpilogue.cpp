@@ -7,6 +7,7 @@
 #include "codegen/CPU/LinearEpilogue.h"
 
 #include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/MathApproximation.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -18,9 +19,10 @@ using namespace llmopt::cpu;
 
 static Type elementOf(Value tensor) { return getElementTypeOrSelf(tensor.getType()); }
 
-LinearEpilogue::LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, ArrayRef<Value> products, ArrayRef<LinearOutput> outputs,
-                               ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes)
-    : b_(b), shapes_(shapes), products_(products), outputs_(outputs), leading_(leading), columns_(columns), lanes_(lanes) {
+LinearEpilogue::LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, const Target &target, ArrayRef<Value> products,
+                               ArrayRef<LinearOutput> outputs, ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes)
+    : b_(b), shapes_(shapes), products_(products), outputs_(outputs), leading_(leading), columns_(columns), lanes_(lanes),
+      looksUp_(lanes == 16 && target.vectorBits == 512), words_(b, target.bf16Dot) {
   productElement_ = registerType(elementOf(products_.front()));
   for (const LinearOutput &output : outputs_)
     addAccess(output.value);
@@ -110,7 +112,9 @@ Value LinearEpilogue::evaluate(Value value, llvm::DenseMap<Value, Value> &known,
     SmallVector<Value> operands;
     for (Value operand : value.getDefiningOp()->getOperands())
       operands.push_back(evaluate(operand, known, row, column, count));
-    result = emitElementwise(b_, value.getDefiningOp(), operands);
+    auto gelu = value.getDefiningOp<llm::GeluOp>();
+    bool byTable = gelu && looksUp_ && elementOf(value).isF32();
+    result = byTable ? emitGeluByTable(b_, operands[0], gelu.getTanh()) : emitElementwise(b_, value.getDefiningOp(), operands);
   }
   known[value] = result;
   return result;
@@ -125,18 +129,33 @@ void LinearEpilogue::emitVector(const Row &row, Value column, ValueRange product
     known[tensor] = sum;
   }
   for (auto [output, offset] : llvm::zip_equal(outputs_, row.outputs))
-    storeElements(b_, elementOf(output.value), evaluate(output.value, known, row, column, count), b_.buffer(output.binding),
-                  b_.add(offset, column), count);
+    storeVector(output, row, b_.add(offset, column), column, known, count);
+}
+
+void LinearEpilogue::storeVector(const LinearOutput &output, const Row &row, Value offset, Value column, llvm::DenseMap<Value, Value> &known, Value count) {
+  Value place = b_.buffer(output.binding);
+  auto cast = output.value.getDefiningOp<llm::CastOp>();
+  if (!cast || !elementOf(output.value).isBF16() || !elementOf(cast.getInput()).isF32())
+    return storeElements(b_, elementOf(output.value), evaluate(output.value, known, row, column, count), place, offset, count);
+  Value rounded = words_.round(evaluate(cast.getInput(), known, row, column, count));
+  count ? b_.storePart(rounded, place, offset, count) : b_.store(rounded, place, offset);
 }
 
 void LinearEpilogue::emitTile(Value firstRow, Value rows, Value firstColumn, int64_t width, Value tile, int64_t productStride,
                               int64_t granule) {
   VectorType type = b_.vec(lanes_, productElement_);
   bool whole = columns_.constant() && *columns_.constant() % granule == 0;
+  constexpr int64_t kMostVectors = 4; // of a row that are written out
   b_.forLoop(b_.index(0), rows, 1, [&](Value r) {
     Row row = startRow(b_.add(firstRow, r));
     Value tileRow = b_.mul(r, width);
-    b_.forLoop(b_.index(0), b_.index(width), lanes_, [&](Value c) {
+    auto eachVector = [&](function_ref<void(Value)> body) {
+      if (!whole || width > kMostVectors * lanes_)
+        return b_.forLoop(b_.index(0), b_.index(width), lanes_, body);
+      for (int64_t c = 0; c < width; c += lanes_)
+        body(b_.index(c));
+    };
+    eachVector([&](Value c) {
       Value column = b_.add(firstColumn, c), place = b_.add(tileRow, c);
       SmallVector<Value> products;
       for (size_t p = 0; p < products_.size(); ++p)

@@ -10,6 +10,7 @@
 #ifndef LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H
 #define LLMOPT_CODEGEN_CPU_LINEAREPILOGUE_H
 
+#include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/MatMulTile.h"
 
@@ -24,7 +25,7 @@ class LinearEpilogue {
 public:
   /// `products`: the values that the accumulators stand for; `leading`: result dimensions before the last; `columns`: the last,
   /// static or (columnsValue) read at run time.
-  LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, llvm::ArrayRef<mlir::Value> products,
+  LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, const Target &target, llvm::ArrayRef<mlir::Value> products,
                  llvm::ArrayRef<LinearOutput> outputs, llvm::ArrayRef<SymExpr> leading, SymExpr columns, int64_t lanes);
 
   /// Rows [firstRow, firstRow + rows) of `width` columns from firstColumn on. Product p lies in `tile` (f32 unless the
@@ -57,6 +58,8 @@ private:
   void addAccess(mlir::Value value);
   Row startRow(mlir::Value row);
   void emitVector(const Row &row, mlir::Value column, mlir::ValueRange products, mlir::Value count);
+  void storeVector(const LinearOutput &output, const Row &row, mlir::Value offset, mlir::Value column, llvm::DenseMap<mlir::Value, mlir::Value> &known,
+                   mlir::Value count);
   mlir::Value evaluate(mlir::Value value, llvm::DenseMap<mlir::Value, mlir::Value> &known, const Row &row, mlir::Value column,
                        mlir::Value count);
 
@@ -67,6 +70,8 @@ private:
   llvm::SmallVector<SymExpr> leading_;
   SymExpr columns_;
   int64_t lanes_;
+  bool looksUp_; ///< tables in registers
+  Bf16Words words_;
   mlir::Type productElement_;
   llvm::SmallVector<Access> accesses_;
 };

@@ -121,7 +121,7 @@ public:
   /// `input`: the rows, in words where products are of those.
   StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value input)
       : b_(b), context_(context), segment_(segment), rows_(rows), input_(input),
-        epilogue_(b, context.shapes, results(segment), segment.outputs, context.problem.leading,
+        epilogue_(b, context.shapes, context.target, results(segment), segment.outputs, context.problem.leading,
                   context.shapes.symbols().constant(segment.columns), context.lanes) {}
 
   /// Panels [first, first + count) of every weight of the segment.
@@ -204,7 +204,7 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
   } else {
     input = b.buffer(context.problem.inputBinding);
   }
-  if (context.inWords()) {
+  if (context.makesWords()) {
     Value words = b.address(b.scratch(), b.index(sums + normed), b.f32());
     emitRowWords(b, context, input, b.index(rows), rows, words);
     input = words;

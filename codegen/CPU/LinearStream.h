@@ -26,14 +26,17 @@ struct LinearContext {
   /// Norms rows [first, end) to the address `to`, and stores what the kernel returns of them if `publish`; null where the input lies in memory.
   std::function<void(KernelBuilder &, mlir::Value first, mlir::Value end, mlir::Value to, mlir::Value publish)> norm;
   std::optional<CodeProducts> codes = std::nullopt; ///< where weights are codes and scales
+  bool roundedInput = false; ///< the input lies in memory in bf16, whose rows are words already
   /// Words that `rows` normed rows take.
   int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth / (problem.integer ? 4 : 1) + 31) / 16 * 16 : 0; }
   /// Sums of four products of bytes in one instruction; else bytes are widened and two are.
   bool byteDot() const { return problem.integer && target.int8Dot && lanes == 16; }
-  /// Rows are brought into words first.
+  /// Tiles multiply words.
   bool inWords() const { return bf16Products || problem.integer || codes; }
+  /// Rows are brought into words first.
+  bool makesWords() const { return inWords() && !roundedInput; }
   /// Words that `rows` of them take.
-  int64_t wordElements(int64_t rows) const { return codes ? codes->elements(rows) : inWords() ? (rows * depth() + 31) / 16 * 16 : 0; }
+  int64_t wordElements(int64_t rows) const { return codes ? codes->elements(rows) : makesWords() ? (rows * depth() + 31) / 16 * 16 : 0; }
   /// Steps of the tile loops: K, or its words.
   int64_t depth() const {
     if (codes)
@@ -45,6 +48,7 @@ struct LinearContext {
   mlir::Type sumElement(KernelBuilder &b) const { return problem.integer ? b.i32() : b.f32(); }
   /// Of the input in memory.
   mlir::Type inputElement(KernelBuilder &b) const { return problem.integer ? mlir::Type(b.ops().getI8Type()) : b.f32(); }
+  int64_t inputStride() const { return roundedInput ? depth() : problem.depth; }
 };
 
 /// Format of a weight's panels in memory, and elements of one panel.

@@ -63,7 +63,7 @@ int64_t lanesOf(const MatMulProblem &problem, int64_t vectorBits) {
 
 MatMulWriter::MatMulWriter(KernelBuilder &b, const MatMulProblem &problem, ShapeAnalysis &shapes, const Target &target,
                            int64_t vectorBits)
-    : b_(b), problem_(problem), epilogue_(b, shapes, Value(llm::MatMulOp(problem.op).getResult()), problem.outputs, problem.leading,
+    : b_(b), problem_(problem), epilogue_(b, shapes, target, Value(llm::MatMulOp(problem.op).getResult()), problem.outputs, problem.leading,
                                           problem.columns, lanesOf(problem, vectorBits)),
       sum_(sumType(problem)), elementBytes_(std::max<int64_t>(1, sum_.getIntOrFloatBitWidth() / 8)),
       lanes_(lanesOf(problem, vectorBits)), convertsLeft_(elementOf(problem.left) != sum_) {

@@ -8,6 +8,7 @@
 
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/Common/CacheType.h"
+#include "codegen/Common/RoundRows.h"
 #include "llmopt/codegen/CPU.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -104,6 +105,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);
+  roundRows(planned);
   KernelModules modules(planned.getContext());
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {
     report(Phase::Lowered, target.name, ++code.kernels, 0);

@@ -139,6 +139,31 @@ TEST(Linear, ProductsInBf16) {
   }
 }
 
+// Rows that another product left in bf16 are multiplied as they lie: the same bits as if they were rounded here.
+TEST(Linear, RowsStoredInBf16) {
+  std::mt19937 random(13);
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 6), {65, 172}, {48, 1538}}) {
+    Weight weight = makeWeight(random, DType::BF16, n, k);
+    std::string x = type("?x" + str(k), "bf16"), wide = type("?x" + str(k)), w = type(str(n) + "x" + str(k), "bf16"), y = type("?x" + str(n));
+    std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + str(k) + "]}, %w: " + w + ") -> " + y + " {\n  %r = exec.kernel \"linear\"(%x, %w) : (" +
+                       x + ", " + w + ") -> " + y + " {\n  ^bb0(%a: " + x + ", %b: " + w + "):\n    %c = llm.cast %a : " + x + " -> " + wide +
+                       "\n    %y = llm.linear %c, %b : " + wide + ", " + w + " -> " + y + "\n    exec.yield %y : " + y + "\n  }\n  return %r : " + y + "\n}\n";
+    for (const TargetPair &pair : runnableTargets()) {
+      SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
+      auto rounds = CompiledKernel::make(plainText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
+      auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
+      for (int64_t m : {1, 3, 4, 7, 25, 131}) {
+        Buffer floats = randomFloats(random, size_t(m * k)), halves(size_t(m * k * 2)), want = filled(size_t(m * n), NAN), got = filled(size_t(m * n), NAN);
+        for (int64_t i = 0; i < m * k; ++i)
+          halves.data<uint16_t>()[i] = floatToBf16(floats.data()[i]);
+        rounds->run({floats.data<void>(), weight.packed.data<void>(), want.data<void>()}, {{"m", m}}, 2);
+        kernel->run({halves.data<void>(), weight.packed.data<void>(), got.data<void>()}, {{"m", m}}, 2);
+        ASSERT_EQ(0, std::memcmp(want.data(), got.data(), size_t(m * n) * 4)) << "M=" << m;
+      }
+    }
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Epilogues
 //===----------------------------------------------------------------------===//
@@ -194,6 +219,42 @@ func.func @f(%x: tensor<?x?x24xf32> {llm.dims = ["b", "s", 24]}, %w: tensor<37x2
         }
     }
   }
+}
+
+// Both forms of GELU, on a grid that comes to the ends of all pieces of a table, and beyond.
+TEST(Linear, Gelu) {
+  auto exact = [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); };
+  auto byTanh = [](double x) { return x / (1 + std::exp(-2 * 0.797884560802865356 * (x + 0.044715 * x * x * x))); };
+  std::vector<float> grid = {0, -0.0f, 1e-30f, -1e-30f, 40, -40, 1e30f, -1e30f, INFINITY};
+  for (int64_t i = -8000; i <= 8000; ++i)
+    grid.push_back(float(i) * 1e-3f);
+  Weight one;
+  one.packed = Buffer(size_t(packedMatrixBytes(std::string(panelLayout(DType::F32)), DType::F32, 16, 1)));
+  std::fill_n(one.packed.data(), 16, 1.0f);
+  for (const TargetPair &pair : runnableTargets())
+    for (bool tanh : {false, true}) {
+      SCOPED_TRACE(pair.name() + (tanh ? " tanh" : ""));
+      std::string text = std::regex_replace(plainText(16, 1, "f32"), std::regex("exec.yield %y"),
+                                            std::string("%z = llm.gelu %y ") + (tanh ? "{tanh} " : "") + ": tensor<?x16xf32>\n    exec.yield %z");
+      auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+      int64_t m = int64_t(grid.size());
+      Buffer x(size_t(m * 4)), y = filled(size_t(m * 16), NAN);
+      std::copy(grid.begin(), grid.end(), x.data());
+      kernel->run({x.data<void>(), one.packed.data<void>(), y.data<void>()}, {{"m", m}}, 1);
+      for (int64_t i = 0; i < m; ++i) {
+        double expected = grid[size_t(i)] == INFINITY ? INFINITY : tanh ? byTanh(grid[size_t(i)]) : exact(grid[size_t(i)]);
+        if (std::isinf(expected))
+          ASSERT_EQ(y.data()[i * 16], INFINITY);
+        else
+          ASSERT_NEAR(y.data()[i * 16], expected, 1e-7 + 5e-7 * std::abs(expected)) << grid[size_t(i)];
+      }
+      x.data()[0] = NAN;
+      x.data()[1] = -INFINITY;
+      kernel->run({x.data<void>(), one.packed.data<void>(), y.data<void>()}, {{"m", 2}}, 1);
+      ASSERT_TRUE(std::isnan(y.data()[0]));
+      if (!tanh)
+        ASSERT_NEAR(y.data()[16], 0, 1e-8);
+    }
 }
 
 // silu(x G^T) * (x U^T): the gated feed-forward layer.
