@@ -115,7 +115,7 @@ struct Candidates {
   float *values;
   i64 *indices;
   i64 width, k;
-  float load(i64 row, i64 column) const { return x[row * width + column]; }
+  float load(i64 row, i64 column) const { return column < width ? x[row * width + column] : -7; } // an injected error asks for any
   void store(i64 row, i64 place, float value, i64 column) const { values[row * k + place] = value, indices[row * k + place] = column; }
 };
 template <class Family, class Rows>
