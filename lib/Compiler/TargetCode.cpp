@@ -89,6 +89,21 @@ DType cacheTypeFor(const CompileOptions &options) {
   return DType::F32;
 }
 
+/// What to say of --products where no weights are of its type.
+std::optional<std::string> unusedProducts(ModuleOp planned, const CompileOptions &options) {
+  auto used = [&](exec::KernelOp kernel) {
+    auto gemm = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
+    return gemm && (options.bf16Products ? gemm.getBf16Products() : gemm.getInt8Products());
+  };
+  if (!options.bf16Products && !options.int8Products)
+    return std::nullopt;
+  for (auto function : planned.getOps<func::FuncOp>())
+    if (llvm::any_of(function.getOps<exec::KernelOp>(), used))
+      return std::nullopt;
+  return options.bf16Products ? "--products=bf16: no product with weights makes use of it, as none of them are bf16; --dtype=bf16 makes them so"
+                              : "--products=int8: no product with weights makes use of it, as none of them are codes of 8 or 4 bits; --dtype=int8 makes them so";
+}
+
 } // namespace
 
 Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &target, const CompileOptions &options,
@@ -105,6 +120,8 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
   if (target.isGpu())
     return compileForDevice(planned, target, options, symbols, weights, library);
+  if (std::optional<std::string> unused = unusedProducts(planned, options))
+    code.warnings.push_back("target " + target.name + ": " + *unused);
   roundRows(planned);
   KernelModules modules(planned.getContext());
   auto lower = [&](exec::KernelOp kernel, ShapeAnalysis &shapes, const std::string &symbol) {

@@ -21,6 +21,14 @@ def npy(name, *shape):
     return scratch(name)
 
 
+# Arithmetic that none of the weights suit is no error, but is not passed over in silence.
+for products in ("bf16", "int8"):
+    arguments = (STORY, f"--products={products}", "--target", "x86-64-v3", "-q", "-o", scratch("products.llmopt"))
+    code, _, errors = tool("llmopt-compile", *arguments, "--dtype=f32")
+    check(f"--products={products} with weights in f32 is warned of", code == 0 and f"--products={products}" in errors and f"--dtype={products}" in errors, errors)
+    code, _, errors = tool("llmopt-compile", *arguments, f"--dtype={products}")
+    check(f"--products={products} with --dtype={products} is not", code == 0 and not errors, errors)
+
 # A name in the hub's cache.
 model = os.path.join(scratch("hub"), "models--org--story-1.5")
 os.makedirs(os.path.join(model, "refs"))
