@@ -9,8 +9,8 @@
 #include "codegen/CPU/Elementwise.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/Loops.h"
-#include "codegen/CUDA/Printer.h"
 #include "codegen/CUDA/PrinterExpressions.h"
+#include "codegen/CUDA/RowLaunch.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SmallPtrSet.h"
@@ -189,7 +189,7 @@ Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
   SymExpr rows = product(region_.rows), width = product(region_.columns), units = rows;
   if (!rows.known() || !width.known() || (width.constant() && *width.constant() < kFewElements))
     return std::optional<LoweredDeviceKernel>();
-  int64_t threads = width.constant() ? std::clamp((*width.constant() / kHeld + 31) / 32 * 32, int64_t(32), kMostThreads) : kUsualThreads;
+  int64_t threads = threadsForRows(width, kHeld, kMostThreads, kUsualThreads);
   int64_t fixedRows = rows.constant() && *rows.constant() <= kFewRows ? *rows.constant() : 0, mostParts = 1;
   if (fixedRows > 0 && (!width.constant() || *width.constant() > kPart)) {
     threads = kMostThreads;
@@ -204,31 +204,19 @@ Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
   cpu::expandHalfConversions(*module, target_);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
+  RowLaunch launch = makeRowLaunch("Reduce", symbol_, threads, body, width);
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
-  DeviceKernel kernel;
-  kernel.name = symbol_;
-  kernel.family = "Reduce";
-  kernel.threads = uint32_t(threads);
-  kernel.unitsPerBlock = 1;
-  kernel.parameters = body.parameters;
-  std::string fields;
-  for (const DeviceParameter &field : body.parameters)
-    fields += (fields.empty() ? "" : ", ") + parameterName(field);
-  DeviceParameter widthParameter{DeviceParameter::Kind::Dim, 1};
-  for (const DeviceParameter &parameter : {DeviceParameter{DeviceParameter::Kind::Dim, 0}, widthParameter})
-    if (!llvm::is_contained(kernel.parameters, parameter) && !(width.constant() && parameter == widthParameter))
-      kernel.parameters.push_back(parameter);
-  std::string columns = width.constant() ? std::to_string(*width.constant()) : parameterName(widthParameter), data, arguments = "nullptr, nullptr";
+  std::string data, arguments = "nullptr, nullptr";
   if (mostParts > 1) {
     data = "DEVICE_DATA(" + typeName(type_) + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * int64_t(region_.reductions.size())) + ");\nDEVICE_DATA(u32, " + symbol_ +
            "_counters, " + std::to_string(fixedRows) + ");\n";
     arguments = symbol_ + "_shares, " + symbol_ + "_counters";
   }
   lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"reduce.cuh\"\n" + printGlobals(*module) + rowsText(body, threads, fixedRows, mostParts) + data +
-                        "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" + declareParameters(kernel.parameters, ", ") +
-                        ") {\n  Reduce<Rows>::run(Rows{" + fields + "}, i64(d0), i64(" + columns + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
-  lowered.unit.kernels.push_back(std::move(kernel));
+                        "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" + declareParameters(launch.kernel.parameters, ", ") +
+                        ") {\n  Reduce<Rows>::run(Rows{" + launch.fields + "}, i64(d0), i64(" + launch.width + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
+  lowered.unit.kernels.push_back(std::move(launch.kernel));
   lowered.plan.variants.push_back({symbol_, 0, units, SymExpr()});
   cpu::addCosts(kernel_, shapes_, lowered.plan);
   return std::optional<LoweredDeviceKernel>(std::move(lowered));
