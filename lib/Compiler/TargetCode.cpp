@@ -118,8 +118,12 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   if (!target.isGpu())
     setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
-  if (target.isGpu())
-    return compileForDevice(planned, target, options, symbols, weights, library);
+  if (target.isGpu()) {
+    LLMOPT_ASSIGN(code, compileForDevice(planned, target, options, symbols, weights, library));
+    if (options.int8Products)
+      code.warnings.push_back("target " + target.name + ": --products=int8 is for processors and changes nothing here");
+    return code;
+  }
   if (std::optional<std::string> unused = unusedProducts(planned, options))
     code.warnings.push_back("target " + target.name + ": " + *unused);
   roundRows(planned);

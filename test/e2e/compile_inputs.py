@@ -28,6 +28,8 @@ for products in ("bf16", "int8"):
     check(f"--products={products} with weights in f32 is warned of", code == 0 and f"--products={products}" in errors and f"--dtype={products}" in errors, errors)
     code, _, errors = tool("llmopt-compile", *arguments, f"--dtype={products}")
     check(f"--products={products} with --dtype={products} is not", code == 0 and not errors, errors)
+code, _, errors = tool("llmopt-compile", STORY, "--products=int8", "--dtype=int8", "--target", "sm_90", "--cuda-compiler=llvm", "-q", "-o", scratch("products.llmopt"))
+check("--products=int8 for a GPU is warned of", code == 0 and "--products=int8 is for processors" in errors, errors)
 
 # A name in the hub's cache.
 model = os.path.join(scratch("hub"), "models--org--story-1.5")
