@@ -97,6 +97,7 @@ private:
   TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
   KernelBuilder::Values startOf(const TileShape &shape, Type element, Value before, Value k0);
+  void prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
@@ -226,6 +227,8 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
     Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
     Value buffer = b_.address(sums(), inBlock, b_.f32());
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
+    if (context_.codes)
+      prefetchCodes(rows, rowTile, segment.linears[weight], block);
     switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
       TileShape shape{count, block.panels, plan_.lanes};
       if (direct)
@@ -254,6 +257,22 @@ KernelBuilder::Values BlockWriter::startOf(const TileShape &shape, Type element,
   return b_.ifThen(
       b_.equal(k0, b_.index(0)), ValueRange(start).getTypes(), [&] { return start; },
       [&] { return loadTile(b_, shape, element, before, shape.columns()); });
+}
+
+/// Row tile i of n prefetches the i-th part of the codes that come next.
+void BlockWriter::prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block) {
+  constexpr int64_t kLine = 64;
+  const CodeProducts &codes = *context_.codes;
+  int64_t lines = (plan_.kBlock / codes.span() * codes.spanBytes() + kLine - 1) / kLine;
+  Value share = b_.add(b_.floorDiv(b_.index(lines), b_.sub(rows.last, rows.first)), 1), begin = b_.mul(b_.sub(rowTile, rows.first), share);
+  Value at = b_.mul(b_.floorDiv(block.nextK0, codes.span()), codes.spanBytes());
+  KernelBuilder::Values panels;
+  for (int64_t i = 0; i < block.panels; ++i)
+    panels.push_back(b_.address(panelAddress(b_, context_, linear, b_.add(b_.mul(block.nextTile, plan_.tilePanels), i)), at, b_.ops().getI8Type()));
+  b_.forLoop(begin, b_.min(b_.add(begin, share), b_.index(lines)), 1, [&](Value line) {
+    for (Value panel : panels)
+      b_.prefetch(panel, b_.mul(line, kLine), b_.ops().getI8Type(), /*locality=*/2);
+  });
 }
 
 /// Adds the tile's products with this block's codes.

@@ -148,7 +148,7 @@ public:
 private:
   Values addSpan(Value span, ValueRange totals);
   Values startOf(Value facts, Value parameters);
-  void readAhead(Value codesAt);
+  void readAhead(Value span);
   /// Facts of a row's span.
   Value factsOf(Value span) {
     return b_.address(in_.rows, b_.mul(b_.add(b_.mul(in_.firstRow, codes_.spans()), span), codes_.spanFacts()), b_.i32());
@@ -182,12 +182,22 @@ Values CodeTileWriter::startOf(Value facts, Value zeroPoints) {
   return start;
 }
 
-/// With less than four streams and much to do for each line, the processor does not look far enough ahead by itself.
-void CodeTileWriter::readAhead(Value codesAt) {
-  constexpr int64_t kDistance = 4096;
+/// With much to do for each line, the processor does not look far enough ahead by itself, and never from one tile's panels to the next tile's. Into the second-level
+/// cache: the first one would lose lines that are still to be read.
+void CodeTileWriter::readAhead(Value span) {
+  constexpr int64_t kLine = 64, kGroups = 8, kMuchWork = 4;
+  int64_t inputs = codes_.inputs, columnsAndInputs = shape_.lanes * (codes_.bytes ? 4 : 2);
+  int64_t work = shape_.rows * codes_.digits() * (kLine * 8 / codes_.panels.bits) / columnsAndInputs; // products for each line
+  if (in_.stream == 0 || work < kMuchWork || (shape_.panels == 1 && shape_.rows * codes_.digits() == 1)) // that one is read best as it is
+    return;
+  Value place = b_.add(b_.mul(span, codes_.spanBytes()), kGroups * codes_.panels.groupBytes(inputs));
+  if (in_.stream > 1) {
+    int64_t panelBytes = codes_.panels.panelBytes(inputs);
+    place = b_.select(b_.less(place, b_.index(panelBytes)), place, b_.add(place, (in_.stream - 1) * panelBytes));
+  }
   for (Value panel : in_.tile.panels)
-    for (int64_t line = 0; line < codes_.span() * kPanelColumns * codes_.panels.bits / 8; line += 64)
-      b_.prefetch(panel, b_.add(codesAt, kDistance + line), b_.ops().getI8Type(), /*locality=*/3);
+    for (int64_t line = 0; line < codes_.spanBytes(); line += kLine)
+      b_.prefetch(panel, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/2);
 }
 
 Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
@@ -214,8 +224,7 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   // Loops of a few steps are all overhead, unless rows give a step enough work.
   if (exact.rows <= exact.panels * exact.vectors() || (codes_.bytes && codes_.digits() > 1))
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
-  if (in_.stream && shape_.panels < 4 && codes_.digits() > 1)
-    readAhead(codesAt);
+  readAhead(span);
   for (Value &panel : in.panels)
     panel = b_.address(panel, codesAt, ops.getI8Type());
   Value facts = factsOf(span);

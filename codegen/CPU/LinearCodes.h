@@ -32,6 +32,8 @@ struct CodeProducts {
   int64_t block() const { return panels.blockInputs(inputs); }
   int64_t span() const;
   int64_t spans() const { return (inputs + span() - 1) / span(); }
+  /// Bytes of a panel from one span to the next, on an average: what lies in front of a group's codes is shared out.
+  int64_t spanBytes() const { return panels.groupBytes(inputs) * span() / (panels.groupBlocks(inputs) * block()); }
   /// A number is three digits of 8 bits, or two of 12; one of 8.
   int64_t digits() const { return rounded ? 1 : bytes ? 3 : 2; }
   int64_t digitBits() const { return bytes ? 8 : 12; }
@@ -52,7 +54,7 @@ struct CodeOperands {
   mlir::Value rows, firstRow, firstSpan, endSpan;
   int64_t most = 0;  ///< rows there is room for
   TileOperands tile; ///< the panels' beginnings, and the target's facts
-  bool stream = false; ///< the panels are read from memory, once
+  int64_t stream = 0;  ///< panels of a weight that are read from memory side by side, once; the next tile's lie behind them. 0: read again and again
 };
 
 /// Adds their products, in f32.

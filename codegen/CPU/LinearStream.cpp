@@ -160,7 +160,9 @@ void StreamWriter::readAhead(TileOperands &in) {
 
 KernelBuilder::Values StreamWriter::products(const TileShape &shape, TileOperands &in) {
   if (context_.codes)
-    return emitCodeTile(b_, *context_.codes, shape, {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*stream=*/true}, zeroTile(b_, shape, b_.f32()));
+    return emitCodeTile(b_, *context_.codes, shape,
+                        {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*stream=*/shape.panels / int64_t(segment_.linears.size())},
+                        zeroTile(b_, shape, b_.f32()));
   if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
     readAhead(in);
   return emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));

@@ -75,14 +75,18 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   // Beside the sums of digits lie those in f32.
   int64_t budget = (target.vectorRegisters >= 32 ? 24 : 12) / (digits == 1 ? 2 : 1), mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
   auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t mBlock) {
-    // Codes of a column tile stay in the first-level cache for all row tiles.
-    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, mBlock ? std::min<int64_t>(kBlock, 512) : kBlock, mBlock, /*packInput=*/false));
+    // Codes of a column tile stay near the core for all row tiles. One digit's products are so fast that a tile's beginning and end count for more.
+    int64_t most = mBlock ? (digits == 1 ? 2048 : 512) : kBlock;
+    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, std::min(kBlock, most), mBlock, /*packInput=*/false));
   };
-  // One digit of four rows: sums in f32 may wait in memory for the end of a span, four streams are worth more.
-  int64_t mostSums = digits == 1 && target.vectorRegisters >= 32 ? 16 : mostRows;
+  // Sums of digits and those in f32 have registers. One digit of four rows: those in f32 may wait in memory for the end of a span, four streams are worth more.
+  int64_t mostSums = digits > 1 ? budget / ((digits + 1) * vectorsPerPanel) : target.vectorRegisters >= 32 ? 16 : mostRows;
   for (int64_t rows = 1; rows <= std::min<int64_t>(4, mostRows); ++rows)
-    if (!facts.rows || *facts.rows == rows)
-      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(std::min<int64_t>(4, mostSums / rows)))), 0);
+    if (!facts.rows || *facts.rows == rows) {
+      // So little to do for each line that the processor looks far ahead by itself, farthest in one sequential stream.
+      int64_t most = rows * digits == 1 ? 1 : std::clamp<int64_t>(mostSums / rows, 1, 4);
+      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(most))), 0);
+    }
   int64_t panels = mostRows >= 4 ? 2 : 1, tileRows = std::max<int64_t>(1, mostRows / panels);
   // Rows whose digits lie in half the second-level cache.
   int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * (digits == 1 ? 1 : 4)), 2 * tileRows, digits == 1 ? 192 : 96);

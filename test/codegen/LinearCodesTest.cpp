@@ -71,11 +71,12 @@ struct Case {
   int64_t n, k;
 };
 
-// Blocks of all sizes and scales of all types; inputs that fill no block, columns that fill no panel, rows for streams, tiles and more than one block of rows.
+// Blocks of all sizes and scales of all types; inputs that fill no block or several blocks of K, columns that fill no panel, rows for streams, tiles and more than one block of rows.
 const Case kCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, DType::F32, true}, 0, 37, 203},   {{4, 16, DType::F16, true}, 0, 65, 72},
                        {{4, 128, DType::F16, false}, 8, 100, 520}, {{4, 64, DType::BF16, true}, 0, 33, 1000}, {{8, 32, DType::F32, false}, 128, 17, 39},
                        {{8, 32, DType::F16, false}, 128, 48, 1024}, {{8, 0, DType::F32, false}, 128, 70, 300}, {{8, 0, DType::F32, true}, 0, 19, 33},
-                       {{8, 512, DType::F32, true}, 0, 35, 1537},  {{8, 16, DType::BF16, true}, 0, 33, 172},  {{4, 192, DType::F32, false}, 3, 16, 400}};
+                       {{8, 512, DType::F32, true}, 0, 35, 1537},  {{8, 16, DType::BF16, true}, 0, 33, 172},  {{4, 192, DType::F32, false}, 3, 16, 400},
+                       {{4, 64, DType::F16, false}, 8, 34, 2600}, {{8, 32, DType::F16, true}, 0, 18, 4130}};
 
 std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
 
