@@ -12,6 +12,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/OptimizationLevel.h"
 #include "llvm/Support/TargetSelect.h"
@@ -62,45 +63,47 @@ void setFunctionAttributes(llvm::Module &module, const Target &target) {
 }
 
 struct Translated {
-  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::LLVMContext> context = std::make_unique<llvm::LLVMContext>();
   std::unique_ptr<llvm::Module> module;
   std::unique_ptr<llvm::TargetMachine> machine;
 };
 
-Result<Translated> translate(mlir::ModuleOp source, const Target &target, const cpu::CodegenOptions &options) {
+/// Each module is optimized in its own way first; what is local to one of them gets another name where two have the same.
+Result<Translated> translate(std::span<const cpu::CodeModule> sources, const Target &target) {
   Translated result;
   std::string problem;
   result.machine = makeTargetMachine(target, problem);
   if (!result.machine)
     return internalError("E0902", "LLVM has no x86 back end: " + problem);
-  result.context = std::make_unique<llvm::LLVMContext>();
-  result.module = mlir::translateModuleToLLVMIR(source, *result.context, "kernels");
-  if (!result.module)
-    return internalError("E0903", "a generated kernel could not be translated to LLVM IR");
-  result.module->setTargetTriple(llvm::Triple(kTriple));
-  result.module->setDataLayout(result.machine->createDataLayout());
-  setFunctionAttributes(*result.module, target);
-  if (options.optimizeLoops)
-    optimizeModule(*result.module, *result.machine, llvm::OptimizationLevel::O2);
+  for (const cpu::CodeModule &source : sources) {
+    std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source.module, *result.context, "kernels");
+    if (!module)
+      return internalError("E0903", "a generated kernel could not be translated to LLVM IR");
+    module->setTargetTriple(llvm::Triple(kTriple));
+    module->setDataLayout(result.machine->createDataLayout());
+    setFunctionAttributes(*module, target);
+    if (source.optimizeLoops)
+      optimizeModule(*module, *result.machine, llvm::OptimizationLevel::O2);
+    if (!result.module)
+      result.module = std::move(module);
+    else if (llvm::Linker::linkModules(*result.module, std::move(module)))
+      return internalError("E0903", "generated kernels do not go into one module of LLVM IR");
+  }
   return result;
 }
 
 } // namespace
 
-Result<std::string> cpu::toLLVMIR(mlir::ModuleOp module, const Target &target, const CodegenOptions &options) {
-  LLMOPT_ASSIGN(Translated translated, translate(module, target, options));
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  translated.module->print(stream, nullptr);
-  return text;
-}
-
-Result<std::string> cpu::emitObject(mlir::ModuleOp module, const Target &target, const CodegenOptions &options) {
-  LLMOPT_ASSIGN(Translated translated, translate(module, target, options));
+Result<std::string> cpu::emitCode(std::span<const CodeModule> modules, const Target &target, CodeKind kind) {
+  LLMOPT_ASSIGN(Translated translated, translate(modules, target));
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);
+  if (kind == CodeKind::LLVMIR) {
+    translated.module->print(stream, nullptr);
+    return std::string(buffer.data(), buffer.size());
+  }
   llvm::legacy::PassManager passes;
-  auto type = options.assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
+  auto type = kind == CodeKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
   if (translated.machine->addPassesToEmitFile(passes, stream, nullptr, type))
     return internalError("E0904", "LLVM cannot emit this kind of file for " + target.name);
   passes.run(*translated.module);

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Compiler/Compiler.h"
 
+#include "lib/Compiler/CheckOptions.h"
 #include "lib/Compiler/GraphDecoder.h"
 #include "lib/Compiler/Phases.h"
 #include "lib/Compiler/RemarkSink.h"
@@ -36,8 +37,8 @@ namespace {
 
 class Compilation {
 public:
-  Compilation(const std::string &input, const std::string &output, const CompileOptions &options)
-      : input_(input), output_(output), options_(options) {
+  Compilation(const std::string &input, const std::string &output, const CompileOptions &options, std::vector<Target> targets)
+      : input_(input), output_(output), options_(options), wanted_(std::move(targets)) {
     cpu::registerCodegenDialects(context_);
     context_.loadDialect<llm::LLMDialect, exec::ExecDialect, strategy::StrategyDialect, func::FuncDialect>();
     context_.disableMultithreading();
@@ -57,7 +58,7 @@ private:
   Status import();
   Status runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build);
   Status checkAndDump(Phase phase);
-  Status runTargets(const std::vector<Target> &targets);
+  Status runTargets();
   Status writeArtifact();
   Status writeTexts(const std::vector<std::string> &texts);
   Status writeReport();
@@ -70,6 +71,7 @@ private:
 
   const std::string input_, output_;
   const CompileOptions &options_;
+  const std::vector<Target> wanted_;
   MLIRContext context_;
   ImportedModel model_;
   std::optional<std::string> tokenizer_;
@@ -78,7 +80,7 @@ private:
   std::unique_ptr<WeightTable> weights_;
   cuda::KernelLibrary library_;
   std::vector<OwningOpRef<ModuleOp>> targetModules_; // weight expressions live here until the artifact is written
-  std::vector<std::pair<Target, TargetCode>> targets_;
+  std::vector<std::pair<Target, TargetCode>> targets_; ///< as wanted
   CompileReport report_;
   std::vector<CompileRemark> remarks_;
   const uint64_t losses_ = MappedFile::losses(); ///< of the process, before this compilation
@@ -141,17 +143,7 @@ Status Compilation::checkAndDump(Phase phase) {
   DiagnosticCollector diagnostics(context_);
   if (failed(verify(*model_.module)))
     return diagnostics.status(phase);
-  if (options_.dumpFolder.empty())
-    return {};
-  std::error_code error;
-  fs::create_directories(options_.dumpFolder, error);
-  std::string path = options_.dumpFolder + "/" + std::to_string(int(phase)) + "-" + std::string(phaseName(phase)) + ".mlir";
-  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  model_.module->print(stream, OpPrintingFlags().enableDebugInfo(true, false).elideLargeElementsAttrs(64));
-  LLMOPT_RETURN_IF_ERROR(file.write(text));
-  return file.commit();
+  return dumpPhase(options_, phase, *model_.module);
 }
 
 Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)> build) {
@@ -172,16 +164,16 @@ Status Compilation::runPhase(Phase phase, llvm::function_ref<void(PassManager &)
   return {};
 }
 
-Status Compilation::runTargets(const std::vector<Target> &targets) {
+Status Compilation::runTargets() {
   auto start = std::chrono::steady_clock::now();
   weights_ = std::make_unique<WeightTable>(model_.weights, options_.randomWeights, options_.jobs);
   // CPUs first: a GPU takes what is there already.
-  std::vector<size_t> order(targets.size());
+  std::vector<size_t> order(wanted_.size());
   std::iota(order.begin(), order.end(), 0);
-  llvm::stable_sort(order, [&](size_t a, size_t b) { return targets[a].isGpu() < targets[b].isGpu(); });
-  targets_.resize(targets.size());
+  llvm::stable_sort(order, [&](size_t a, size_t b) { return wanted_[a].isGpu() < wanted_[b].isGpu(); });
+  targets_.resize(wanted_.size());
   for (size_t i : order) {
-    const Target &target = targets[i];
+    const Target &target = wanted_[i];
     targetModules_.push_back(OwningOpRef<ModuleOp>(model_.module->clone()));
     LLMOPT_ASSIGN(TargetCode code, compileForTarget(*targetModules_.back(), target, options_, symbols_, *weights_, tuning_, library_));
     report_.kernels = std::max(report_.kernels, code.kernels);
@@ -190,12 +182,18 @@ Status Compilation::runTargets(const std::vector<Target> &targets) {
       report_.stages = std::max(report_.stages, entry.stages.size());
     targets_[i] = {target, std::move(code)};
   }
+  for (const plan::Weight &row : weights_->rows())
+    report_.weightBytes += row.bytes;
+  for (const RepackedWeight &weight : weights_->repacked())
+    report_.weightBytes -= weight.bytes();
   tuning_.explain(*model_.module);
   report_.phaseSeconds.emplace_back("code", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return {};
 }
 
 Status Compilation::writeArtifact() {
+  if (options_.dryRun)
+    return {};
   progress(Phase::Binary, "writing " + output_);
   LLMOPT_ASSIGN(ArtifactWriter writer, ArtifactWriter::create(output_));
   writer.setModel(model_.metadata);
@@ -220,10 +218,6 @@ Status Compilation::writeArtifact() {
   LLMOPT_RETURN_IF_ERROR(writer.commit());
   report_.output = output_;
   report_.outputBytes = fs::file_size(output_);
-  for (const plan::Weight &row : weights_->rows())
-    report_.weightBytes += row.bytes;
-  for (const RepackedWeight &weight : weights_->repacked())
-    report_.weightBytes -= weight.bytes();
   return {};
 }
 
@@ -248,6 +242,8 @@ Status Compilation::writeReport() {
 }
 
 Status Compilation::writeTexts(const std::vector<std::string> &texts) {
+  if (options_.dryRun)
+    return {};
   LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(output_));
   for (const std::string &text : texts)
     LLMOPT_RETURN_IF_ERROR(file.write(text));
@@ -265,12 +261,6 @@ Result<CompileReport> Compilation::run() {
 
 Result<CompileReport> Compilation::runPhases() {
   LLMOPT_ASSIGN(library_, cuda::KernelLibrary::open(options_.kernelLibraries));
-  std::vector<Target> targets;
-  for (const std::string &name : options_.targets) {
-    LLMOPT_ASSIGN(Target target, findTarget(name));
-    if (llvm::none_of(targets, [&](const Target &other) { return other.name == target.name; })) // "native" may be one that is named as well
-      targets.push_back(std::move(target));
-  }
   LLMOPT_ASSIGN(tuning_, Tuning::open(options_.tuningFile));
   LLMOPT_RETURN_IF_ERROR(import());
   report_.warnings = model_.warnings;
@@ -279,25 +269,17 @@ Result<CompileReport> Compilation::runPhases() {
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Fused, [&](PassManager &pm) { buildFusedPhase(pm, options_, model_.weights, model_.metadata.find("io")); }));
   describeRaggedStep(*model_.module, model_.metadata);
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) {
-    buildPlannedPhase(pm, options_, tuning_.chooseFusion(targets), library_.operations());
+    buildPlannedPhase(pm, options_, tuning_.chooseFusion(wanted_), library_.operations());
   }));
   if (options_.stopAfter < Phase::Strategy) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    model_.module->print(stream, OpPrintingFlags().enableDebugInfo(true, false));
-    LLMOPT_RETURN_IF_ERROR(writeTexts({text}));
+    LLMOPT_RETURN_IF_ERROR(writeTexts({printModule(*model_.module)}));
     return report_;
   }
-  LLMOPT_RETURN_IF_ERROR(runTargets(targets));
+  LLMOPT_RETURN_IF_ERROR(runTargets());
   if (options_.stopAfter == Phase::Strategy) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    (*targetModules_.front()).print(stream, OpPrintingFlags().enableDebugInfo(true, false));
-    LLMOPT_RETURN_IF_ERROR(writeTexts({text}));
+    LLMOPT_RETURN_IF_ERROR(writeTexts({printModule(*targetModules_.front())}));
     return report_;
   }
-  if (options_.dryRun)
-    return report_;
   LLMOPT_RETURN_IF_ERROR(options_.emit == EmitKind::Artifact ? writeArtifact() : writeTexts(targets_.front().second.texts));
   LLMOPT_RETURN_IF_ERROR(writeReport());
   return report_;
@@ -306,6 +288,11 @@ Result<CompileReport> Compilation::runPhases() {
 } // namespace
 
 Result<CompileReport> llmopt::compileModel(const std::string &input, const std::string &output, const CompileOptions &options) {
-  Compilation compilation(input, output, options);
+  LLMOPT_ASSIGN(std::vector<Target> targets, findTargets(options.targets));
+  LLMOPT_RETURN_IF_ERROR(checkOptions(input, output, options, targets));
+  CompileOptions complete = options;
+  if (options.stopAfter == Phase::Lowered)
+    complete.emit = targets.front().isGpu() ? EmitKind::Cuda : EmitKind::MLIR;
+  Compilation compilation(input, output, complete, std::move(targets));
   return compilation.run();
 }

@@ -130,6 +130,9 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     for (const DeviceKernel &kernel : unit.kernels)
       if (kernel.spillBytes)
         code.warnings.push_back("target " + target.name + ": kernel '" + kernel.name + "' spills " + std::to_string(kernel.spillBytes) + " bytes of registers to memory");
+  if (options.emit == EmitKind::Cubin && compiled.size() > 1)
+    return usageError("E0313", "the kernels of target " + target.name + " are " + std::to_string(compiled.size()) +
+                                   " images, which no single file holds; --dump-dir=DIR writes each of them");
   if (options.emit != EmitKind::Artifact) {
     for (cuda::CompiledUnit &unit : compiled)
       if (options.emit != EmitKind::Ptx || unit.form == "ptx") // a library may have an image only

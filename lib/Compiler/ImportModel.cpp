@@ -79,14 +79,18 @@ Result<CompilerInput> llmopt::importModel(mlir::MLIRContext &context, const std:
   LLMOPT_ASSIGN(std::string path, locate(input));
   CompilerInput result;
   std::string folder = path;
-  if (fs::is_directory(path)) {
+  bool isFolder = fs::is_directory(path), isText = !isFolder && fs::path(path).extension() == ".mlir";
+  if (!options.dims.empty() && (isFolder || isText))
+    return usageError("E0321", "--dim is for the named dimensions of ONNX files; " +
+                                   std::string(isFolder ? "--max-seq-len bounds the sequences of a folder's model" : "a module of the llm dialect has its sizes in its types"), input);
+  if (isFolder) {
     LLMOPT_ASSIGN(result.model, importHuggingFace(context, path, {.architectureFolders = options.architectureFolders,
                                                                   .maxPositions = options.maxSequenceLength,
                                                                   .randomWeights = options.randomWeights,
                                                                   .describeWeights = drawsWeights(options)}));
   } else if (options.randomWeights) {
     return usageError("E0316", "random weights are for Hugging Face folders only", input);
-  } else if (fs::path(path).extension() == ".mlir") {
+  } else if (isText) {
     LLMOPT_ASSIGN(result.model, parseText(context, path));
     folder.clear();
   } else {

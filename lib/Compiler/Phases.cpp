@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Compiler/Phases.h"
 
+#include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Target/Target.h"
 #include "llmopt/passes/KernelJoins.h"
 #include "llmopt/passes/Passes.h"
@@ -14,6 +15,7 @@
 #include "mlir/Transforms/Passes.h"
 
 #include <array>
+#include <filesystem>
 
 using namespace mlir;
 using namespace llmopt;
@@ -88,4 +90,23 @@ void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options,
   pm.nest<func::FuncOp>().addPass(createCutKernelsPass(cut));
   if (cut.countJoins)
     pm.addPass(createRequireJoinsPass(options.requiredFusions));
+}
+
+std::string llmopt::printModule(ModuleOp module, int64_t longestConstant) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  OpPrintingFlags flags = OpPrintingFlags().enableDebugInfo(true, false);
+  module.print(stream, longestConstant < 0 ? flags : flags.elideLargeElementsAttrs(longestConstant));
+  return text;
+}
+
+Status llmopt::dumpPhase(const CompileOptions &options, Phase phase, ModuleOp module, const std::string &target) {
+  if (options.dumpFolder.empty())
+    return {};
+  std::error_code error; // the file says it
+  std::filesystem::create_directories(options.dumpFolder, error);
+  std::string path = options.dumpFolder + "/" + std::to_string(int(phase)) + "-" + std::string(phaseName(phase)) + (target.empty() ? "" : "-" + target) + ".mlir";
+  LLMOPT_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  LLMOPT_RETURN_IF_ERROR(file.write(printModule(module, 64)));
+  return file.commit();
 }

@@ -9,6 +9,7 @@
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/Common/CacheType.h"
 #include "codegen/Common/RoundRows.h"
+#include "lib/Compiler/Phases.h"
 #include "llmopt/codegen/CPU.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -44,26 +45,32 @@ public:
   };
   std::vector<Group> &groups() { return groups_; }
 
+  /// All of them as one module.
+  OwningOpRef<ModuleOp> together() {
+    OwningOpRef<ModuleOp> all(ModuleOp::create(UnknownLoc::get(context_)));
+    for (Group &group : groups_)
+      for (Operation &op : group.module->getOps())
+        all->push_back(op.clone());
+    return all;
+  }
+
 private:
   MLIRContext *context_;
   std::vector<Group> groups_;
 };
 
-std::string printModule(ModuleOp module) {
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  module.print(stream);
-  return text;
-}
-
-Result<std::string> emitGroup(KernelModules::Group &group, const Target &target, EmitKind kind) {
+/// One file that other tools read.
+Result<std::string> emitTogether(KernelModules &modules, const Target &target, EmitKind kind) {
   if (kind == EmitKind::MLIR)
-    return printModule(*group.module);
-  LLMOPT_RETURN_IF_ERROR(cpu::lowerToLLVM(*group.module));
-  cpu::CodegenOptions options{.optimizeLoops = group.optimizeLoops, .assembly = kind == EmitKind::Assembly};
-  if (kind == EmitKind::LLVMIR)
-    return cpu::toLLVMIR(*group.module, target, options);
-  return cpu::emitObject(*group.module, target, options);
+    return printModule(*modules.together());
+  std::vector<cpu::CodeModule> lowered;
+  for (KernelModules::Group &group : modules.groups()) {
+    LLMOPT_RETURN_IF_ERROR(cpu::lowerToLLVM(*group.module));
+    lowered.push_back({*group.module, group.optimizeLoops});
+  }
+  return cpu::emitCode(lowered, target, kind == EmitKind::LLVMIR     ? cpu::CodeKind::LLVMIR
+                                        : kind == EmitKind::Assembly ? cpu::CodeKind::Assembly
+                                                                     : cpu::CodeKind::Object);
 }
 
 Result<LoweredKernel> lowerKernel(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol,
@@ -118,6 +125,7 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   if (!target.isGpu())
     setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
+  LLMOPT_RETURN_IF_ERROR(dumpPhase(options, Phase::Strategy, planned, target.name));
   if (target.isGpu()) {
     LLMOPT_ASSIGN(code, compileForDevice(planned, target, options, symbols, weights, library));
     if (options.int8Products)
@@ -135,15 +143,20 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   LLMOPT_ASSIGN(code.plan, buildPlan(planned, symbols, weights, lower));
   if (options.stopAfter < Phase::Lowered)
     return code;
+  if (!options.dumpFolder.empty())
+    LLMOPT_RETURN_IF_ERROR(dumpPhase(options, Phase::Lowered, *modules.together(), target.name));
+  if (options.emit != EmitKind::Artifact) {
+    LLMOPT_ASSIGN(std::string text, emitTogether(modules, target, options.emit));
+    code.texts = {std::move(text)};
+    return code;
+  }
   std::vector<std::string> objects;
   for (KernelModules::Group &group : modules.groups()) {
     report(Phase::Binary, target.name, objects.size(), modules.groups().size());
-    LLMOPT_ASSIGN(std::string text, emitGroup(group, target, options.emit));
-    objects.push_back(std::move(text));
-  }
-  if (options.emit != EmitKind::Artifact) {
-    code.texts = std::move(objects);
-    return code;
+    LLMOPT_RETURN_IF_ERROR(cpu::lowerToLLVM(*group.module));
+    cpu::CodeModule module{*group.module, group.optimizeLoops};
+    LLMOPT_ASSIGN(std::string object, cpu::emitCode({&module, 1}, target, cpu::CodeKind::Object));
+    objects.push_back(std::move(object));
   }
   LLMOPT_ASSIGN(code.image, cpu::linkImage(objects));
   return code;

@@ -190,10 +190,9 @@ std::unique_ptr<CompiledKernel> CompiledKernel::make(const std::string &text, cp
     stop("the kernel does not verify");
   if (Status status = cpu::lowerToLLVM(*code); !status)
     stop(status.error().str());
-  cpu::CodegenOptions options{.optimizeLoops = result->lowered_.optimizeLoops, .assembly = true};
-  result->assembly_ = need(cpu::emitObject(*code, target, options));
-  options.assembly = false;
-  result->image_ = loadImage(need(cpu::linkImage({need(cpu::emitObject(*code, target, options))})));
+  cpu::CodeModule source{*code, result->lowered_.optimizeLoops};
+  result->assembly_ = need(cpu::emitCode({&source, 1}, target, cpu::CodeKind::Assembly));
+  result->image_ = loadImage(need(cpu::linkImage({need(cpu::emitCode({&source, 1}, target, cpu::CodeKind::Object))})));
   return result;
 }
 

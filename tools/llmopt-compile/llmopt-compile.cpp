@@ -80,12 +80,12 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("--architectures", a.options.architectureFolders, "Folder with further architecture descriptions (repeatable)")->group("Input");
   app.add_option("--external-data-dir", a.options.externalDataFolder, "Folder of ONNX external data [the model's]")->group("Input");
   app.add_flag("--no-tokenizer", a.noTokenizer, "Do not embed the tokenizer")->group("Output");
-  app.add_option("--compile-to", a.compileTo, "Stop after a phase and write its IR: import, canonical, fused, planned, strategy, lowered, binary")
+  app.add_option("--compile-to", a.compileTo, "Stop after a phase and write its IR: import, canonical, fused, planned; of one target: strategy, lowered; binary: all phases")
       ->check(CLI::IsMember({"import", "canonical", "fused", "planned", "strategy", "lowered", "binary"}))->capture_default_str()->group("Output");
-  app.add_option("--emit", a.emit, "artifact, mlir (kernels), llvm, asm, obj; for a GPU: cuda, ptx, cubin")
+  app.add_option("--emit", a.emit, "artifact; of one target, all kernels in one file: mlir, llvm, asm, obj; for a GPU: cuda, ptx, cubin")
       ->check(CLI::IsMember({"artifact", "mlir", "llvm", "asm", "obj", "cuda", "ptx", "cubin"}))->capture_default_str()->group("Output");
-  app.add_flag("--dry-run", a.options.dryRun, "Do everything but write")->group("Output");
-  app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder; for a GPU also text, PTX, image and log of each unit")->group("Diagnostics");
+  app.add_flag("--dry-run", a.options.dryRun, "Do everything but write the output")->group("Output");
+  app.add_option("--dump-dir", a.options.dumpFolder, "Write the IR after each phase to this folder, from strategy on for each target; for a GPU also text, PTX, image and log of each unit")->group("Diagnostics");
   // A flag with a value of its own, so that "--explain model.onnx" leaves the model alone.
   a.explainOption = app.add_flag("--explain{.*}", a.explain, "Say which fusions were made, which were nearly made and why not, and how kernels were cut; "
                                  "--explain=REGEX: about nodes, operations or fusions it matches")->group("Diagnostics");
@@ -106,6 +106,29 @@ void addOptions(CLI::App &app, Arguments &a) {
 int report(const Error &error) {
   std::fprintf(stderr, "%s\n", error.str().c_str());
   return int(error.kind);
+}
+
+bool hasGpu(const CompileOptions &options) {
+  return std::ranges::any_of(options.targets, [](const std::string &name) {
+    Result<Target> target = findTarget(name);
+    return target && target->isGpu();
+  });
+}
+
+const char *outputExtension(const CompileOptions &options) {
+  if (options.stopAfter != Phase::Binary)
+    return options.stopAfter == Phase::Lowered && hasGpu(options) ? ".cu" : ".mlir";
+  switch (options.emit) {
+  case EmitKind::Artifact: return ".llmopt";
+  case EmitKind::MLIR: return ".mlir";
+  case EmitKind::LLVMIR: return ".ll";
+  case EmitKind::Assembly: return ".s";
+  case EmitKind::Object: return ".o";
+  case EmitKind::Cuda: return ".cu";
+  case EmitKind::Ptx: return ".ptx";
+  case EmitKind::Cubin: return ".cubin";
+  }
+  return "";
 }
 
 Status finishOptions(Arguments &a) {
@@ -150,10 +173,7 @@ Status finishOptions(Arguments &a) {
       path = path.parent_path();
     if (path.extension() == ".onnx" || path.extension() == ".mlir") // "Llama-3.2-1B" is a whole name
       path = path.stem();
-    a.output = path.filename().string() + (o.emit == EmitKind::Artifact && o.stopAfter == Phase::Binary ? ".llmopt"
-                                       : o.emit == EmitKind::Assembly ? ".s" : o.emit == EmitKind::Object ? ".o"
-                                       : o.emit == EmitKind::LLVMIR ? ".ll" : o.emit == EmitKind::Cuda ? ".cu" : o.emit == EmitKind::Ptx ? ".ptx"
-                                       : o.emit == EmitKind::Cubin ? ".cubin" : ".mlir");
+    a.output = path.filename().string() + outputExtension(o);
   }
   return {};
 }
@@ -204,11 +224,7 @@ Status explain(const Arguments &a) {
 
 /// An artifact for one GPU runs on later ones as well. Not where somebody looks at, or changes, the code of one target; nor under emulation, where there is no PTX.
 void addPortablePtx(CompileOptions &options) {
-  auto isGpu = [](const std::string &name) {
-    Result<Target> target = findTarget(name);
-    return target && target->isGpu();
-  };
-  if (options.emit == EmitKind::Artifact && options.kernelOverride.empty() && options.cudaCompiler != "emulate" && std::ranges::any_of(options.targets, isGpu) &&
+  if (options.emit == EmitKind::Artifact && options.stopAfter == Phase::Binary && options.kernelOverride.empty() && options.cudaCompiler != "emulate" && hasGpu(options) &&
       std::ranges::find(options.targets, kPortableGpuTarget) == options.targets.end())
     options.targets.push_back(kPortableGpuTarget);
 }

@@ -12,25 +12,27 @@
 
 #include "mlir/IR/BuiltinOps.h"
 
+#include <span>
 #include <string>
 #include <vector>
 
 namespace llmopt::cpu {
 
-struct CodegenOptions {
+/// Kernels on their way to machine code.
+struct CodeModule {
+  mlir::ModuleOp module;
   bool optimizeLoops = false; ///< LLVM's -O2 middle end before code generation
-  bool assembly = false;      ///< return assembly text instead of an object
 };
+
+enum class CodeKind { LLVMIR, Assembly, Object };
 
 /// Registers the dialects and translations that generated kernels need.
 void registerCodegenDialects(mlir::MLIRContext &context);
 
 /// Lowers a module of kernels (func, scf, vector, arith, math, llvm) to the LLVM dialect, in place.
 Status lowerToLLVM(mlir::ModuleOp module);
-/// LLVM IR as text, after lowering (for dumps).
-Result<std::string> toLLVMIR(mlir::ModuleOp module, const Target &target, const CodegenOptions &options);
-/// Machine code for `target`: a relocatable object, or assembly.
-Result<std::string> emitObject(mlir::ModuleOp module, const Target &target, const CodegenOptions &options);
+/// Lowered modules as one file for `target`: LLVM IR as text, assembly, or a relocatable object.
+Result<std::string> emitCode(std::span<const CodeModule> modules, const Target &target, CodeKind kind);
 /// Links objects in process into one shared object without dependencies: the artifact's code section.
 Result<std::string> linkImage(const std::vector<std::string> &objects);
 
