@@ -194,6 +194,25 @@ void GraphDecoder::keepRows(std::span<const uint32_t> rows) {
   history_ = std::move(history);
   real_ = std::move(real);
   rows_ = rows.size();
+  dropSharedPadding();
+}
+
+/// Else the rows that are left would reach the end of the context by what a longer one, gone since, had needed.
+void GraphDecoder::dropSharedPadding() {
+  if (!takesPadding() || rows_ == 0)
+    return;
+  size_t padding = length_;
+  for (const std::vector<uint8_t> &real : real_)
+    padding = std::min(padding, size_t(std::find(real.begin(), real.end(), 1) - real.begin()));
+  if (padding == 0)
+    return;
+  length_ -= padding;
+  for (size_t row = 0; row < rows_; ++row) {
+    history_[row].erase(history_[row].begin(), history_[row].begin() + long(padding));
+    real_[row].erase(real_[row].begin(), real_[row].begin() + long(padding));
+  }
+  for (Cache &cache : caches_)
+    cache.value = slice(cache.value, cache.pastAxis, padding, length_);
 }
 
 Status GraphDecoder::truncate(size_t length) {

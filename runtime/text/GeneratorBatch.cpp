@@ -106,31 +106,30 @@ private:
 struct PaddedPrompts {
   std::vector<int32_t> ids;
   std::vector<uint8_t> mask;
-  explicit PaddedPrompts(Prompts prompts, int32_t padding) {
+  PaddedPrompts(Prompts prompts, std::span<const size_t> group, int32_t padding) {
     size_t longest = 0;
-    for (const std::vector<int32_t> &prompt : prompts)
-      longest = std::max(longest, prompt.size());
-    for (const std::vector<int32_t> &prompt : prompts) {
-      ids.insert(ids.end(), longest - prompt.size(), padding);
-      mask.insert(mask.end(), longest - prompt.size(), 0);
-      ids.insert(ids.end(), prompt.begin(), prompt.end());
-      mask.insert(mask.end(), prompt.size(), 1);
+    for (size_t prompt : group)
+      longest = std::max(longest, prompts[prompt].size());
+    for (size_t prompt : group) {
+      size_t missing = longest - prompts[prompt].size();
+      ids.insert(ids.end(), missing, padding);
+      mask.insert(mask.end(), missing, 0);
+      ids.insert(ids.end(), prompts[prompt].begin(), prompts[prompt].end());
+      mask.insert(mask.end(), prompts[prompt].size(), 1);
     }
   }
 };
 
-Status generateGroup(const Engine &engine, const LaneContext &context, Prompts prompts, size_t first, std::vector<Generation> &results) {
-  LLMOPT_ASSIGN(GraphDecoder decoder, GraphDecoder::create(engine));
+Status generateGroup(GraphDecoder decoder, const LaneContext &context, int32_t padding, Prompts prompts, std::span<const size_t> group,
+                     std::vector<Generation> &results) {
   std::vector<Lane> lanes;
   std::vector<size_t> order; // lane of each row
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    lanes.emplace_back(context, prompts[i], first + i);
-    order.push_back(i);
+  for (size_t prompt : group) {
+    order.push_back(lanes.size());
+    lanes.emplace_back(context, prompts[prompt], prompt);
   }
-  PaddedPrompts padded(prompts, engine.model().padId.value_or(0));
-  if (padded.ids.empty())
-    return badInput("E1505", "a prompt has no tokens");
-  Result<Tensor> logits = decoder.append(padded.ids, prompts.size(), padded.mask);
+  PaddedPrompts padded(prompts, group, padding);
+  Result<Tensor> logits = decoder.append(padded.ids, group.size(), padded.mask);
   while (true) {
     if (!logits)
       return logits.status();
@@ -156,7 +155,7 @@ Status generateGroup(const Engine &engine, const LaneContext &context, Prompts p
     logits = decoder.append(ids, order.size());
   }
   for (size_t i = 0; i < lanes.size(); ++i)
-    results[first + i] = lanes[i].take();
+    results[group[i]] = lanes[i].take();
   return {};
 }
 
@@ -167,9 +166,22 @@ Result<std::vector<Generation>> text::generateRagged(const Engine &engine, const
 }
 
 Result<std::vector<Generation>> text::generatePadded(const Engine &engine, const LaneContext &context, Prompts prompts) {
+  LLMOPT_ASSIGN(GraphDecoder decoder, GraphDecoder::create(engine));
+  std::vector<size_t> order;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (prompts[i].empty())
+      return badInput("E1505", "a prompt has no tokens", engine.path());
+    order.push_back(i);
+  }
+  if (!decoder.takesPadding()) // then only prompts of one length share a batch
+    std::ranges::sort(order, {}, [&](size_t i) { return std::pair(prompts[i].size(), i); });
   std::vector<Generation> results(prompts.size());
-  size_t batch = std::max<size_t>(1, context.options.batch);
-  for (size_t first = 0; first < prompts.size(); first += batch)
-    LLMOPT_RETURN_IF_ERROR(generateGroup(engine, context, prompts.subspan(first, std::min(batch, prompts.size() - first)), first, results));
+  for (std::span<const size_t> rest = order; !rest.empty();) {
+    size_t count = 1, most = std::min(rest.size(), std::max<size_t>(1, context.options.batch));
+    while (count < most && (decoder.takesPadding() || prompts[rest[count]].size() == prompts[rest[0]].size()))
+      ++count;
+    LLMOPT_RETURN_IF_ERROR(generateGroup(decoder, context, engine.model().padId.value_or(0), prompts, rest.first(count), results));
+    rest = rest.subspan(count);
+  }
   return results;
 }

@@ -60,6 +60,21 @@ TEST_P(Generate, BatchesGiveWhatEachGivesAlone) {
   EXPECT_EQ(engine_.cacheBytesInUse(), 0u);
 }
 
+TEST_P(Generate, ShortPromptsDoNotEndWithLongOnes) {
+  std::vector<std::vector<int32_t>> all = {std::vector<int32_t>(490, 3), {4, 9}};
+  GenerateOptions options{.maxTokens = 60, .ignoreEndToken = true};
+  std::vector<std::vector<int32_t>> alone;
+  for (const std::vector<int32_t> &prompt : all)
+    alone.push_back(generator_.generate(prompt, options)->ids);
+  Result<std::vector<Generation>> together = generator_.generateBatch(all, options);
+  ASSERT_TRUE(together.ok()) << together.error().str();
+  for (size_t i = 0; i < all.size(); ++i)
+    EXPECT_EQ((*together)[i].ids, alone[i]) << i;
+  EXPECT_EQ(alone[1].size(), 60u);
+  all.push_back({});
+  EXPECT_EQ(generator_.generateBatch(all, options).error().code, "E1505");
+}
+
 TEST_P(Generate, SeededDrawsDoNotDependOnTheBatch) {
   std::vector<std::vector<int32_t>> all = prompts(5);
   GenerateOptions options{.maxTokens = 30, .sampling = {.temperature = 20, .topK = 40, .topP = 0.9, .seed = 7}};

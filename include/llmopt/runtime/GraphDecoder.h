@@ -28,7 +28,9 @@ public:
   /// is 0 where a token is padding (empty: none is), `types` the segment of each token, for graphs that ask for it
   /// (empty: all 0). Gives logits [rows, count, vocabulary] as f32.
   Result<Tensor> append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask = {}, std::span<const int32_t> types = {});
-  /// Keeps these rows of the batch only.
+  /// Whether rows of other lengths can share a batch: the graph must ask for the mask, and for positions, which padding would shift.
+  bool takesPadding() const { return mask_ && positions_; }
+  /// Keeps these rows of the batch only, and none of the padding that all of them begin with.
   void keepRows(std::span<const uint32_t> rows);
   /// Forgets all positions from `length` on.
   Status truncate(size_t length);
@@ -51,6 +53,7 @@ private:
   Tensor makePositions(size_t first) const;
   Tensor makeTypes(size_t first, std::span<const int32_t> types) const;
   void resetCaches();
+  void dropSharedPadding();
 
   Engine engine_;
   std::vector<TensorSpec> inputs_, outputs_;
