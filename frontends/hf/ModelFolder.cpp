@@ -103,6 +103,9 @@ Status ModelFolder::noWeights() const {
                           "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)");
     return error;
   }
+  for (const char *name : {"model.onnx", "onnx/model.onnx"}) // as Optimum exports
+    if (exists(path_, name))
+      return badInput("E0402", std::string("the folder has an ONNX file in place of ") + kWeightsName + "; give the file: " + path_ + "/" + name, path_);
   return badInput("E0402", std::string("the folder has neither ") + kWeightsName + " nor " + kIndexName, path_);
 }
 

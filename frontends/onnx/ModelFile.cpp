@@ -17,9 +17,29 @@ namespace llmopt::onnx {
 /// A subgraph is three messages (node, attribute, graph); its nodes hold a few more.
 static constexpr int kMaxMessageDepth = 3 * kMaxSubgraphDepth + 12;
 
+/// What else people have that holds a model, by the first bytes; none of it begins as a protobuf does. Empty: who knows.
+static std::string_view otherFormat(std::string_view text) {
+  auto isSafetensors = [&] { // length of the header, then JSON
+    return text.size() > 9 && text.substr(4, 4) == std::string_view("\0\0\0\0", 4) && text[8] == '{';
+  };
+  if (text.starts_with("GGUF"))
+    return "GGUF, which llmopt does not read; give the Hugging Face folder it was made from";
+  if (text.starts_with("PK\x03\x04"))
+    return "a zip archive, as torch.save makes it; export the model to ONNX, or give a folder that save_pretrained wrote";
+  if (isSafetensors())
+    return "safetensors, weights alone; give the folder that has its config.json";
+  if (text.starts_with("{"))
+    return "JSON; give the folder that it lies in";
+  if (text.starts_with("LLMOPT"))
+    return "an artifact of llmopt, compiled already; llmopt-run runs it";
+  return {};
+}
+
 Result<std::shared_ptr<const ModelProto>> parseModel(std::span<const std::byte> bytes, const std::string &path) {
   if (bytes.empty())
     return badInput(kBadFile, "file is empty (0 bytes)", path);
+  if (std::string_view other = otherFormat({reinterpret_cast<const char *>(bytes.data()), bytes.size()}); !other.empty())
+    return badInput(kBadFile, "no ONNX file but " + std::string(other), path);
   if (bytes.size() > INT_MAX)
     return badInput(kBadFile, "the file has " + std::to_string(bytes.size()) +
                                   " bytes and a protobuf holds at most 2147483647; use external data", path);

@@ -17,6 +17,8 @@ TEST_F(HuggingFaceFiles, NoFolderNoConfigNoWeights) {
   EXPECT_CONTAINS(importHuggingFace(context_, folder_.string()).error().str(), "has no config.json");
   shapes_.clear();
   EXPECT_CONTAINS(errorOf(), "neither model.safetensors nor model.safetensors.index.json");
+  put("model.onnx", "");
+  EXPECT_CONTAINS(errorOf(), "has an ONNX file in place of model.safetensors; give the file");
 }
 
 TEST_F(HuggingFaceFiles, B14_PicklesAreRefused) {

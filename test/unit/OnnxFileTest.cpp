@@ -39,8 +39,16 @@ TEST(OnnxFile, MissingFile) {
 }
 
 TEST(OnnxFile, NoProtobuf) {
-  expectBad(importBytes("PK\x03\x04 this is a zip file"), "truncated or corrupt protobuf at byte");
+  expectBad(importBytes("no model"), "truncated or corrupt protobuf at byte");
   expectBad(importBytes(std::string(100, '\0')), "truncated or corrupt protobuf at byte 0");
+}
+
+TEST(OnnxFile, OtherFormatsAreNamed) {
+  expectBad(importBytes("GGUF\x03"), "GGUF, which llmopt does not read; give the Hugging Face folder");
+  expectBad(importBytes("PK\x03\x04 this is a zip file"), "zip archive, as torch.save makes it; export the model to ONNX");
+  expectBad(importBytes(std::string("\x02\0\0\0\0\0\0\0{}", 10)), "safetensors, weights alone; give the folder");
+  expectBad(importBytes("{\"model_type\": \"llama\"}"), "JSON; give the folder");
+  expectBad(importBytes("LLMOPT\x1a\n"), "llmopt-run runs it");
 }
 
 TEST(OnnxFile, TruncatedAtEveryKiB) {
