@@ -17,7 +17,8 @@ namespace llmopt::tools {
 
 struct BenchOptions {
   std::string artifact, format = "md";
-  std::vector<std::string> prompts = {"512"}, generates = {"128"}, depths = {"0"}, threads = {"0"};
+  std::vector<std::string> prompts, generates; ///< empty: 512 and 128, or what the model's context leaves
+  std::vector<std::string> depths = {"0"}, threads = {"0"};
   std::vector<std::string> shapes;
   std::optional<size_t> repeats;
   ProfileFlags profile;
@@ -33,6 +34,8 @@ struct Sample {
 
 /// Prompt processing and token generation, as llama-bench measures them: tokens are random, sampling is not counted.
 Result<std::vector<Sample>> benchDecoder(const Engine &engine, const BenchOptions &options);
+/// Whether shapes are given, or the model is a graph that has but one set of them and does not generate.
+bool runsOnShapes(const Engine &engine, const BenchOptions &options);
 /// One run of an encoder or a graph on inputs of these shapes.
 Result<Sample> benchShapes(const Engine &engine, const BenchOptions &options);
 

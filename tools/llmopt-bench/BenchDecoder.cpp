@@ -8,6 +8,7 @@
 
 #include "llmopt/runtime/Session.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 
@@ -74,9 +75,12 @@ private:
 
 } // namespace
 
+/// What was asked for, or the usual number as far as the context allows.
+static Result<std::vector<int64_t>> counts(const std::vector<std::string> &texts, const std::string &flag, int64_t usual, int64_t room) {
+  return texts.empty() ? std::vector<int64_t>{std::min(usual, room)} : expandNumbers(texts, flag);
+}
+
 Result<std::vector<Sample>> tools::benchDecoder(const Engine &engine, const BenchOptions &options) {
-  LLMOPT_ASSIGN(std::vector<int64_t> prompts, expandNumbers(options.prompts, "--n-prompt"));
-  LLMOPT_ASSIGN(std::vector<int64_t> generates, expandNumbers(options.generates, "--n-gen"));
   LLMOPT_ASSIGN(std::vector<int64_t> depths, expandNumbers(options.depths, "--n-depth"));
   Result<Session> session = Session::create(engine);
   if (!session) {
@@ -87,6 +91,9 @@ Result<std::vector<Sample>> tools::benchDecoder(const Engine &engine, const Benc
   DecoderBench bench(engine, session.take(), options.repeats.value_or(5));
   std::vector<Sample> samples;
   for (int64_t depth : depths) {
+    int64_t context = engine.model().maxPositions, room = context ? std::max<int64_t>(1, context - depth) : INT64_MAX;
+    LLMOPT_ASSIGN(std::vector<int64_t> prompts, counts(options.prompts, "--n-prompt", 512, room));
+    LLMOPT_ASSIGN(std::vector<int64_t> generates, counts(options.generates, "--n-gen", 128, room));
     for (int64_t prompt : prompts)
       if (prompt > 0) {
         LLMOPT_ASSIGN(Sample sample, bench.measure(prompt, 0, depth));

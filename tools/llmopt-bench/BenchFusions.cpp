@@ -58,7 +58,7 @@ Result<std::map<std::string, size_t>> fusionsMade(const std::string &remarksFile
 }
 
 Result<std::vector<Sample>> measure(const Engine &engine, const BenchOptions &options) {
-  if (options.shapes.empty())
+  if (!runsOnShapes(engine, options))
     return benchDecoder(engine, options);
   LLMOPT_ASSIGN(Sample sample, benchShapes(engine, options));
   return std::vector<Sample>{std::move(sample)};

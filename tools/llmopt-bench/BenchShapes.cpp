@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "Bench.h"
 
+#include "llmopt/runtime/Session.h"
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -80,6 +82,13 @@ static void fill(Tensor &tensor, const std::string &name, int64_t vocabulary, st
   }
 }
 
+static bool isNumber(const std::string &dim) { return dim.find_first_not_of("0123456789") == dim.npos; }
+
+bool tools::runsOnShapes(const Engine &engine, const BenchOptions &options) {
+  auto isFixed = [](const TensorSpec &spec) { return std::ranges::all_of(spec.shape, isNumber); };
+  return !options.shapes.empty() || (engine.hasGraph() && std::ranges::all_of(engine.inputs(), isFixed) && !Session::create(engine).ok());
+}
+
 /// Inputs whose shapes are given, and those that follow from them by the names of their dimensions.
 static Result<std::vector<NamedTensor>> makeInputs(const Engine &engine, const std::map<std::string, Shape> &given) {
   std::map<std::string, int64_t> dims;
@@ -98,7 +107,7 @@ static Result<std::vector<NamedTensor>> makeInputs(const Engine &engine, const s
     auto found = given.find(spec.name);
     for (size_t d = 0; d < spec.shape.size(); ++d) {
       const std::string &dim = spec.shape[d];
-      if (dim.find_first_not_of("0123456789") == dim.npos)
+      if (isNumber(dim))
         dims[dim] = std::stoll(dim);
       if (found == given.end() && !dims.count(dim))
         return usageError("E1601", "dimension '" + dim + "' of input '" + spec.name + "' of type " + spec.typeName() +
@@ -117,6 +126,8 @@ static Result<Sample> measure(const Engine &engine, const BenchOptions &options,
   sample.threads = engine.threads();
   for (const std::string &shape : options.shapes)
     sample.test += (sample.test.empty() ? "" : " ") + shape;
+  if (sample.test.empty())
+    sample.test = "its own";
   LLMOPT_RETURN_IF_ERROR(once());
   Clock::time_point start = Clock::now();
   auto enough = [&] {

@@ -18,6 +18,7 @@ EXAMPLES:
   llmopt-bench model.llmopt                       pp512 and tg128
   llmopt-bench model.llmopt -p 512 -n 128 -d 0,2048 -t 1,2 -o json
   llmopt-bench bert.llmopt --shape input_ids=8x128
+  llmopt-bench resnet.llmopt                      all of its shapes are fixed: nothing to say
   llmopt-bench fusions model.onnx -p 128 -n 64     what each fusion is worth on this model
   llmopt-bench machine                            what this machine can do at most, kept for --profile
 
@@ -36,10 +37,12 @@ static Status run(const BenchOptions &options) {
   Engine::pinCallingThread();
   std::vector<Sample> samples;
   std::optional<Engine> engine;
+  bool byShape = false;
   for (int64_t count : threads) {
     LLMOPT_ASSIGN(engine, loadWith(options, count));
     options.profile.begin(*engine);
-    if (!options.shapes.empty()) {
+    byShape = runsOnShapes(*engine, options);
+    if (byShape) {
       LLMOPT_ASSIGN(Sample sample, benchShapes(*engine, options));
       samples.push_back(std::move(sample));
       continue;
@@ -47,18 +50,17 @@ static Status run(const BenchOptions &options) {
     LLMOPT_ASSIGN(std::vector<Sample> more, benchDecoder(*engine, options));
     samples.insert(samples.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
-  bool shapes = !options.shapes.empty();
   if (options.format == "json")
-    std::cout << (shapes ? shapeJson(*engine, samples) : decoderJson(*engine, samples)).str(2) << '\n';
+    std::cout << (byShape ? shapeJson(*engine, samples) : decoderJson(*engine, samples)).str(2) << '\n';
   else
-    shapes ? printShapeTable(*engine, samples) : printDecoderTable(*engine, samples);
+    byShape ? printShapeTable(*engine, samples) : printDecoderTable(*engine, samples);
   return options.profile.finish(*engine);
 }
 
 /// What to measure, for artifacts and for `fusions`.
 static void addTests(CLI::App &app, BenchOptions &options) {
-  app.add_option("-p,--n-prompt", options.prompts, "Prompt tokens")->allow_extra_args(false)->capture_default_str();
-  app.add_option("-n,--n-gen", options.generates, "Tokens to generate")->allow_extra_args(false)->capture_default_str();
+  app.add_option("-p,--n-prompt", options.prompts, "Prompt tokens [default: 512, at most the model's context]")->allow_extra_args(false);
+  app.add_option("-n,--n-gen", options.generates, "Tokens to generate [default: 128, at most the model's context]")->allow_extra_args(false);
   app.add_option("-d,--n-depth", options.depths, "Tokens in the cache before")->allow_extra_args(false)->capture_default_str();
   app.add_option("-t,--threads", options.threads, "Compute threads; 0: one for each core this process may use")
       ->allow_extra_args(false)->capture_default_str();
