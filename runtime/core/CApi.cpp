@@ -53,6 +53,7 @@ llmopt_engine *llmopt_engine_load(const char *path, const llmopt_engine_options 
   llmopt_engine_options given = known(options, {});
   Result<Engine> engine = Engine::load(path, {.threads = given.threads,
                                               .target = given.target ? given.target : "",
+                                              .device = given.device ? given.device : "",
                                               .verifyWeights = given.verify_weights != 0,
                                               .cacheBytes = given.cache_bytes});
   if (remember(engine.status()) != LLMOPT_OK)
@@ -179,5 +180,15 @@ llmopt_status llmopt_tokenize(llmopt_engine *engine, const char *text, int32_t *
     return lastKind;
   std::copy_n(found->begin(), std::min(capacity, found->size()), ids);
   *count = found->size();
+  return LLMOPT_OK;
+}
+
+llmopt_status llmopt_detokenize(llmopt_engine *engine, const int32_t *ids, size_t count, char *text, size_t capacity, size_t *length) {
+  Result<std::shared_ptr<Tokenizer>> tokenizer = tokenizerOf(engine);
+  Result<std::string> found = tokenizer.ok() ? (*tokenizer)->decode({ids, count}) : Result<std::string>(tokenizer.status());
+  if (remember(found.status()) != LLMOPT_OK)
+    return lastKind;
+  std::copy_n(found->begin(), std::min(capacity, found->size()), text);
+  *length = found->size();
   return LLMOPT_OK;
 }

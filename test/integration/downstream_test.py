@@ -53,6 +53,9 @@ with tempfile.TemporaryDirectory(prefix="llmopt-downstream-") as folder:
     texts = {run(os.path.join(work, program), artifact, "w1 w2 w3") for program in ("complete", "complete-c")}
     if len(texts) != 1 or not re.fullmatch(r"w1 w2 w3( w\d+)+\n", texts.pop()):
         fail(f"unexpected text: {texts}")
+    answers = run(os.path.join(work, "serve"), artifact, "w1 w2 w3", "3").splitlines()
+    if len(answers) != 3 or not all(re.fullmatch(r"w1 w2 w3( w\d+)+", answer) for answer in answers):
+        fail(f"unexpected answers: {answers}")
     program = os.path.join(work, "complete")
     found = [line for line in run("nm", "-C", program).splitlines() if re.search(r"\b(llvm|mlir)::|LLVM", line)]
     found += [line for line in run("ldd", program).splitlines() if "LLVM" in line or "MLIR" in line]

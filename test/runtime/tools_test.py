@@ -30,9 +30,9 @@ def write(name, data):
     return at(name)
 
 
-def run(name, *arguments, env=None):
+def run(name, *arguments, env=None, typed=""):
     command = [os.path.join(BUILD, "bin", "llmopt-" + name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, **(env or {})), timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, input=typed, env=dict(os.environ, **(env or {})), timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -83,6 +83,16 @@ class Run(unittest.TestCase):
         self.assertEqual(text, "w1 w2 w3" + answer)
         code, ids, _ = run("run", at("text-decoder.llmopt"), "--prompt", "w1 w2 w3", "-n", 4, "--print-ids")
         self.assertEqual(answer.replace("w", "").split(), ids.split())
+
+    def test_prompts_from_files(self):
+        for text in ("w1 w2 w3", "w1 w2 w3\n", "w1 w2 w3\r\n"):
+            wanted = run("run", at("text-decoder.llmopt"), "--prompt", "w1 w2 w3", "-n", 4)
+            self.assertEqual(run("run", at("text-decoder.llmopt"), "-f", write("prompt.txt", text.encode()), "-n", 4), wanted)
+            self.assertEqual(run("run", at("text-decoder.llmopt"), "--prompt-file", "-", "-n", 4, typed=text), wanted)
+
+    def test_flags_without_effect(self):
+        self.assertIn("do nothing at --temperature 0", run("run", at("decoder.llmopt"), "--ids", "1", "--top-p", "0.9", "-n", 2)[2])
+        self.assertEqual(run("run", at("decoder.llmopt"), "--ids", "1", "--top-p", "0.9", "--temperature", "1", "-n", 2)[2], "")
 
     def test_seeds(self):
         def draw(seed):

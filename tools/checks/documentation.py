@@ -2,6 +2,7 @@
 """Is what the documentation says about the sources true?   documentation.py [root]
 
 * docs/errors.md lists every error code of the sources, and no other.
+* docs/Environment.md lists every LLMOPT_ variable that the sources read, and no other.
 * Every test that docs/BadInput.md names exists, and every row that the scripts there print is in its table.
 * A block of code marked `<!-- same-as: FILE -->` is a part of that file, word for word.
 * Every path of the repository that a page names in backquotes exists (but for docs/rationale).
@@ -40,6 +41,15 @@ def errors():
     problems.extend(f"docs/errors.md: {code} is there twice" for code in sorted({c for c in listed if listed.count(c) > 1}))
 
 
+def environment():
+    listed = set(re.findall(r"`(LLMOPT_[A-Z_]+)`", read("docs/Environment.md")))
+    used = set()
+    for _, text in sources(ROOMS, ".cpp", ".h"):
+        used.update(re.findall(r'(?:getenv|envname|findProgram)\("(LLMOPT_[A-Z_]+)"', text))
+    problems.extend(f"docs/Environment.md: {name} is not there" for name in sorted(used - listed))
+    problems.extend(f"docs/Environment.md: no source reads {name}" for name in sorted(listed - used))
+
+
 def bad_input():
     table = read("docs/BadInput.md")
     rows = dict(re.findall(r"^\| ([A-F]\d\d) \|.*\| ([^|]+) \|$", table, re.M))
@@ -76,6 +86,7 @@ def pages():
 
 
 errors()
+environment()
 bad_input()
 pages()
 for problem in problems:

@@ -68,7 +68,7 @@ static std::string versionText() {
 #ifndef NDEBUG
   build = "debug";
 #endif
-  return "llmopt 0.1.0 (" + build + ", artifact format " + std::to_string(kArtifactMajor) + "." + std::to_string(kArtifactMinor) +
+  return "llmopt " LLMOPT_VERSION " (" + build + ", artifact format " + std::to_string(kArtifactMajor) + "." + std::to_string(kArtifactMinor) +
          ")\ncpu:" + features + "\n";
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <utility>
 
 using namespace llmopt;
@@ -38,9 +39,23 @@ static void printIds(std::span<const int32_t> ids) {
 
 static void printPerformance(const Generation &result) {
   size_t steps = result.ids.empty() ? 0 : result.ids.size() - 1;
+  auto rate = [](size_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0; };
   std::fprintf(stderr, "prompt: %zu tokens in %.1f ms (%.1f tokens/s), answer: %zu tokens in %.1f ms (%.1f tokens/s)\n",
-               result.promptTokens, result.promptSeconds * 1e3, double(result.promptTokens) / result.promptSeconds, steps,
-               result.seconds * 1e3, steps ? double(steps) / result.seconds : 0.0);
+               result.promptTokens, result.promptSeconds * 1e3, rate(result.promptTokens, result.promptSeconds), steps,
+               result.seconds * 1e3, rate(steps, result.seconds));
+}
+
+/// A file's text, or standard input's for "-", without the newline that editors and echo put at the end.
+static Result<std::string> readPrompt(const std::string &path) {
+  std::string text;
+  if (path == "-") {
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  } else {
+    LLMOPT_ASSIGN(text, readTextFile(path));
+  }
+  if (text.ends_with('\n'))
+    text.resize(text.size() - (text.ends_with("\r\n") ? 2 : 1));
+  return text;
 }
 
 static Result<std::vector<int32_t>> promptIds(const Generator &generator, const RunOptions &options, std::string &text) {
@@ -54,7 +69,7 @@ static Result<std::vector<int32_t>> promptIds(const Generator &generator, const 
   if (options.prompt) {
     text = *options.prompt;
   } else {
-    LLMOPT_ASSIGN(text, readTextFile(*options.promptFile));
+    LLMOPT_ASSIGN(text, readPrompt(*options.promptFile));
   }
   if (!generator.tokenizer())
     return unsupported("E1509", "the artifact has no tokenizer; give --ids instead of text", options.load.artifact);
@@ -63,6 +78,8 @@ static Result<std::vector<int32_t>> promptIds(const Generator &generator, const 
 
 Status tools::runText(const Engine &engine, const RunOptions &options) {
   LLMOPT_ASSIGN(Generator generator, Generator::create(engine));
+  if ((options.topK || options.topP || options.minP) && options.temperature == 0)
+    std::fprintf(stderr, "warning: --top-k, --top-p and --min-p do nothing at --temperature 0, which always takes the most probable token\n");
   std::string prompt;
   LLMOPT_ASSIGN(std::vector<int32_t> ids, promptIds(generator, options, prompt));
   bool text = !options.printIds && generator.tokenizer();

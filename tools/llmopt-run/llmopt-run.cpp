@@ -24,7 +24,7 @@ EXAMPLES:
 static void addTextFlags(CLI::App &app, RunOptions &options) {
   auto group = "Text";
   app.add_option("-p,--prompt", options.prompt, "Text to go on from (encoder-decoders: to answer)")->group(group);
-  app.add_option("-f,--prompt-file", options.promptFile, "The same from a file")->group(group);
+  app.add_option("-f,--prompt-file", options.promptFile, "The same from a file, or from standard input with -; a newline at its end does not count")->group(group);
   app.add_option("--ids", options.ids, "Token ids instead of text: \"1 2 3\"; without a tokenizer the answer is ids too")->group(group);
   app.add_option("-n,--max-tokens", options.maxTokens, "Tokens to generate at most")->capture_default_str()->group(group);
   app.add_option("--temperature", options.temperature, "0: always the most probable token")

@@ -45,7 +45,8 @@ typedef struct llmopt_engine_options {
   uint32_t threads;     /* 0: one for each core the process may use */
   const char *target;   /* NULL: the best this machine runs */
   int verify_weights;
-  uint64_t cache_bytes; /* most memory for keys and values; 0: half of the machine's */
+  uint64_t cache_bytes; /* most memory for keys and values; 0: half of the device's */
+  const char *device;   /* "cpu", "cuda", "cuda:1"; NULL: a GPU if the artifact has code for one that is here */
 } llmopt_engine_options;
 
 /* Options may be NULL. */
@@ -103,6 +104,8 @@ llmopt_status llmopt_generate_ids(llmopt_engine *engine, const int32_t *prompt, 
 
 /* Ids of a text into `ids`, at most `capacity`; `count` becomes the number there are. */
 llmopt_status llmopt_tokenize(llmopt_engine *engine, const char *text, int32_t *ids, size_t capacity, size_t *count);
+/* Text of ids, without special tokens, into `text`, at most `capacity` bytes, not zero-terminated; `length` becomes the bytes there are. */
+llmopt_status llmopt_detokenize(llmopt_engine *engine, const int32_t *ids, size_t count, char *text, size_t capacity, size_t *length);
 
 #ifdef __cplusplus
 }
