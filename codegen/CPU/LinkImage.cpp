@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/codegen/CPU.h"
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 
 #include "lld/Common/Driver.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <mutex>
@@ -17,50 +17,17 @@ LLD_HAS_DRIVER(elf)
 
 using namespace llmopt;
 
-namespace {
-
-/// A folder of our own under the temporary directory, removed with everything in it.
-class ScratchFolder {
-public:
-  ScratchFolder() { ok_ = !llvm::sys::fs::createUniqueDirectory("llmopt-link", path_); }
-  ~ScratchFolder() {
-    if (ok_)
-      llvm::sys::fs::remove_directories(path_);
-  }
-  bool ok() const { return ok_; }
-  std::string file(const std::string &name) const { return (path_ + "/" + name).str(); }
-
-private:
-  llvm::SmallString<128> path_;
-  bool ok_ = false;
-};
-
-Status writeFile(const std::string &path, std::string_view bytes) {
-  std::error_code error;
-  llvm::raw_fd_ostream stream(path, error);
-  if (!error)
-    stream << llvm::StringRef(bytes);
-  stream.close();
-  if (error || stream.has_error())
-    return badInput("E0905", "cannot write a temporary file: " + (error ? error : stream.error()).message(), path);
-  return {};
-}
-
-} // namespace
-
 Result<std::string> cpu::linkImage(const std::vector<std::string> &objects) {
-  ScratchFolder folder;
-  if (!folder.ok())
-    return badInput("E0905", "cannot make a temporary folder; is TMPDIR writable?");
-  std::string output = folder.file("image.so");
+  LLMOPT_ASSIGN(ScratchFolder folder, ScratchFolder::make("link"));
+  std::string output = folder / "image.so";
   // Read-only data and code only, page-aligned segments whose file offsets equal their addresses modulo the page size: the
   // runtime maps the image straight from the artifact. Undefined symbols are errors.
   std::vector<std::string> arguments = {"ld.lld", "-shared", "--no-undefined", "-z", "noexecstack", "-z", "separate-code",
                                         "-z", "max-page-size=4096", "--hash-style=gnu", "--build-id=none",
                                         "-o", output};
   for (size_t i = 0; i < objects.size(); ++i) {
-    arguments.push_back(folder.file(std::to_string(i) + ".o"));
-    LLMOPT_RETURN_IF_ERROR(writeFile(arguments.back(), objects[i]));
+    arguments.push_back(folder / (std::to_string(i) + ".o"));
+    LLMOPT_RETURN_IF_ERROR(writeScratchFile(arguments.back(), objects[i]));
   }
   std::vector<const char *> pointers;
   for (const std::string &argument : arguments)

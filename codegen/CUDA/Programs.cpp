@@ -7,11 +7,11 @@
 #include "codegen/CUDA/Programs.h"
 
 #include "codegen/CUDA/KernelSources.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <cstdlib>
 #include <optional>
@@ -39,11 +39,7 @@ Status WorkFolder::create(std::string_view unit) {
 }
 
 Status WorkFolder::write(std::string_view name, std::string_view text) const {
-  std::error_code error;
-  llvm::raw_fd_ostream stream(file(name), error);
-  stream << StringRef(text.data(), text.size());
-  stream.close();
-  return error || stream.has_error() ? unsupported("E0983", "cannot write " + file(name)) : Status();
+  return writeScratchFile(file(name), text);
 }
 
 std::string WorkFolder::read(StringRef name) const {

@@ -6,18 +6,34 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Support/ScratchFolder.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 using namespace llmopt;
 namespace fs = std::filesystem;
 
+std::string llmopt::temporaryFolder() {
+  const char *chosen = std::getenv("TMPDIR");
+  return chosen && *chosen ? chosen : "/tmp";
+}
+
+Status llmopt::writeScratchFile(const std::string &path, std::string_view bytes) {
+  errno = 0;
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), std::streamsize(bytes.size()));
+  file.close();
+  return file ? Status() : badInput("E0905", std::string("cannot write a temporary file: ") + std::strerror(errno), path);
+}
+
 Result<ScratchFolder> ScratchFolder::make(const std::string &purpose) {
   // mkdtemp writes over the last six characters.
-  std::string path = (fs::temp_directory_path() / ("llmopt-" + purpose + "-")).string() + std::string(6, 'X');
+  std::string path = temporaryFolder() + "/llmopt-" + purpose + "-XXXXXX";
   if (!::mkdtemp(path.data()))
-    return badInput("E0104", "cannot make a temporary folder", path);
+    return badInput("E0104", std::string("cannot make a temporary folder: ") + std::strerror(errno) + "; is TMPDIR writable?", path);
   return ScratchFolder(path);
 }
 

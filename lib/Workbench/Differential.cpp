@@ -16,6 +16,7 @@
 #include "llmopt/lib/Interpreter/Samples.h"
 #include "llmopt/lib/Support/CompareTensors.h"
 #include "llmopt/lib/Support/Json.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 #include "llmopt/runtime/Engine.h"
 
 #include "mlir/Parser/Parser.h"
@@ -66,7 +67,7 @@ bool allFinite(const std::vector<Tensor> &tensors) {
 }
 
 Result<std::vector<NamedTensor>> runAt(OptLevel level, const std::string &path, std::span<const NamedTensor> inputs) {
-  fs::path artifact = fs::temp_directory_path() / ("llmopt-levels-" + std::to_string(getpid()) + ".llmopt");
+  fs::path artifact = fs::path(temporaryFolder()) / ("llmopt-levels-" + std::to_string(getpid()) + ".llmopt");
   CompileOptions options;
   options.level = level;
   options.embedTokenizer = false;

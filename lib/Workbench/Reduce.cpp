@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Workbench/ReducibleGraph.h"
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/ScratchFolder.h"
 #include "llmopt/lib/Workbench/Differential.h"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ class Reducer {
 public:
   Reducer(std::unique_ptr<ReducibleGraph> graph, const std::string &output, const StillFails &fails, const std::function<void(size_t)> &progress)
       : best_(std::move(graph)), output_(output), fails_(fails), progress_(progress),
-        path_((fs::temp_directory_path() / ("llmopt-reduce-" + std::to_string(getpid()) + best_->extension())).string()) {}
+        path_((fs::path(temporaryFolder()) / ("llmopt-reduce-" + std::to_string(getpid()) + best_->extension())).string()) {}
   ~Reducer() {
     std::error_code ignored;
     fs::remove(path_, ignored);

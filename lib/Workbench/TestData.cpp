@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Workbench/TestData.h"
 
+#include "llmopt/lib/Support/ScratchFolder.h"
 #include "llmopt/lib/Support/TensorProto.h"
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 
 TemporaryArtifact::TemporaryArtifact() {
   static int number = 0;
-  path_ = fs::temp_directory_path() / ("llmopt-case-" + std::to_string(getpid()) + "-" + std::to_string(number++) + ".llmopt");
+  path_ = fs::path(temporaryFolder()) / ("llmopt-case-" + std::to_string(getpid()) + "-" + std::to_string(number++) + ".llmopt");
 }
 
 TemporaryArtifact::~TemporaryArtifact() {

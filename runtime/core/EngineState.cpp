@@ -86,7 +86,7 @@ Status EngineState::admit(const TargetRequirement &candidate) {
   const Target *row = rowOf(candidate.name);
   if (!row || !row->isGpu()) {
     if (!options.device.empty() && options.device != "cpu")
-      return refuse("device cpu");
+      return refuse("the CPU, and device '" + options.device + "' was asked for");
     std::vector<std::string> missing = missingFeatures(candidate.features);
     return missing.empty() ? Status() : refuse(join(missing));
   }
@@ -133,8 +133,10 @@ Status EngineState::chooseTarget() {
   }
   if (refusals.empty())
     return usageError("E0206", "the artifact has no target '" + options.target + "'", path);
-  Error error = unsupported("E0206", refusals + "; this CPU has " + join(hostFeatures()), path).error();
-  error.notes.push_back("help: compile for this machine with --target=native, or for several targets at once");
+  bool wantsGpu = !options.device.empty() && options.device != "cpu";
+  Error error = unsupported("E0206", refusals + (wantsGpu ? "" : "; this CPU has " + join(hostFeatures())), path).error();
+  error.notes.push_back(wantsGpu ? "help: an artifact runs on a GPU when it was compiled for one, with --target=sm_90 for example"
+                                 : "help: compile for this machine with --target=native, or for several targets at once");
   return error;
 }
 

@@ -100,5 +100,7 @@ with tempfile.TemporaryDirectory(prefix="llmopt-outputs-") as folder:
     refused("dimensions without names", "--dim is for the named dimensions of ONNX files", "--dim", "n=3")
     refused("output over the model", "take the place of the model", output="m.mlir")
     check("the model is as it was", open(at("m.mlir")).read() == MODEL)
+    code, _, errors = run(os.path.join(BUILD, "bin", "llmopt-compile"), at("m.mlir"), "--tagret", "native")
+    check("nearest flag", code == 2 and "did you mean --target?" in errors, errors)
     check("one target twice is one", compile("twice.s", "--emit=asm", "--target=x86-64-v3")[0] == 0)
 sys.exit(1 if failures else 0)

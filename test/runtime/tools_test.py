@@ -134,6 +134,12 @@ class Run(unittest.TestCase):
             self.assertEqual((code, text), (status, ""), errors)
             self.assertIn(words, errors)
 
+    def test_other_device(self):
+        code, _, errors = run("run", at("decoder.llmopt"), "--ids", "1", "--device", "cuda")
+        self.assertEqual(code, 3)
+        self.assertIn("needs the CPU, and device 'cuda' was asked for", errors)
+        self.assertIn("compiled for one", errors)
+
     def test_other_machine(self):
         code, _, errors = run("run", at("decoder.llmopt"), "--ids", "1", env={"LLMOPT_CPU": "z80"})
         self.assertEqual(code, 2)
@@ -197,6 +203,12 @@ class Bench(unittest.TestCase):
         self.assertEqual({(row["n_prompt"], row["n_gen"], row["n_depth"]) for row in rows},
                          {(p, n, d) for p, n in ((16, 0), (32, 0), (0, 4)) for d in (0, 64)})
 
+    def test_defaults_fit_the_context(self):
+        code, text, errors = run("bench", at("decoder.llmopt"), "-d", "0,450", "-r", 1)
+        self.assertEqual(code, 0, errors)
+        for test in ("pp500", "tg128", "pp50 @ d450", "tg50 @ d450"):
+            self.assertIn(f" {test} ", text)
+
     def test_table_and_shapes(self):
         code, text, errors = run("bench", at("decoder.llmopt"), "-p", 8, "-n", 2, "-d", 3, "-r", 1, "--profile", "--trace", at("trace.json"))
         self.assertEqual(code, 0)
@@ -214,6 +226,10 @@ class Bench(unittest.TestCase):
         code, _, errors = run("bench", at("graph.llmopt"), "--shape", "a=64")
         self.assertEqual(code, 2)
         self.assertIn("give --shape b=...", errors)
+        for shape in ("a=99999999999", "a=99999999999x99999999999"):
+            code, _, errors = run("bench", at("graph.llmopt"), "--shape", shape)
+            self.assertEqual(code, 4, errors)
+            self.assertIn("E1502", errors)
         code, _, errors = run("bench", at("graph.llmopt"))
         self.assertEqual(code, 3)
         self.assertIn("--shape NAME=8x128", errors)

@@ -50,7 +50,7 @@ static std::string nearestFlag(const CLI::App &app, const std::string &typed) {
   return best;
 }
 
-static int reportUsage(const CLI::App &app, const CLI::ParseError &error) {
+int tools::reportUsage(const CLI::App &app, const CLI::ParseError &error) {
   std::cerr << app.get_name() << ": " << error.what() << '\n';
   for (const std::string &word : app.remaining(true))
     if (word.starts_with("-"))

@@ -26,6 +26,9 @@ namespace llmopt::tools {
 /// Adds --version, parses, runs `work` and turns its status into the exit status. Unknown flags name the nearest one.
 int runProgram(CLI::App &app, int argc, char **argv, const std::function<Status()> &work);
 
+/// What is wrong with the arguments, and the nearest flag for one that is not known. Returns the exit status.
+int reportUsage(const CLI::App &app, const CLI::ParseError &error);
+
 /// "1 2 3" or "1,2,3".
 Result<std::vector<int32_t>> parseIds(const std::string &text, const std::string &context);
 /// "name=value" at the first '='; E0201-like usage errors name the flag.

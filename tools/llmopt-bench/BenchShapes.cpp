@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "Bench.h"
 
+#include "llmopt/lib/Support/CheckedMath.h"
 #include "llmopt/runtime/Session.h"
 
 #include <algorithm>
@@ -29,9 +30,17 @@ static Result<Shape> parseShape(const std::string &text) {
       return usageError("E1601", "'" + text + "' is not a shape such as 8x128", "--shape");
     shape.push_back(dim);
     if (next == end)
-      return shape;
+      break;
     at = next + 1;
   }
+  return shape;
+}
+
+/// Before memory is asked for.
+static Status checkSize(const Shape &shape, const std::string &name) {
+  constexpr int64_t kMostElements = int64_t(1) << 32;
+  std::optional<int64_t> elements = checkedElementCount(shape);
+  return elements && *elements <= kMostElements ? Status() : limitExceeded("E1502", "input '" + name + "' would have more than 2^32 elements", "--shape");
 }
 
 static Result<std::map<std::string, Shape>> parseShapes(const std::vector<std::string> &texts) {
@@ -39,6 +48,7 @@ static Result<std::map<std::string, Shape>> parseShapes(const std::vector<std::s
   for (const std::string &text : texts) {
     LLMOPT_ASSIGN(auto assignment, splitAssignment(text, "--shape"));
     LLMOPT_ASSIGN(Shape shape, parseShape(assignment.second));
+    LLMOPT_RETURN_IF_ERROR(checkSize(shape, assignment.first));
     shapes[assignment.first] = std::move(shape);
   }
   return shapes;
@@ -114,6 +124,7 @@ static Result<std::vector<NamedTensor>> makeInputs(const Engine &engine, const s
                                        " is not known; give --shape " + spec.name + "=...");
       shape.push_back(found == given.end() ? dims[dim] : found->second[d]);
     }
+    LLMOPT_RETURN_IF_ERROR(checkSize(shape, spec.name));
     inputs.push_back({spec.name, Tensor(spec.dtype, std::move(shape))});
     fill(inputs.back().tensor, spec.name, engine.model().vocabSize ? engine.model().vocabSize : 100, random);
   }

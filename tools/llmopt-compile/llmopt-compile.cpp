@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "tools/common/Cli.h"
 #include "tools/llmopt-compile/Progress.h"
 
 #include "llmopt/lib/Compiler/Compiler.h"
@@ -254,9 +255,10 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", "llmopt " LLMOPT_VERSION " (LLVM " LLMOPT_LLVM_VERSION ")");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success &request) { // --help, --version
+    return app.exit(request);
   } catch (const CLI::ParseError &error) {
-    int code = app.exit(error, std::cout, std::cerr);
-    return code == 0 ? 0 : int(ErrorKind::Usage);
+    return tools::reportUsage(app, error);
   }
   if (arguments.listTargets) {
     listTargets();

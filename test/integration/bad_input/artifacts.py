@@ -5,6 +5,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import struct
 import subprocess
@@ -166,6 +167,10 @@ def programs(artifact, where):
     with open("/dev/full", "w") as full:
         done = subprocess.run([program("run"), artifact, "--ids", "1 3"], stdout=full, stderr=subprocess.PIPE, text=True)
     report("F05", "full_disk", None if done.returncode == 1 and "standard output" in done.stderr else f"exit status {done.returncode}: {done.stderr}")
+    story = os.path.join(ROOT, "test", "models", "storyteller")
+    refused("F05", "full_scratch", compile_command(story, path_of(where, "never.llmopt")), 1, "E0905", "temporary file", restore_signals=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    refused("F05", "no_scratch", compile_command(story, path_of(where, "never.llmopt")), 1, "E0104", "is TMPDIR writable?", env={"TMPDIR": "/nowhere"})
     refused("F05", "full_output", compile_command(os.path.join(ROOT, "test", "models", "storyteller"), "/dev/full"), 1, "/dev/full")
 
 

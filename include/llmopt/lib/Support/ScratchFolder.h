@@ -10,13 +10,20 @@
 #include "llmopt/lib/Support/Status.h"
 
 #include <string>
+#include <string_view>
 
 namespace llmopt {
+
+/// TMPDIR, or /tmp. Whether it is there, and can be written to, who makes a file in it will see.
+std::string temporaryFolder();
+
+/// A file that nobody else sees and that need not survive: neither synced nor renamed into place. E0905.
+Status writeScratchFile(const std::string &path, std::string_view bytes);
 
 /// A new folder under the system's one for temporary files; it is removed with all that lies in it.
 class ScratchFolder {
 public:
-  /// `purpose` is part of its name. E0104 if there can be none.
+  /// `purpose` is part of its name. E0104, with its path, if there can be none.
   static Result<ScratchFolder> make(const std::string &purpose);
   ScratchFolder(ScratchFolder &&other) noexcept;
   ScratchFolder &operator=(ScratchFolder &&) = delete;
