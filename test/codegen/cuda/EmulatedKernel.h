@@ -11,6 +11,7 @@
 
 #include "codegen/CUDA/kernels/primitives.cuh"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <random>
 #include <string>
@@ -77,6 +78,44 @@ private:
   char *base;
   T *values;
 };
+
+/// What a family is given for an operand: a tensor map by its address, anything else as it is.
+template <class Operand>
+const Operand &operandOf(const Operand &operand) {
+  return operand;
+}
+inline const TensorMap *operandOf(const TensorMap &map) { return &map; }
+
+template <class Family, class... Operands>
+void familyEntry(Operands... operands) {
+  SHARED_MEMORY(smem);
+  Family().run(smem, operandOf(operands)...);
+}
+
+/// Runs a family on data (rows, operands(units), clear(), error(rounded)), its units of work in so many blocks; `more` are its last operands.
+template <class Family, class Data, class... More>
+std::string runFamily(const char *mode, Data &data, unsigned blocks, More... more) {
+  data.clear();
+  return std::apply([&](auto... operands) { return launch(mode, familyEntry<Family, decltype(operands)..., More...>, blocks, Family::kThreads, Family::kSharedBytes, operands..., more...); },
+                    data.operands(Family::units(data.rows)));
+}
+
+/// The worst error of all modes; nothing may be complained about.
+template <class Family, class Data, class... More>
+double worstError(Data &data, unsigned blocks, bool rounded, More... more) {
+  double worst = 0;
+  for (const char *mode : kModes) {
+    EXPECT_EQ((runFamily<Family>(mode, data, blocks, more...)), "") << mode;
+    worst = std::max(worst, data.error(rounded));
+  }
+  return worst;
+}
+
+/// Does any mode complain, or give a wrong result? For injected errors.
+template <class Family, class Data>
+bool isCaught(Data &data, unsigned blocks) {
+  return std::any_of(std::begin(kModes), std::end(kModes), [&](const char *mode) { return runFamily<Family>(mode, data, blocks) != "" || !(data.error(true) < 0.1); });
+}
 
 /// A tensor map as the driver would make it, of a matrix [rows, columns].
 template <class T>

@@ -132,6 +132,8 @@ struct Data {
     result.output = output.data();
     return result;
   }
+  auto operands(i64 units) const { return std::tuple(x.data(), order.data(), offsets.data(), rows, units, epilogue()); }
+  void clear() { std::fill(output.data(), output.data() + output.size(), NAN); }
   double error(bool rounded) const {
     Error error;
     for (i64 row = 0; row < rows; ++row)
@@ -154,36 +156,13 @@ struct Data {
   }
 };
 
-template <class Family, class Epilogue>
-void gemv(const float *x, const i32 *order, const i32 *offsets, i64 rows, i64 units, const Epilogue epilogue) {
-  SHARED_MEMORY(smem);
-  Family::run(smem, x, order, offsets, rows, units, epilogue);
-}
-template <class Family, class Epilogue>
-void mma(const float *x, const i32 *order, const i32 *offsets, i64 rows, i64 units, const Epilogue epilogue) {
-  SHARED_MEMORY(smem);
-  Family().run(smem, x, order, offsets, rows, units, epilogue);
-}
-
-template <class Family, class Data>
-double worstError(Data &data, void (*kernel)(const float *, const i32 *, const i32 *, i64, i64, const typename Data::Epilogue), bool rounded, unsigned blocks) {
-  double worst = 0;
-  for (const char *mode : kModes) {
-    std::fill(data.output.data(), data.output.data() + data.output.size(), NAN);
-    EXPECT_EQ(launch(mode, kernel, blocks, Family::kThreads, Family::kSharedBytes, data.x.data(), data.order.data(), data.offsets.data(), data.rows,
-                     Family::units(data.rows), data.epilogue()),
-              "");
-    worst = std::max(worst, data.error(rounded));
-  }
-  return worst;
-}
 template <class Family, class Data>
 double mmaError(Data &data, unsigned blocks = 5) {
-  return worstError<Family>(data, mma<Family, typename Data::Epilogue>, true, blocks);
+  return worstError<Family>(data, blocks, true);
 }
 template <class Family, class Data>
 double gemvError(Data &data, unsigned blocks = 5) {
-  return worstError<Family>(data, gemv<Family, typename Data::Epilogue>, false, blocks);
+  return worstError<Family>(data, blocks, false);
 }
 
 template <class Weight, int kDepth, int kProducts, int kExperts, int kShared>
@@ -243,22 +222,11 @@ TEST(GroupedWgmma, InjectedErrorsAreCaught) {
   typedef Data<bf16, 264, 1, 101, 5, 2> TestData;
   typedef Layer<bf16, 264, 5, 2> TestLayer;
   TestData data(40);
-  auto caught = [&](auto family) {
-    typedef decltype(family) Family;
-    for (const char *mode : kModes) {
-      std::fill(data.output.data(), data.output.data() + data.output.size(), NAN);
-      std::string complaint = launch(mode, mma<Family, TestData::Epilogue>, 2, Family::kThreads, Family::kSharedBytes, data.x.data(), data.order.data(), data.offsets.data(),
-                                     data.rows, Family::units(data.rows), data.epilogue());
-      if (complaint != "" || !(data.error(true) < 0.1))
-        return true;
-    }
-    return false;
-  };
-  EXPECT_FALSE(caught(GroupedWgmma<TestLayer, TestData::Epilogue>()));
-  EXPECT_TRUE(caught(wrong_row::GroupedWgmma<TestLayer, TestData::Epilogue>()));
-  EXPECT_TRUE(caught(early_release::GroupedWgmma<TestLayer, TestData::Epilogue>()));
-  EXPECT_TRUE(caught(no_warp_barrier::GroupedWgmma<TestLayer, TestData::Epilogue>()));
-  EXPECT_TRUE(caught(wrong_place::GroupedWgmma<TestLayer, TestData::Epilogue>()));
+  EXPECT_FALSE((isCaught<GroupedWgmma<TestLayer, TestData::Epilogue>>(data, 2)));
+  EXPECT_TRUE((isCaught<wrong_row::GroupedWgmma<TestLayer, TestData::Epilogue>>(data, 2)));
+  EXPECT_TRUE((isCaught<early_release::GroupedWgmma<TestLayer, TestData::Epilogue>>(data, 2)));
+  EXPECT_TRUE((isCaught<no_warp_barrier::GroupedWgmma<TestLayer, TestData::Epilogue>>(data, 2)));
+  EXPECT_TRUE((isCaught<wrong_place::GroupedWgmma<TestLayer, TestData::Epilogue>>(data, 2)));
 }
 
 template <class Problem, template <class> class Family>

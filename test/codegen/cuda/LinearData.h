@@ -84,6 +84,7 @@ struct Data {
         epilogue.maps[s][p] = tensorMap2(epilogue.weights[s][p], Epilogue::columns(s), kDepth, kStride, boxRows, 128 / sizeof(Weight));
     return tensorMap2(x.data(), rows, kDepth, kDepth, boxRowsX, 128 / sizeof(Input));
   }
+  auto operands(i64 units) const { return std::tuple(x.data(), rows, units, epilogue); }
   void clear() { std::fill(output.data(), output.data() + output.size(), NAN); }
   /// Inputs count as what tensor cores see of them where `rounded`.
   double error(bool rounded = false) const {

@@ -29,26 +29,6 @@ struct FewRows {
   static constexpr int kDepth = kSize, kRows = 2, kWarps = 4;
 };
 
-template <class Family, class Input, class Epilogue>
-void entry(const Input *x, i64 rows, i64 units, const Epilogue epilogue) {
-  SHARED_MEMORY(smem);
-  Family().run(smem, x, rows, units, epilogue);
-}
-
-/// Units of work in few blocks, in every mode; the worst error.
-template <class Family, class Data>
-double worstError(Data &data, unsigned blocks, bool rounded = false) {
-  double worst = 0;
-  for (const char *mode : kModes) {
-    data.clear();
-    EXPECT_EQ(launch(mode, entry<Family, std::remove_pointer_t<decltype(data.x.data())>, typename Data::Epilogue>, blocks, Family::kThreads,
-                     Family::kSharedBytes, data.x.data(), data.rows, Family::units(data.rows), data.epilogue),
-              "");
-    worst = std::max(worst, data.error(rounded));
-  }
-  return worst;
-}
-
 #include "codegen/CUDA/kernels/gemm_mma.cuh"
 #include "codegen/CUDA/kernels/gemm_split.cuh"
 #include "codegen/CUDA/kernels/gemm_simt.cuh"
@@ -98,28 +78,13 @@ namespace split_no_counter { // injected: nobody knows that others have arrived
 #undef addCounter
 } // namespace split_no_counter
 
-template <class Family, class Input, class Epilogue>
-void splitEntry(const Input *x, i64 rows, i64 units, const Epilogue epilogue, typename Family::Sum *parts, u32 *counters) {
-  SHARED_MEMORY(smem);
-  Family().run(smem, x, rows, units, epilogue, parts, counters);
-}
-
 /// Twice in a row: the counters have to be zero again.
 template <class Family, class Data>
 double splitError(Data &data, unsigned blocks) {
   i64 units = Family::units(data.rows);
   Buffer<typename Family::Sum> parts(units * Family::kSums * Family::kThreads, NAN);
   Buffer<u32> counters(units / Family::kSplits);
-  double worst = 0;
-  for (const char *mode : kModes) {
-    data.clear();
-    std::string complaint = launch(mode, splitEntry<Family, std::remove_pointer_t<decltype(data.x.data())>, typename Data::Epilogue>, blocks, Family::kThreads,
-                                   Family::kSharedBytes, data.x.data(), data.rows, units, data.epilogue, parts.data(), counters.data());
-    EXPECT_EQ(complaint, "");
-    double error = data.error(true);
-    worst = error > worst || error != error ? error : worst;
-  }
-  return worst;
+  return worstError<Family>(data, blocks, true, parts.data(), counters.data());
 }
 
 template <class Input, class Weight, int kDepth, int kProducts, int kSegments>
@@ -150,22 +115,22 @@ TEST(GemmMma, InjectedErrorsAreCaught) {
   typedef Data<bf16, bf16, 264, 1, 167> TestData;
   typedef Layer<bf16, bf16, 264> TestLayer;
   TestData data(64);
-  EXPECT_LT((worstError<GemmMma<TestLayer, TestData::Epilogue>>(data, 1)), 1e-5);
-  EXPECT_GT((worstError<mma_no_barrier::GemmMma<TestLayer, TestData::Epilogue>>(data, 1)), 0.1);
-  EXPECT_GT((worstError<mma_short_wait::GemmMma<TestLayer, TestData::Epilogue>>(data, 1)), 0.1);
+  EXPECT_LT((worstError<GemmMma<TestLayer, TestData::Epilogue>>(data, 1, true)), 1e-5);
+  EXPECT_GT((worstError<mma_no_barrier::GemmMma<TestLayer, TestData::Epilogue>>(data, 1, true)), 0.1);
+  EXPECT_GT((worstError<mma_short_wait::GemmMma<TestLayer, TestData::Epilogue>>(data, 1, true)), 0.1);
 }
 
 TEST(GemmMma, ReadingBeyondWeightsIsAFault) {
   typedef Data<bf16, bf16, 136, 1, 167> TestData;
   TestData data(64, /*missing=*/1);
-  EXPECT_DEATH((worstError<GemmMma<Layer<bf16, bf16, 136>, TestData::Epilogue>>(data, 1)), "");
+  EXPECT_DEATH((worstError<GemmMma<Layer<bf16, bf16, 136>, TestData::Epilogue>>(data, 1, true)), "");
 }
 
 template <class Family, class Data>
 void checkPanels(int rows, double tolerance) {
   Data data(rows);
   data.usePanels();
-  EXPECT_LT(worstError<Family>(data, 3), tolerance) << "rows " << rows;
+  EXPECT_LT(worstError<Family>(data, 3, false), tolerance) << "rows " << rows;
 }
 template <class Weight, int kDepth, int kProducts, int kSegments>
 void checkSimt(double tolerance) {

@@ -74,14 +74,14 @@ namespace wrong_turn { // injected: a new ring counts as full
 #include "codegen/CUDA/kernels/gemm_wgmma_quantized.cuh"
 } // namespace wrong_turn
 
-template <class WeightType, class ScaleType, int kSize, int kCodeBits, int kOfBlock, int kZeroPoint, int kFewRows = 8>
+template <class WeightType, class ScaleType, int kSize, int kCodeBits, int kOfBlock, int kZeroPoint, int kFewRows = 8, int kPanelsOfUnit = 1>
 struct Layer {
   typedef float Input;
   typedef WeightType Weight;
   typedef ScaleType Scale;
   static constexpr bool kPanels = true;
   static constexpr int kDepth = kSize, kBits = kCodeBits, kBlock = kOfBlock, kZero = kZeroPoint;
-  static constexpr int kRows = kFewRows, kWarps = 4, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2, kSplits = 2;
+  static constexpr int kRows = kFewRows, kAbreast = kPanelsOfUnit, kWarps = 4, kTileM = 64, kTileN = 64, kStages = 3, kWarpsM = 2, kWarpsN = 2, kSplits = 2;
 };
 
 /// For tiles of other heights.
@@ -143,6 +143,7 @@ struct Quantized {
     }
     return bytes.data();
   }
+  auto operands(i64 units) const { return std::tuple(x.data(), rows, units, epilogue); }
   void clear() { std::fill(output.data(), output.data() + output.size(), NAN); }
   double error(bool rounded) const {
     Error error;
@@ -164,25 +165,6 @@ struct Quantized {
   }
 };
 
-template <class Family, class Epilogue>
-void entry(const float *x, i64 rows, i64 units, const Epilogue epilogue) {
-  SHARED_MEMORY(smem);
-  Family().run(smem, x, rows, units, epilogue);
-}
-template <class Family, class Data>
-double worstError(Data &data, unsigned blocks, bool rounded) {
-  double worst = 0;
-  for (const char *mode : kModes) {
-    data.clear();
-    EXPECT_EQ(launch(mode, entry<Family, typename Data::Epilogue>, blocks, Family::kThreads, Family::kSharedBytes, data.x.data(), data.rows, Family::units(data.rows),
-                     data.epilogue),
-              "");
-    double error = data.error(rounded);
-    worst = error > worst || error != error ? error : worst;
-  }
-  return worst;
-}
-
 /// Few rows: as exact as 16 bits of x are.
 template <class Weight, class Scale, int kDepth, int kBits, int kBlock, int kZero, int kProducts, int kSegments>
 void checkFew() {
@@ -194,6 +176,7 @@ void checkFew() {
   check(Layer<Weight, Scale, kDepth, kBits, kBlock, kZero, 8>(), 1);
   check(Layer<Weight, Scale, kDepth, kBits, kBlock, kZero, 8>(), 11);
   check(Layer<Weight, Scale, kDepth, kBits, kBlock, kZero, 16>(), 13);
+  check(Layer<Weight, Scale, kDepth, kBits, kBlock, kZero, 16, 2>(), 13); // of 53 and of 37 columns: whole and half units
 }
 TEST(GemvQuantized, FourBitsOwnZeros) { checkFew<bf16, float, 200, 4, 32, -1, 1, 2>(); }
 TEST(GemvQuantized, FourBitsBlocksOf16OfOddDepth) { checkFew<bf16, f16, 397, 4, 16, 8, 1, 1>(); }
@@ -232,11 +215,6 @@ TEST(GemmWgmmaQuantized, FourBitsBlocksOf128) { checkHopper<bf16, bf16, 392, 4, 
 TEST(GemmWgmmaQuantized, EightBitsByColumn) { checkHopper<bf16, float, 268, 8, 0, 128, 1, 1, 64>(); }
 TEST(GemmWgmmaQuantized, EightBitsF16OwnZeros) { checkHopper<f16, float, 196, 8, 64, -1, 1, 2, 128>(); }
 
-template <class Family, class Epilogue>
-void splitEntry(const float *x, i64 rows, i64 units, const Epilogue epilogue, float *parts, u32 *counters) {
-  SHARED_MEMORY(smem);
-  Family().run(smem, x, rows, units, epilogue, parts, counters);
-}
 TEST(GemmQuantized, SharesKBetweenBlocks) {
   typedef Layer<bf16, float, 396, 4, 32, -1> TestLayer;
   typedef Quantized<TestLayer, 1, 101, 2> Data;
@@ -245,13 +223,7 @@ TEST(GemmQuantized, SharesKBetweenBlocks) {
   i64 units = Family::units(data.rows);
   Buffer<float> parts(units * Family::kSums * Family::kThreads, NAN);
   Buffer<u32> counters(units / Family::kSplits);
-  for (const char *mode : kModes) {
-    data.clear();
-    EXPECT_EQ(launch(mode, splitEntry<Family, Data::Epilogue>, 5, Family::kThreads, Family::kSharedBytes, data.x.data(), data.rows, units, data.epilogue, parts.data(),
-                     counters.data()),
-              "");
-    EXPECT_LT(data.error(true), 2e-5) << mode;
-  }
+  EXPECT_LT((worstError<Family>(data, 5, true, parts.data(), counters.data())), 2e-5);
 }
 
 TEST(GemmQuantized, InjectedErrorsAreCaught) {
@@ -268,22 +240,12 @@ TEST(GemmWgmmaQuantized, InjectedErrorsAreCaught) {
   typedef Layer<bf16, float, 456, 4, 32, -1> TestLayer;
   typedef Quantized<TestLayer, 1, 101, 1> Data;
   Data data(70);
-  auto caught = [&](auto family) {
-    typedef decltype(family) Family;
-    for (const char *mode : kModes) {
-      data.clear();
-      std::string complaint = launch(mode, entry<Family, Data::Epilogue>, 1, Family::kThreads, Family::kSharedBytes, data.x.data(), data.rows, Family::units(data.rows), data.epilogue);
-      if (complaint != "" || !(data.error(true) < 0.1))
-        return true;
-    }
-    return false;
-  };
-  EXPECT_FALSE(caught(GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
-  EXPECT_TRUE(caught(short_wait::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
-  EXPECT_TRUE(caught(wrong_parity::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
-  EXPECT_TRUE(caught(early_sums::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
-  EXPECT_TRUE(caught(no_warp_barrier::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
-  EXPECT_TRUE(caught(wrong_turn::GemmWgmmaQuantized<TestLayer, Data::Epilogue>()));
+  EXPECT_FALSE((isCaught<GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
+  EXPECT_TRUE((isCaught<short_wait::GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
+  EXPECT_TRUE((isCaught<wrong_parity::GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
+  EXPECT_TRUE((isCaught<early_sums::GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
+  EXPECT_TRUE((isCaught<no_warp_barrier::GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
+  EXPECT_TRUE((isCaught<wrong_turn::GemmWgmmaQuantized<TestLayer, Data::Epilogue>>(data, 1)));
 }
 
 } // namespace
