@@ -15,6 +15,7 @@
 #include "codegen/CUDA/NvptxEmitter.h"
 #include "codegen/CUDA/PagedAttention.h"
 #include "codegen/CUDA/Reduce.h"
+#include "codegen/CUDA/Scan.h"
 #include "codegen/CUDA/Softmax.h"
 #include "codegen/CUDA/TopK.h"
 #include "codegen/Common/CacheType.h"
@@ -55,6 +56,9 @@ static Result<std::optional<cuda::LoweredDeviceKernel>> lowerWritten(exec::Kerne
     LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> reduce, cuda::lowerReduce(kernel, shapes, target, symbol));
     if (reduce)
       return reduce;
+    LLMOPT_ASSIGN(std::optional<cuda::LoweredDeviceKernel> scan, cuda::lowerScan(kernel, shapes, target, symbol));
+    if (scan)
+      return scan;
     return cuda::lowerTopK(kernel, shapes, target, symbol);
   }
   if (family == "attention")

@@ -12,16 +12,27 @@
 #include "codegen/CUDA/PrinterExpressions.h"
 #include "codegen/CUDA/RowLaunch.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cuda;
 
+/// Whole numbers are unsigned bits; those that are are extended without a sign.
+static bool isUnsigned(Type element) { return element.isUnsignedInteger() || element.isInteger(1); }
+
+/// What a block's threads exchange: whole numbers narrower than 32 bits are extended.
+static Type exchangedType(Type element) {
+  Type type = cpu::registerType(element);
+  return isa<IntegerType>(type) && type.getIntOrFloatBitWidth() < 32 ? IntegerType::get(type.getContext(), 32) : type;
+}
+
 JoinText cuda::joinText(llm::ReduceOp op, const std::string &a, const std::string &b) {
   using K = llm::ReduceKind;
-  Type element = getElementTypeOrSelf(op.getInput().getType()), type = cpu::registerType(element);
+  Type element = getElementTypeOrSelf(op.getInput().getType()), type = exchangedType(element);
   bool isFloat = isa<FloatType>(type), isMax = op.getKind() == K::max;
   std::string name = typeName(type);
   if (op.getKind() == K::sum || op.getKind() == K::mean)
@@ -32,20 +43,21 @@ JoinText cuda::joinText(llm::ReduceOp op, const std::string &a, const std::strin
     std::string infinity = type.isF32() ? "bitcast<float>(u32(0x7f800000))" : "bitcast<double>(u64(0x7ff0000000000000))";
     return {(isMax ? "-" : "") + infinity, a + (isMax ? " > " : " < ") + b + " || " + a + " != " + a + " ? " + a + " : " + b};
   }
-  bool isUnsigned = element.isUnsignedInteger();
-  unsigned width = type.getIntOrFloatBitWidth();
-  std::string order = isUnsigned ? name : (width == 32 ? "i32" : "i64"), top = name + "(1) << " + std::to_string(width - 1);
-  std::string least = isUnsigned ? name + "(0)" : top, most = isUnsigned ? "~" + name + "(0)" : "~(" + top + ")";
-  return {isMax ? least : most, order + "(" + a + ")" + (isMax ? " > " : " < ") + order + "(" + b + ") ? " + a + " : " + b};
+  unsigned width = type.getIntOrFloatBitWidth(), own = element.getIntOrFloatBitWidth();
+  std::string order = isUnsigned(element) ? name : (width == 32 ? "i32" : "i64");
+  llvm::APInt bound = isUnsigned(element) ? (isMax ? llvm::APInt::getMinValue(own) : llvm::APInt::getMaxValue(own)).zext(width)
+                                          : (isMax ? llvm::APInt::getSignedMinValue(own) : llvm::APInt::getSignedMaxValue(own)).sext(width);
+  return {llvm::formatv("{0}({1:x}ull)", name, bound.getZExtValue()), order + "(" + a + ")" + (isMax ? " > " : " < ") + order + "(" + b + ") ? " + a + " : " + b};
 }
 
 namespace {
 
 constexpr int64_t kFewElements = 64; // a thread for each row does as well
 
-/// Reductions of equal axes, and what is computed of their results element by element.
+/// Reductions of equal axes, or the place of one extremum, and what is computed of their results element by element.
 struct ReduceRegion {
-  SmallVector<llm::ReduceOp> reductions;
+  SmallVector<Operation *> reductions;
+  llm::ArgReduceOp place;
   SmallVector<SymExpr, 4> rows, columns; ///< dimensions
 };
 
@@ -57,8 +69,14 @@ bool equalButOnes(ArrayRef<SymExpr> a, ArrayRef<SymExpr> b) {
   return llvm::equal(left, right);
 }
 
-bool hasLastAxes(llm::ReduceOp op, int64_t rank) {
-  ArrayRef<int64_t> axes = op.getAxes();
+SmallVector<int64_t> axesOf(Operation *op) {
+  if (auto reduce = dyn_cast<llm::ReduceOp>(op))
+    return SmallVector<int64_t>(reduce.getAxes());
+  return {int64_t(cast<llm::ArgReduceOp>(op).getAxis())};
+}
+Type elementOf(Operation *op) { return getElementTypeOrSelf(op->getOperand(0).getType()); }
+
+bool areLastAxes(ArrayRef<int64_t> axes, int64_t rank) {
   for (auto [i, axis] : llvm::enumerate(axes))
     if (axis != rank - int64_t(axes.size()) + int64_t(i))
       return false;
@@ -70,28 +88,31 @@ std::optional<ReduceRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) 
   llvm::SmallPtrSet<Operation *, 8> behind; // and the reductions
   for (Operation &op : kernel.getBody().front().without_terminator()) {
     bool reads = llvm::any_of(op.getOperands(), [&](Value operand) { return behind.contains(operand.getDefiningOp()); });
-    auto reduce = dyn_cast<llm::ReduceOp>(op);
-    if (!reads && !reduce)
+    bool reduces = isa<llm::ReduceOp, llm::ArgReduceOp>(op);
+    if (!reads && !reduces)
       continue;
-    if (reads && (reduce || (!op.hasTrait<llm::Elementwise>() && !cpu::isView(&op))))
+    if (reads && (reduces || (!op.hasTrait<llm::Elementwise>() && !cpu::isView(&op))))
       return std::nullopt;
     behind.insert(&op);
-    if (!reduce)
+    if (!reduces)
       continue;
-    ArrayRef<SymExpr> dims = shapes.shapeOf(reduce.getInput()).dims;
-    Type element = getElementTypeOrSelf(reduce.getInput().getType()), type = cpu::registerType(element);
-    bool isFloat = isa<FloatType>(type), isNumber = isFloat || type.isInteger(32) || type.isInteger(64);
-    if (!hasLastAxes(reduce, int64_t(dims.size())) || !isNumber || (!isFloat && reduce.getKind() == llm::ReduceKind::mean))
+    ArrayRef<SymExpr> dims = shapes.shapeOf(op.getOperand(0)).dims;
+    SmallVector<int64_t> axes = axesOf(&op);
+    Type type = exchangedType(elementOf(&op));
+    auto reduce = dyn_cast<llm::ReduceOp>(op);
+    if (!areLastAxes(axes, int64_t(dims.size())) || (!isa<FloatType>(type) && !type.isInteger(32) && !type.isInteger(64)) ||
+        (reduce && isa<IntegerType>(type) && reduce.getKind() == llm::ReduceKind::mean))
       return std::nullopt;
-    size_t leading = dims.size() - reduce.getAxes().size();
+    size_t leading = dims.size() - axes.size();
     if (region.reductions.empty()) {
+      region.place = dyn_cast<llm::ArgReduceOp>(op);
       region.rows.assign(dims.take_front(leading).begin(), dims.take_front(leading).end());
       region.columns.assign(dims.drop_front(leading).begin(), dims.drop_front(leading).end());
-    } else if (element != getElementTypeOrSelf(llm::ReduceOp(region.reductions.front()).getInput().getType()) || !llvm::equal(dims.take_front(leading), region.rows) ||
+    } else if (!reduce || region.place || elementOf(&op) != elementOf(region.reductions.front()) || !llvm::equal(dims.take_front(leading), region.rows) ||
                !llvm::equal(dims.drop_front(leading), region.columns)) {
       return std::nullopt;
     }
-    region.reductions.push_back(reduce);
+    region.reductions.push_back(&op);
   }
   if (region.reductions.empty() || region.reductions.size() > 4)
     return std::nullopt;
@@ -106,19 +127,36 @@ std::optional<ReduceRegion> match(exec::KernelOp kernel, ShapeAnalysis &shapes) 
 class ReduceUnit {
 public:
   ReduceUnit(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol, const ReduceRegion &region)
-      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), region_(region), type_(cpu::registerType(getElementTypeOrSelf(llm::ReduceOp(region.reductions.front()).getInput().getType()))) {}
+      : kernel_(kernel), shapes_(shapes), target_(target), symbol_(symbol), region_(region), element_(elementOf(region.reductions.front())), type_(exchangedType(element_)) {}
   Result<std::optional<LoweredDeviceKernel>> lower();
 
 private:
   Status emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width);
+  Value exchanged(cpu::KernelBuilder &b, Value element) const;
+  Value element(cpu::KernelBuilder &b, Value exchanged) const;
   std::string rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts);
+  std::string joinsText() const;
+  std::string placeText() const;
+  // What a thread has of a row: numbers, or an extremum's rank and place (kernels/arg_reduce.cuh).
+  std::string termName() const { return region_.place ? "u64" : typeName(type_); }
+  int64_t terms() const { return region_.place ? 2 : int64_t(region_.reductions.size()); }
   exec::KernelOp kernel_;
   ShapeAnalysis &shapes_;
   const Target &target_;
   const std::string &symbol_;
   const ReduceRegion &region_;
-  Type type_; ///< in registers
+  Type element_, type_; ///< as the tensor has it, and as threads exchange it
 };
+
+Value ReduceUnit::exchanged(cpu::KernelBuilder &b, Value element) const {
+  if (element.getType() == type_)
+    return element;
+  return isUnsigned(element_) ? Value(arith::ExtUIOp::create(b.ops(), b.loc(), type_, element)) : Value(arith::ExtSIOp::create(b.ops(), b.loc(), type_, element));
+}
+Value ReduceUnit::element(cpu::KernelBuilder &b, Value exchanged) const {
+  Type type = cpu::registerType(element_);
+  return type == type_ ? exchanged : Value(arith::TruncIOp::create(b.ops(), b.loc(), type, exchanged));
+}
 
 /// What is read and what is written, in one body, so that they share the list of sizes; the text around it says which half is wanted.
 Status ReduceUnit::emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width) {
@@ -135,14 +173,13 @@ Status ReduceUnit::emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr ro
         cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), region_.rows);
         llvm::append_range(at, emitter.regroup(width, scopes.wrap(column, 0), region_.columns));
         for (auto [i, reduce] : llvm::enumerate(region_.reductions))
-          b.store(emitter.element(llm::ReduceOp(reduce).getInput(), at), terms, b.index(int64_t(i)));
+          b.store(exchanged(b, emitter.element(reduce->getOperand(0), at)), terms, b.index(int64_t(i)));
       } else {
         for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
-          llm::ReduceOp op = reduce;
-          Value value = b.load(type_, terms, b.index(int64_t(i)));
-          if (op.getKind() == llm::ReduceKind::mean)
+          Value value = region_.place ? b.load(b.i64(), terms, b.index(0)) : element(b, b.load(type_, terms, b.index(int64_t(i))));
+          if (auto op = dyn_cast<llm::ReduceOp>(reduce); op && op.getKind() == llm::ReduceKind::mean)
             value = b.fdiv(value, emitter.number(scopes.dim(width), type_));
-          emitter.override(op.getResult(), [value](cpu::ElementEmitter::At) { return value; });
+          emitter.override(reduce->getResult(0), [value](cpu::ElementEmitter::At) { return value; });
         }
         SmallVector<std::tuple<Value, Value, unsigned>> results; // all before any store: a result may lie on an operand that is read at the same place
         for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands()) {
@@ -160,20 +197,34 @@ Status ReduceUnit::emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr ro
   return status;
 }
 
-std::string ReduceUnit::rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts) {
+std::string ReduceUnit::joinsText() const {
   std::string begin, join;
   for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
     std::string at = "[" + std::to_string(i) + "]";
-    JoinText text = joinText(reduce, "values" + at, "others" + at);
+    JoinText text = joinText(cast<llm::ReduceOp>(reduce), "values" + at, "others" + at);
     begin += "    values" + at + " = " + text.begin + ";\n";
     join += "    values" + at + " = " + text.join + ";\n";
   }
-  return "struct Rows {\n  " + declareParameters(body.parameters, ";\n  ") + ";\n  typedef " + typeName(type_) + " Type;\n  static constexpr int kThreads = " + std::to_string(threads) +
-         ", kTerms = " + std::to_string(region_.reductions.size()) + ", kRows = " + std::to_string(fixedRows) + ", kMostParts = " + std::to_string(mostParts) +
-         ";\n  DEVICE_MEMBER void begin(Type (&values)[kTerms]) const {\n" + begin + "  }\n  DEVICE_MEMBER void join(Type (&values)[kTerms], const Type (&others)[kTerms]) const {\n" + join +
+  return "  typedef " + termName() + " Type;\n  static constexpr int kTerms = " + std::to_string(terms()) + ";\n  DEVICE_MEMBER void begin(Type (&values)[kTerms]) const {\n" + begin +
+         "  }\n  DEVICE_MEMBER void join(Type (&values)[kTerms], const Type (&others)[kTerms]) const {\n" + join +
          "  }\n  DEVICE_MEMBER void load(i64 row, i64 column, Type (&terms)[kTerms]) const { apply(0, u64(row), u64(column), reinterpret_cast<u8 *>(terms)); }\n"
          "  DEVICE_MEMBER void store(i64 row, const Type (&values)[kTerms]) const {\n    Type terms[kTerms];\n    UNROLL\n    for (int i = 0; i < kTerms; ++i)\n      terms[i] = values[i];\n"
-         "    apply(1, u64(row), 0, reinterpret_cast<u8 *>(terms));\n  }\n  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u8 *terms) const {\n" + body.text + "  }\n};\n";
+         "    apply(1, u64(row), 0, reinterpret_cast<u8 *>(terms));\n  }\n";
+}
+
+std::string ReduceUnit::placeText() const {
+  llm::ArgReduceOp op = region_.place;
+  auto flag = [](bool value) { return value ? "true" : "false"; };
+  return "  typedef " + typeName(type_) + " Number;\n  static constexpr bool kSigned = " + flag(!isUnsigned(element_)) + ", kLargest = " + flag(op.getKind() == llm::ReduceKind::max) +
+         ", kLast = " + flag(op.getLast()) +
+         ";\n  DEVICE_MEMBER Number number(i64 row, i64 column) const {\n    Number x = 0;\n    apply(0, u64(row), u64(column), reinterpret_cast<u8 *>(&x));\n    return x;\n  }\n"
+         "  DEVICE_MEMBER void storePlace(i64 row, u64 place) const { apply(1, u64(row), 0, reinterpret_cast<u8 *>(&place)); }\n";
+}
+
+std::string ReduceUnit::rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts) {
+  return "struct Rows {\n  " + declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + std::to_string(threads) + ", kRows = " + std::to_string(fixedRows) +
+         ", kMostParts = " + std::to_string(mostParts) + ";\n" + (region_.place ? placeText() : joinsText()) + "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u8 *terms) const {\n" +
+         body.text + "  }\n};\n";
 }
 
 Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
@@ -204,18 +255,18 @@ Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
   cpu::expandHalfConversions(*module, target_);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
-  RowLaunch launch = makeRowLaunch("Reduce", symbol_, threads, body, width);
+  RowLaunch launch = makeRowLaunch(region_.place ? "ArgReduce" : "Reduce", symbol_, threads, body, width);
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
   std::string data, arguments = "nullptr, nullptr";
   if (mostParts > 1) {
-    data = "DEVICE_DATA(" + typeName(type_) + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * int64_t(region_.reductions.size())) + ");\nDEVICE_DATA(u32, " + symbol_ +
+    data = "DEVICE_DATA(" + termName() + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * terms()) + ");\nDEVICE_DATA(u32, " + symbol_ +
            "_counters, " + std::to_string(fixedRows) + ");\n";
     arguments = symbol_ + "_shares, " + symbol_ + "_counters";
   }
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"reduce.cuh\"\n" + printGlobals(*module) + rowsText(body, threads, fixedRows, mostParts) + data +
+  lowered.unit.source = std::string("#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"") + (region_.place ? "arg_reduce" : "reduce") + ".cuh\"\n" + printGlobals(*module) + rowsText(body, threads, fixedRows, mostParts) + data +
                         "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" + declareParameters(launch.kernel.parameters, ", ") +
-                        ") {\n  Reduce<Rows>::run(Rows{" + launch.fields + "}, i64(d0), i64(" + launch.width + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
+                        ") {\n  " + launch.kernel.family + "<Rows>::run(" + (region_.place ? "PlaceRows<Rows>{{" : "Rows{") + launch.fields + (region_.place ? "}}" : "}") + ", i64(d0), i64(" + launch.width + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
   lowered.unit.kernels.push_back(std::move(launch.kernel));
   lowered.plan.variants.push_back({symbol_, 0, units, SymExpr()});
   cpu::addCosts(kernel_, shapes_, lowered.plan);

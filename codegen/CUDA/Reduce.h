@@ -18,7 +18,7 @@ struct JoinText {
 };
 JoinText joinText(llm::ReduceOp op, const std::string &a, const std::string &b);
 
-/// By kernels/reduce.cuh, for reductions over the last axes of more than a few elements; nothing for other regions.
+/// By kernels/reduce.cuh and arg_reduce.cuh, for reductions over the last axes of more than a few elements; nothing for other regions.
 Result<std::optional<LoweredDeviceKernel>> lowerReduce(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol);
 
 } // namespace llmopt::cuda

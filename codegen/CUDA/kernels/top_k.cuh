@@ -16,6 +16,7 @@
 // counting; of a longer one the rank that k candidates do not pass is searched first, eight bits in a pass over the row. A unit is one row.
 //
 //===----------------------------------------------------------------------===//
+#include "order.cuh"
 #include "vectors.cuh"
 
 template <class Rows>
@@ -31,9 +32,7 @@ struct TopK {
   };
 
   static DEVICE_MEMBER u64 rankOf(float x, i64 column) {
-    u32 bits = bitsOf(x) == 0x80000000u ? 0 : bitsOf(x); // both zeros are equal
-    u32 key = (bits & 0x7fffffffu) > 0x7f800000u ? 0xffffffffu : bits >> 31 ? ~bits : bits | 0x80000000u;
-    return u64(Rows::kLargest ? ~key : key) << 32 | u64(column);
+    return u64(Rows::kLargest ? ~orderOf(x) : orderOf(x)) << 32 | u64(column);
   }
 
   /// Of the first warp: in which interval the number of candidates reaches k. Eight intervals a lane.

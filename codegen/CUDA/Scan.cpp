@@ -1,0 +1,90 @@
+//===- Scan.cpp - running sums by the written family ----------------------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CUDA/Scan.h"
+
+#include "codegen/CPU/Elementwise.h"
+#include "codegen/CPU/ElementwiseHalf.h"
+#include "codegen/CPU/Loops.h"
+#include "codegen/CUDA/PrinterExpressions.h"
+#include "codegen/CUDA/RowLaunch.h"
+#include "codegen/CUDA/RowResults.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cuda;
+
+static constexpr int64_t kFewElements = 64; // a thread for each line does as well
+
+static bool yieldsNothingElse(exec::KernelOp kernel, Operation *op) {
+  return llvm::all_of(kernel.getBody().front().getTerminator()->getOperands(), [&](Value yielded) { return cpu::peelViews(yielded).getDefiningOp() == op; });
+}
+
+Result<std::optional<LoweredDeviceKernel>> cuda::lowerScan(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const std::string &symbol) {
+  auto sum = dyn_cast_or_null<llm::CumSumOp>(cpu::sliceOperation(kernel));
+  if (!sum || !yieldsNothingElse(kernel, sum))
+    return std::optional<LoweredDeviceKernel>();
+  Type type = cpu::registerType(getElementTypeOrSelf(sum.getInput().getType()));
+  SymContext &symbols = shapes.symbols();
+  SmallVector<SymExpr, 4> dims(shapes.shapeOf(sum.getInput()).dims);
+  size_t axis = size_t(sum.getAxis());
+  SymExpr width = dims[axis], rows = symbols.constant(1);
+  dims.erase(dims.begin() + axis);
+  for (SymExpr dim : dims)
+    rows = symbols.mul(rows, dim);
+  if (!rows.known() || !width.known() || (width.constant() && *width.constant() < kFewElements) || (!isa<FloatType>(type) && !type.isInteger(32) && !type.isInteger(64)))
+    return std::optional<LoweredDeviceKernel>();
+
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(kernel.getContext())));
+  cpu::FamilyContext context{*module, shapes, target, symbol};
+  cpu::KernelBuilder b(*module, symbol + "_rows", symbols);
+  b.dim(width);
+  auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
+  Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column"), value = named(type, "value");
+  Value to = named(mlir::LLVM::LLVMPointerType::get(kernel.getContext()), "to");
+  Status status;
+  // One body for both, so that they share the list of sizes; the text around it says which half is wanted.
+  for (int64_t half : {0, 1})
+    b.ifThen(b.equal(stores, b.index(half)), [&] {
+      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
+      cpu::LoopScopes &scopes = emitter.scopes;
+      cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
+      at.insert(at.begin() + axis, scopes.wrap(column, 0));
+      if (half == 0)
+        b.store(emitter.element(sum.getInput(), at), to, b.index(0));
+      else
+        storeRowResults(b, emitter, kernel, sum.getResult(), value, at);
+      if (!emitter.status())
+        status = emitter.status();
+      if (scopes.sawUnknown)
+        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol);
+    });
+  LLMOPT_RETURN_IF_ERROR(status);
+  cpu::expandHalfConversions(*module, target);
+  LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
+
+  constexpr int64_t kHeld = 4, kMostThreads = 1024, kUsualThreads = 256;
+  int64_t threads = threadsForRows(width, kHeld, kMostThreads, kUsualThreads);
+  RowLaunch launch = makeRowLaunch("Scan", symbol, threads, body, width);
+  LoweredDeviceKernel lowered;
+  lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
+  auto flag = [](bool value) { return value ? "true" : "false"; };
+  std::string count = std::to_string(threads), name = typeName(type);
+  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"scan.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
+                        declareParameters(body.parameters, ";\n  ") + ";\n  typedef " + name + " Type;\n  static constexpr int kThreads = " + count +
+                        ";\n  static constexpr bool kExclusive = " + flag(sum.getExclusive()) + ", kReverse = " + flag(sum.getReverse()) +
+                        ";\n  DEVICE_MEMBER Type load(i64 row, i64 column) const {\n    Type value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+                        "  DEVICE_MEMBER void store(i64 row, i64 column, Type value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"
+                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, Type value, u8 *to) const {\n" + body.text +
+                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(launch.kernel.parameters, ", ") +
+                        ") {\n  Scan<Rows>::run(Rows{" + launch.fields + "}, i64(d0), i64(" + launch.width + "));\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
+  lowered.unit.kernels.push_back(std::move(launch.kernel));
+  lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
+  cpu::addCosts(kernel, shapes, lowered.plan);
+  return std::optional<LoweredDeviceKernel>(std::move(lowered));
+}
