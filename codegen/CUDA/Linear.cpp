@@ -223,15 +223,20 @@ Instance LinearUnit::matrix() const {
   return instance;
 }
 
+constexpr int64_t kMultiprocessors = 132; // of an H100 or H200
+
 /// For weights of 4 and 8 bits, up to 16 rows.
 Instance LinearUnit::fewRows(int64_t rows) const {
-  constexpr int64_t kWarps = 8, kPanel = 16;
-  Instance instance{"_r" + std::to_string(rows), "GemvQuantized", "kRows = " + std::to_string(rows) + ", kWarps = " + std::to_string(kWarps), rows};
+  constexpr int64_t kWarps = 8, kPanel = 16, kFilled = 2 * 2 * kMultiprocessors;
+  // Above 8 rows x is what costs, read and split in two for each panel (docs/rationale/cuda.md): two share it where there are enough of them all the same.
+  int64_t abreast = rows > 8 && products_ == 1 && tiles(kPanel) >= kFilled ? 2 : 1;
+  Instance instance{"_r" + std::to_string(rows), "GemvQuantized",
+                    "kRows = " + std::to_string(rows) + ", kWarps = " + std::to_string(kWarps) + ", kAbreast = " + std::to_string(abreast), rows};
   instance.threads = 32 * kWarps;
-  instance.sharedBytes = uint32_t(kWarps * rows * products_ * kPanel * int64_t(sizeof(float)));
-  instance.tileColumns = kPanel;
+  instance.sharedBytes = uint32_t(kWarps * rows * products_ * abreast * kPanel * int64_t(sizeof(float)));
+  instance.tileColumns = kPanel * abreast;
   instance.math = dtypeName(weight_);
-  instance.blocks = rows == 8 || products_ == 1 ? 2 : 1; // more would spill
+  instance.blocks = rows == 8 || (products_ == 1 && abreast == 1) ? 2 : 1; // more would spill
   return instance;
 }
 
@@ -255,8 +260,6 @@ Instance LinearUnit::quantizedMatrix() const {
   instance.stages = kStages;
   return instance;
 }
-
-constexpr int64_t kMultiprocessors = 132; // of an H100 or H200
 
 /// One row of tiles is not enough for all multiprocessors: several blocks share each, each with its part of K.
 void LinearUnit::addSplit(std::vector<Instance> &list) const {

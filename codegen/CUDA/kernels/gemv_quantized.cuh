@@ -9,8 +9,9 @@
 //   Input               float
 //   kRows               rows of x a pass takes: 8 or 16
 //   kWarps              warps of a block, which share K
+//   kAbreast            panels of 16 columns that a unit is, which share what is read of x and made of it
 //
-// A unit is one panel: 16 columns. A warp reads 512 bytes of it at once.
+// A warp reads 512 bytes of a panel at once.
 //
 //===----------------------------------------------------------------------===//
 #include "quantized.cuh" // a unit includes gemv.cuh before
@@ -21,9 +22,13 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
   typedef QuantizedPanel<Layer> Panels;
   typedef typename Layer::Weight Weight;
   static constexpr int kProducts = Epilogue::kProducts, kRows = Layer::kRows, kDepth = Layer::kDepth, kWarps = Layer::kWarps;
-  static constexpr int kAhead = kProducts * Panels::kLoads < 4 ? 4 / (kProducts * Panels::kLoads) : 1; // pieces loaded at once
+  static constexpr int kAbreast = Layer::kAbreast, kStreams = kAbreast * kProducts; // panel by panel, each of all products
+  static constexpr int kFlight = 4 * kAbreast, kAhead = kStreams * Panels::kLoads < kFlight ? kFlight / (kStreams * Panels::kLoads) : 1; // loads, pieces at once
+  static constexpr u32 kSharedBytes = kAbreast * Base::kSharedBytes;
   static_assert(kRows == 8 || kRows == 16);
-  typedef float Sums[kProducts][2][4];
+  typedef float Sums[kStreams][2][4];
+
+  DEVICE_MEMBER static i64 units(i64) { return ColumnTiles<Epilogue, 16 * kAbreast>::kCount; }
 
   static DEVICE_MEMBER float lowOf(bf16, u32 pair) { return floatOf(pair << 16); }
   static DEVICE_MEMBER float highOf(bf16, u32 pair) { return floatOf(pair & 0xffff0000u); }
@@ -55,16 +60,16 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
     }
   }
 
-  static DEVICE_MEMBER void multiplyPiece(const float *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int piece, const typename Panels::Codes (&codes)[kProducts],
+  static DEVICE_MEMBER void multiplyPiece(const float *x, i64 rowsLeft, const u8 *const (&panels)[kStreams], int piece, const typename Panels::Codes (&codes)[kStreams],
                                           Sums &sums) {
     Sums block = {};
-    u32 zeros[kProducts][2];
+    u32 zeros[kStreams][2];
     UNROLL
     for (int step = 0; step < 4; ++step) {
       u32 nearest[4], rest[4];
       inputs(x, rowsLeft, piece * 64 + step * 16, nearest, rest);
       UNROLL
-      for (int p = 0; p < kProducts; ++p) {
+      for (int p = 0; p < kStreams; ++p) {
         if (step % Panels::kStepsOfGroup == 0)
           Panels::zeros(panels[p], Panels::groupOf(piece, step), zeros[p]);
         u32 weights[4];
@@ -91,19 +96,22 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
     int warp = threadIdx.x / 32;
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
-      Tile tile = tileOfUnit<Epilogue, 1, 16>(unit, 1);
-      const u8 *panels[kProducts];
+      Tile tile = tileOfUnit<Epilogue, 1, 16 * kAbreast>(unit, 1);
+      i64 columns = columnsOf<Epilogue>(tile.segment);
+      const u8 *panels[kStreams];
       UNROLL
-      for (int p = 0; p < kProducts; ++p)
-        panels[p] = (const u8 *)epilogue.weight(tile.segment, p) + tile.column / 16 * Panels::kBytes;
+      for (int p = 0; p < kStreams; ++p) {
+        i64 column = tile.column + p / kProducts * 16;
+        panels[p] = (const u8 *)epilogue.weight(tile.segment, p % kProducts) + (column < columns ? column : tile.column) / 16 * Panels::kBytes;
+      }
       for (i64 row = 0; row < rows; row += kRows) {
         Sums sums = {};
         for (int first = warp; first < Panels::kPieces; first += kWarps * kAhead) {
-          typename Panels::Codes codes[kAhead][kProducts];
+          typename Panels::Codes codes[kAhead][kStreams];
           UNROLL
           for (int i = 0; i < kAhead; ++i)
             UNROLL
-            for (int p = 0; p < kProducts; ++p)
+            for (int p = 0; p < kStreams; ++p)
               if (first + i * kWarps < Panels::kPieces)
                 codes[i][p] = Panels::load(panels[p], first + i * kWarps);
           UNROLL
@@ -112,17 +120,20 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
               multiplyPiece(x + row * kDepth, rows - row, panels, first + i * kWarps, codes[i], sums);
         }
         UNROLL
-        for (int p = 0; p < kProducts; ++p)
+        for (int p = 0; p < kStreams; ++p)
           UNROLL
           for (int i = 0; i < 8; ++i) { // halves of the columns, halves of the rows, neighbours
             float sum = sums[p][i / 4][i % 4];
             if (kRows == 8)
               sum += sums[p][i / 4][i % 2 + 2];
             if (kRows == 16 || i % 4 < 2)
-              parts[((warp * kRows + laneId() / 4 + i % 4 / 2 * 8) * kProducts + p) * 16 + i / 4 * 8 + laneId() % 4 * 2 + i % 2] = sum;
+              parts[(((p / kProducts * kWarps + warp) * kRows + laneId() / 4 + i % 4 / 2 * 8) * kProducts + p % kProducts) * 16 + i / 4 * 8 + laneId() % 4 * 2 + i % 2] = sum;
           }
         blockSync();
-        Base::storeRows(parts, tile, row, rows - row, epilogue);
+        UNROLL
+        for (int panel = 0; panel < kAbreast; ++panel)
+          if (Tile own{tile.row, tile.column + panel * 16, tile.segment}; own.column < columns)
+            Base::storeRows(parts + panel * kWarps * kRows * kProducts * 16, own, row, rows - row, epilogue);
         blockSync();
       }
     }

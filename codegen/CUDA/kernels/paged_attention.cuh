@@ -63,14 +63,15 @@ struct PagedAttention {
     DEVICE_MEMBER bool has(int r) const { return firstRow + r < rows; }
     DEVICE_MEMBER i64 token(int r) const { return first + (firstRow + r) / kGroup; }
     DEVICE_MEMBER int queryHead(int r) const { return head * kGroup + (firstRow + r) % kGroup; }
-    DEVICE_MEMBER i64 position(int r) const { return i64(sequence.past) + token(r) - sequence.first; }
-    DEVICE_MEMBER i64 high(int r) const {
-      i64 length = sequence.length, position = this->position(r);
+    // In 32 bits: of all rows together, 64 would take the last registers.
+    DEVICE_MEMBER i32 position(int r) const { return i32(sequence.past + token(r) - sequence.first); }
+    DEVICE_MEMBER i32 high(int r) const {
+      i32 length = i32(sequence.length), position = this->position(r);
       return Problem::kCausal && position + 1 < length ? position + 1 : length;
     }
-    DEVICE_MEMBER i64 low(int r) const {
-      i64 low = position(r) + 1 - Problem::kWindow;
-      return Problem::kWindow > 0 && low > 0 ? low : 0;
+    DEVICE_MEMBER i32 low(int r) const {
+      i64 low = i64(position(r)) + 1 - Problem::kWindow;
+      return Problem::kWindow > 0 && low > 0 ? i32(low) : 0;
     }
   };
 
@@ -103,7 +104,7 @@ struct PagedAttention {
     return part / kPanel * lines * kPanel + line * kPanel + part % kPanel;
   }
   /// Scores in base 2 of 16 keys from `key` on: a lane gets those of kEach keys, all groups of kLanes lanes the same.
-  static DEVICE_MEMBER void scorePanel(const float *query, const Cache *keys, i64 key, const Run &run, const Operands &operands,
+  static DEVICE_MEMBER void scorePanel(const float *query, const Cache *keys, i32 key, const Run &run, const Operands &operands,
                                        float (&scores)[kRows][kEach]) {
     UNROLL
     for (auto &row : scores)
@@ -133,7 +134,7 @@ struct PagedAttention {
         UNROLL
         for (u32 mask = 16; mask >= kLanes; mask /= 2)
           score += shuffleXor(score, mask);
-        scores[r][e] = adjust(score, r, key + laneId() % kLanes * kEach + e, run, operands);
+        scores[r][e] = adjust(score, r, key + i32(laneId() % kLanes * kEach) + e, run, operands);
       }
   }
 
@@ -151,14 +152,14 @@ struct PagedAttention {
     return score;
   }
 
-  static DEVICE_MEMBER float adjust(float score, int r, i64 key, const Run &run, const Operands &operands) {
+  static DEVICE_MEMBER float adjust(float score, int r, i32 key, const Run &run, const Operands &operands) {
     bool visible = run.has(r) && key >= run.low(r) && key < run.high(r);
     score = shape(score, run.queryHead(r), key - run.position(r), operands);
     return visible ? score : floatOf(0xff800000u); // minus infinity, also where the cache was never written
   }
 
   /// Takes 16 keys into account.
-  static DEVICE_MEMBER void panel(State &state, const float *query, float *weights, i64 key, i64 high, const Run &run, const Operands &operands) {
+  static DEVICE_MEMBER void panel(State &state, const float *query, float *weights, i32 key, i32 high, const Run &run, const Operands &operands) {
     i64 block = run.blocks[run.sequence.table + key / 64];
     const Cache *keys = operands.cache + block * kBlockSize + run.head * kHeadSize, *values = keys + 64 * kD + key % 64 * kPanel;
     float scores[kRows][kEach];
@@ -291,7 +292,7 @@ struct PagedAttention {
     }
     i64 begin = low + quotient(panels * split, splits), end = low + quotient(panels * (split + 1), splits);
     for (i64 p = begin + threadIdx.x / 32; p < end; p += kWarps)
-      panel(state, queries(smem), weights(smem), p * 16, high, run, operands);
+      panel(state, queries(smem), weights(smem), i32(p * 16), i32(high), run, operands);
     storePart(state, part(smem, threadIdx.x / 32));
     blockSync();
     if (splits == 1)

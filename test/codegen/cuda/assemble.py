@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # llmopt-test: quick
-"""Assembles every kernel family for sm_80 and sm_90a with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
+"""Assembles every kernel family for sm_80 and sm_90a, and some for sm_89, with ptxas and looks at what came out: no spills, no local memory, none of ptxas'
 performance warnings, the instructions the family is for. Also: inline PTX lies in one file.
 
     assemble.py [UNIT ...] [--json FILE]     registers, shared memory, blocks of a multiprocessor and bytes a multiplication needs, as data
@@ -19,8 +19,9 @@ import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 KERNELS = os.path.join(ROOT, "codegen", "CUDA", "kernels")
-ARCHITECTURES = ("sm_80", "sm_90a")
-REGISTERS, SHARED = 65536, {"sm_80": 163 * 1024, "sm_90a": 227 * 1024}  # of a multiprocessor, of one block at most
+ARCHITECTURES = ("sm_80", "sm_89", "sm_90a")
+REGISTERS, SHARED = 65536, {"sm_80": 163 * 1024, "sm_89": 99 * 1024, "sm_90a": 227 * 1024}  # of a multiprocessor, of one block at most
+THREADS = {"sm_80": 2048, "sm_89": 1536, "sm_90a": 2048}  # of a multiprocessor
 
 EPILOGUE = """
 struct Epilogue {{
@@ -137,6 +138,45 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, f
 """
 
 
+def arg_reduce():
+    return """#include "primitives.cuh"
+#include "arg_reduce.cuh"
+struct Rows {
+  typedef float Number;
+  static constexpr int kThreads = 256, kRows = 1, kMostParts = 128;
+  static constexpr bool kSigned = true, kLargest = true, kLast = false;
+  const float *x;
+  i64 *y, width;
+  DEVICE_MEMBER float number(i64 row, i64 column) const { return x[row * width + column]; }
+  DEVICE_MEMBER void storePlace(i64 row, u64 place) const { y[row] = i64(place); }
+};
+DEVICE_DATA(u64, shares, 256);
+DEVICE_DATA(u32, counters, 1);
+typedef ArgReduce<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, i64 *y, i64 units, i64 width) {
+  Family::run(PlaceRows<Rows>{{x, y, width}}, units, width, shares, counters);
+}
+"""
+
+
+def scan():
+    return """#include "primitives.cuh"
+#include "scan.cuh"
+struct Rows {
+  typedef float Type;
+  static constexpr int kThreads = 1024;
+  static constexpr bool kExclusive = false, kReverse = false;
+  const float *x;
+  float *y;
+  i64 width;
+  DEVICE_MEMBER float load(i64 row, i64 column) const { return x[row * width + column]; }
+  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { y[row * width + column] = value; }
+};
+typedef Scan<Rows> Family;
+extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const float *x, float *y, i64 units, i64 width) { Family::run(Rows{x, y, width}, units, width); }
+"""
+
+
 def top_k():
     return """#include "primitives.cuh"
 #include "top_k.cuh"
@@ -243,8 +283,9 @@ extern "C" GLOBAL void LAUNCH_BOUNDS(Rows::kThreads, 1) kernel(const i64 *chosen
 
 
 def quantized(family, files, constants, bits, block, zero=-1, weight="bf16", scale="f16", products=1, segments=1):
+    constants += ", kAbreast = 1" if family == "GemvQuantized" and "kAbreast" not in constants else ""
     constants = f"{constants}, kBits = {bits}, kBlock = {block}, kZero = {zero}; typedef {scale} Scale"
-    return linear(family, files, constants, weight=weight, products=products, segments=segments, blocks=2 if family == "GemvQuantized" and not ("kRows = 16" in constants and products > 1) else 1)
+    return linear(family, files, constants, weight=weight, products=products, segments=segments, blocks=2 if family == "GemvQuantized" and not ("kRows = 16" in constants and (products > 1 or "kAbreast = 2" in constants)) else 1)
 
 
 SPLIT = "kTileM = 64, kTileN = 128, kStages = 3, kWarpsM = 2, kWarpsN = 4, kSplits = 4"
@@ -281,6 +322,7 @@ UNITS = {
     "gemv_w4_bf16_16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 4, 32, scale="float", products=2), STREAM + ["fma.rn.bf16x2"], False),
     "gemv_w8_f16_gated": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 8, 32, weight="f16", products=2), STREAM + ["fma.rn.f16x2"], False),
     "gemv_w4_f16_qkv": (quantized("GemvQuantized", FEW_ROWS, "kRows = 8, kWarps = 8", 4, 16, 8, weight="f16", segments=3), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.f16"], False),
+    "gemv_w4_bf16_16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8, kAbreast = 2", 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "lop3.b32"], False),
     "gemv_w8_bf16": (quantized("GemvQuantized", FEW_ROWS, "kRows = 16, kWarps = 8", 8, 0, 128, scale="float"), STREAM + ["prmt.b32", "cvt.rn.bf16x2.f32"], False),
     "gemm_w4_bf16": (quantized("GemmQuantized", ROWS, GATED, 4, 128), STREAM + ["mma.sync.aligned.m16n8k16.row.col.f32.bf16", "cp.async.cg", "ld.shared.v4"], False),
     "gemm_w4_f16_gated": (quantized("GemmQuantized", ROWS, GATED.replace("kTileM = 64", "kTileM = 32"), 4, 32, scale="float", weight="f16", products=2), STREAM + ["fma.rn.f16x2"], False),
@@ -302,6 +344,8 @@ UNITS = {
     "sample": (sample(), ["ld.global.v4.u32", "red.shared.add.u64", "ex2.approx"], False),
     "norm_extrema": (norm_with_extrema(), ["shfl.sync.bfly"], False),
     "reduce": (reduce(), ["shfl.sync.bfly", "atom.acq_rel.gpu"], False),
+    "arg_reduce": (arg_reduce(), ["shfl.sync.bfly", "atom.acq_rel.gpu"], False),
+    "scan": (scan(), ["shfl.sync.bfly", "bar.sync"], False),
     "top_k": (top_k(), ["red.shared.add.u32", "atom.shared.add.u32"], False),
     "softmax": (softmax(), ["ex2.approx", "shfl.sync.bfly"], False),
     "paged_decode_f32": (paged("float", 128, 4, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
@@ -318,6 +362,11 @@ UNITS = {
     "dense_f32_wide": (dense("float", 128), ["mma.sync.aligned.m16n8k8.row.col.f32.tf32", "cp.async.cg.shared.global"], False),
     "paged_decode_bf16": (paged("bf16", 128, 2, 1, 16), ["ld.global.v4.u32", "atom.acq_rel.gpu"], False),
 }
+
+
+# Where ptxas schedules for sm_89 as for sm_80 one is enough: those with the most registers, or with products that sm_80 lacks.
+ON_ADA = ("gemv_8_f32", "gemm_mma_f16_gated", "gemm_split_bf16", "grouped_mma_bf16", "gemv_w4_bf16_16_gated", "gemm_w4_bf16", "rms_norm_bf16", "paged_decode_f32", "paged_decode_bf16",
+          "prefill_f16_narrow", "dense_bf16", "dense_f32_wide", "reduce", "top_k")
 
 
 def find(variable, names):
@@ -342,7 +391,14 @@ def constants_of(clang, source, folder, name):
     return (0, 0) if code else tuple(map(int, run([program])[1].split()))
 
 
-def assemble(clang, ptxas, folder, name, architecture):
+def assemble(clang, ptxas, folder, name):
+    """For each architecture that the unit is for: what is wrong, and its data."""
+    constants = constants_of(clang, UNITS[name][0], folder, name)
+    wanted = [a for a in ARCHITECTURES if (name in ON_ADA if a == "sm_89" else a == "sm_90a" or not UNITS[name][2])]
+    return [(architecture, *assemble_for(clang, ptxas, folder, name, architecture, constants)) for architecture in wanted]
+
+
+def assemble_for(clang, ptxas, folder, name, architecture, constants):
     source, wanted, _ = UNITS[name]
     stem = os.path.join(folder, f"{name}.{architecture}")
     with open(stem + ".cu", "w") as out:
@@ -357,9 +413,9 @@ def assemble(clang, ptxas, folder, name, architecture):
     with open(stem + ".ptx") as file:
         ptx = file.read()
     number = lambda pattern: int((re.search(pattern, log) or [0, 0])[1])
-    threads, shared = constants_of(clang, source, folder, f"{name}_{architecture}")
+    threads, shared = constants
     registers, fixed = number(r"Used (\d+) registers"), number(r"(\d+) bytes smem")
-    blocks = min(REGISTERS // max(1, (registers + 7) // 8 * 8 * threads), 2048 // max(1, threads), (SHARED[architecture] + 1024) // (shared + fixed + 1024))
+    blocks = min(REGISTERS // max(1, (registers + 7) // 8 * 8 * threads), THREADS[architecture] // max(1, threads), (SHARED[architecture] + 1024) // (shared + fixed + 1024))
     data = dict(name=name, architecture=architecture, registers=registers, threads=threads, shared=shared + fixed, blocksPerSm=blocks)
     wrong = [f"{what} {number(pattern)}" for what, pattern in (("spills", r"(\d+) bytes spill stores"), ("stack", r"(\d+) bytes stack frame")) if number(pattern)]
     wrong += re.findall(r"C75\d\d[^\n]*|Potential Performance Loss[^\n]*", log)
@@ -385,13 +441,13 @@ def main():
         print("SKIP assembling kernels: " + ("clang" if not clang else "ptxas") + " is not installed")
         return 1 if elsewhere else 0
     chosen = [name for name in sys.argv[1:] if name in UNITS] or UNITS
-    jobs = [(name, architecture) for name in chosen for architecture in ARCHITECTURES if architecture == "sm_90a" or not UNITS[name][2]]
     report, failed = [], bool(elsewhere)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for (name, architecture), (wrong, data) in zip(jobs, pool.map(lambda job: assemble(clang, ptxas, folder, *job), jobs)):
-            report.append(data)
-            failed |= bool(wrong)
-            print(f"FAIL {name} {architecture}: {wrong}" if wrong else f"PASS {name} {architecture}: {data['registers']} registers, {data['shared']} bytes shared, {data['blocksPerSm']} blocks", flush=True)
+        for name, results in zip(chosen, pool.map(lambda name: assemble(clang, ptxas, folder, name), chosen)):
+            for architecture, wrong, data in results:
+                report.append(data)
+                failed |= bool(wrong)
+                print(f"FAIL {name} {architecture}: {wrong}" if wrong else f"PASS {name} {architecture}: {data['registers']} registers, {data['shared']} bytes shared, {data['blocksPerSm']} blocks", flush=True)
     if "--json" in sys.argv:
         with open(sys.argv[sys.argv.index("--json") + 1], "w") as out:
             json.dump(report, out, indent=1)
