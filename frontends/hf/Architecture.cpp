@@ -102,6 +102,7 @@ static AttentionSpec readAttention(FieldReader &fields) {
   spec.output = fields.text("output");
   spec.sinks = fields.text("sinks", "");
   spec.transposed = fields.flag("transposed");
+  spec.clipAfterNorm = fields.flag("clip_after_norm");
   spec.cross = fields.flag("cross");
   spec.queryNorm = optionalObject(fields, "query_norm", readHeadNorm);
   spec.keyNorm = optionalObject(fields, "key_norm", readHeadNorm);
@@ -126,19 +127,28 @@ static MlpSpec readMlp(FieldReader &fields) {
   return spec;
 }
 
+static ClampedGateSpec readClampedGate(FieldReader &fields) { return {fields.formula("alpha"), fields.formula("limit")}; }
+
 static ExpertsSpec readExperts(FieldReader &fields) {
   ExpertsSpec spec;
   spec.count = fields.formula("count");
   spec.topK = fields.formula("top_k", "num_experts_per_tok");
   spec.normalize = fields.formula("normalize", "false");
-  spec.activation = fields.formula("activation", "hidden_act");
+  spec.clamped = optionalObject(fields, "clamped", readClampedGate);
+  spec.activation = fields.formula("activation", spec.clamped ? "null" : "hidden_act");
   spec.size = fields.formula("size", "intermediate_size");
   spec.router = fields.text("router");
+  spec.routerBias = fields.formula("router_bias", "false");
   spec.softmax = fields.text("softmax", "all");
   if (spec.softmax != "all" && spec.softmax != "chosen")
     fields.fail("'softmax' must be 'all' or 'chosen'");
   spec.stackedGateUp = fields.text("stacked_gate_up", "");
   spec.stackedDown = fields.text("stacked_down", spec.stackedGateUp.empty() ? "" : nullptr);
+  spec.stackedGateUpBias = fields.text("stacked_gate_up_bias", "");
+  spec.stackedDownBias = fields.text("stacked_down_bias", "");
+  spec.transposed = fields.flag("transposed");
+  spec.interleaved = fields.flag("interleaved");
+  spec.mxfp4 = fields.flag("mxfp4");
   bool isStacked = !spec.stackedGateUp.empty();
   spec.gate = fields.text("gate", isStacked ? "" : nullptr);
   spec.up = fields.text("up", isStacked && spec.gate.empty() ? "" : nullptr);

@@ -69,6 +69,7 @@ struct AttentionSpec {
   Expression bias, keyBias, outputBias, layout;
   std::string query, key, value, fused, output, sinks;
   bool transposed = false;
+  bool clipAfterNorm = false;
   bool cross = false;    ///< keys and values come from the encoder's output, by `name.store(x)`
   std::optional<HeadNormSpec> queryNorm, keyNorm;
   std::optional<RopeSpec> rope;
@@ -82,13 +83,23 @@ struct MlpSpec {
   bool transposed = false;
 };
 
+/// A gate min(g, limit) * sigmoid(alpha * min(g, limit)), times a linear part within +-limit that 1 is added to.
+struct ClampedGateSpec {
+  Expression alpha, limit;
+};
+
 /// Feed-forward blocks of which a router chooses a few for each token.
 struct ExpertsSpec {
-  Expression count, topK, normalize, activation, size;
+  Expression count, topK, normalize, activation, size, routerBias;
   std::string router;
   std::string softmax;                     ///< "all": of all experts' scores; "chosen": of those of the chosen ones
   std::string gate, up, down;              ///< with {e}: one tensor an expert
   std::string stackedGateUp, stackedDown;  ///< tensors of all experts: [experts, 2 * size, width] and [experts, width, size]
+  std::string stackedGateUpBias, stackedDownBias;
+  bool transposed = false;                 ///< stacked matrices are [inputs, outputs]
+  bool interleaved = false;                ///< gate and up take turns in stacked tensors
+  bool mxfp4 = false;                      ///< stacked matrices may be stored as <name>_blocks and <name>_scales
+  std::optional<ClampedGateSpec> clamped;  ///< instead of `activation`
 };
 
 struct Statement {

@@ -105,14 +105,14 @@ Result<Value> AttentionBuilder::shaped(Value flat, int64_t heads, int64_t dim, c
     LLMOPT_ASSIGN(hasNorm, config_.boolean(norm->when, false));
   }
   atBlock();
-  if (spec_.clip) {
-    LLMOPT_ASSIGN(double limit, config_.number(spec_.clip, 0.0));
-    if (limit > 0)
-      flat = graph_.clamp(flat, -limit, limit);
-  }
+  LLMOPT_ASSIGN(double limit, config_.number(spec_.clip, 0.0));
+  if (limit > 0 && !spec_.clipAfterNorm)
+    flat = graph_.clamp(flat, -limit, limit);
   if (hasNorm && norm->over == "all") {
     LLMOPT_ASSIGN(flat, headNorm(flat, *norm, 0));
   }
+  if (limit > 0 && spec_.clipAfterNorm)
+    flat = graph_.clamp(flat, -limit, limit);
   Value result = GraphBuilder::typeOf(flat).getRank() == 3 ? flat : graph_.reshape(flat, {0, heads, dim});
   bool perHead = hasNorm && norm->over == "head";
   if (perHead && !norm->afterRope) {
@@ -204,8 +204,15 @@ Result<Value> AttentionBuilder::attend(Value query) {
   LLMOPT_ASSIGN(double softcap, config_.number(spec_.softcap, 0.0));
   LLMOPT_ASSIGN(Value slopes, this->slopes());
   LLMOPT_ASSIGN(Value bias, distanceBias());
-  if (window > 0 && !causal)
-    context_.problems.unsupported("a sliding window without causal attention is not supported");
+  if (window > 0 && !causal) { // to both sides, which the operation has as a bias
+    if (bias)
+      context_.problems.unsupported("a sliding window to both sides beside a bias by distance is not supported");
+    else if (window > kMaxBiasDistance)
+      context_.problems.unsupported("a sliding window to both sides of more than " + std::to_string(kMaxBiasDistance) + " tokens is not supported");
+    else
+      bias = context_.weights.computed(graph_, "window." + std::to_string(window) + "." + std::to_string(heads_) + ".by_distance", windowBias(heads_, window));
+    window = 0;
+  }
   mlir::OpBuilder &builder = graph_.builder();
   Value sinks = spec_.sinks.empty() ? Value() : context_.weights.weightF32(graph_, context_.expand(spec_.sinks), {heads_});
   auto f32 = builder.getF32Type();

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 // Feed-forward blocks of which each token uses a few: a router chooses, and the results of the chosen ones are added by its weights.
 
+#include "BlockScales.h"
 #include "Blocks.h"
 
 using namespace llmopt;
@@ -15,7 +16,7 @@ using mlir::Value;
 namespace {
 
 struct Routing {
-  Value weights;       ///< f32 [tokens, top_k]
+  Value weights, chosen; ///< f32 and i64 [tokens, top_k]
   Value order, offsets; ///< of llm.group_rows
 };
 
@@ -28,25 +29,28 @@ public:
     LLMOPT_ASSIGN(chosen_, context_.config.integer(spec_.topK, 1, count_));
     LLMOPT_ASSIGN(size_, context_.config.integer(spec_.size, 1, kMaxWidth));
     LLMOPT_ASSIGN(bool normalize, context_.config.boolean(spec_.normalize, false));
-    LLMOPT_ASSIGN(std::string activation, context_.config.text(spec_.activation));
+    LLMOPT_ASSIGN(bool routerBias, context_.config.boolean(spec_.routerBias, false));
     int64_t width = GraphBuilder::lastDim(input);
-    Routing routing = route(input, normalize);
+    Routing routing = route(input, normalize, routerBias);
     std::string stacked = context_.expand(spec_.stackedGateUp);
     Value gate, up, down;
     if (!stacked.empty() && (spec_.gate.empty() || context_.weights.has(stacked))) {
       graph_.at(stacked);
-      Value both = context_.weights.weight(graph_, stacked, {count_, 2 * size_, width});
-      gate = graph_.slice(both, 1, 0, size_);
-      up = graph_.slice(both, 1, size_, 2 * size_);
-      down = context_.weights.weight(graph_, context_.expand(spec_.stackedDown), {count_, width, size_});
+      Value both = stackedMatrices(stacked, 2 * size_, width);
+      gate = part(both, 0), up = part(both, 1);
+      down = stackedMatrices(context_.expand(spec_.stackedDown), width, size_);
     } else {
       gate = matrices(spec_.gate, size_, width), up = matrices(spec_.up, size_, width), down = matrices(spec_.down, width, size_);
     }
     Value gated = product(input, gate, routing, spec_.gate), linear = product(input, up, routing, spec_.up);
-    Result<Value> active = buildActivation(graph_, activation, gated);
-    context_.problems.absorb(active.status());
-    Value inner = active ? graph_.binary<llm::MulOp>(*active, linear) : linear;
+    if (!spec_.stackedGateUpBias.empty()) {
+      Value both = context_.weights.weightF32(graph_, context_.expand(spec_.stackedGateUpBias), {count_, 2 * size_});
+      gated = biased(gated, part(both, 0), routing), linear = biased(linear, part(both, 1), routing);
+    }
+    LLMOPT_ASSIGN(Value inner, activate(gated, linear));
     Value each = product(inner, down, routing, spec_.down);
+    if (!spec_.stackedDownBias.empty())
+      each = biased(each, context_.weights.weightF32(graph_, context_.expand(spec_.stackedDownBias), {count_, width}), routing);
     Value share = graph_.create<llm::ExpandDimsOp>(mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, chosen_, 1}, f32()), routing.weights,
                                                    llvm::ArrayRef<int64_t>{2});
     Value weighted = graph_.binary<llm::MulOp>(each, share);
@@ -56,16 +60,16 @@ public:
 private:
   mlir::Type f32() { return graph_.builder().getF32Type(); }
 
-  Routing route(Value input, bool normalize) {
+  Routing route(Value input, bool normalize, bool bias) {
     mlir::OpBuilder &builder = graph_.builder();
-    Value scores = context_.linear(input, spec_.router, count_, /*bias=*/false, /*transposed=*/false);
+    Value scores = context_.linear(input, spec_.router, count_, bias, /*transposed=*/false);
     if (spec_.softmax == "all")
       scores = graph_.create<llm::SoftmaxOp>(scores.getType(), scores, uint64_t(1));
     auto type = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, chosen_}, f32());
     auto best = llm::TopKOp::create(builder, graph_.location(), type, type.clone(builder.getI64Type()), scores, graph_.integers({chosen_}), 1,
                                     /*largest=*/true);
     Routing routing;
-    routing.weights = best.getValues();
+    routing.weights = best.getValues(), routing.chosen = best.getIndices();
     if (spec_.softmax == "chosen")
       routing.weights = graph_.create<llm::SoftmaxOp>(type, routing.weights, uint64_t(1));
     if (normalize) {
@@ -79,6 +83,42 @@ private:
     routing.order = groups.getOrder(), routing.offsets = groups.getOffsets();
     return routing;
   }
+
+  Result<Value> activate(Value gate, Value linear) {
+    if (!spec_.clamped) {
+      LLMOPT_ASSIGN(std::string activation, context_.config.text(spec_.activation));
+      Result<Value> active = buildActivation(graph_, activation, gate);
+      context_.problems.absorb(active.status());
+      return active ? graph_.binary<llm::MulOp>(*active, linear) : linear;
+    }
+    LLMOPT_ASSIGN(double alpha, context_.config.number(spec_.clamped->alpha));
+    LLMOPT_ASSIGN(double limit, context_.config.number(spec_.clamped->limit));
+    gate = graph_.binary<llm::MinOp>(gate, graph_.scalar(limit));
+    Value active = graph_.binary<llm::MulOp>(gate, graph_.unary<llm::SigmoidOp>(graph_.binary<llm::MulOp>(gate, graph_.scalar(alpha))));
+    return graph_.binary<llm::MulOp>(active, graph_.binary<llm::AddOp>(graph_.clamp(linear, -limit, limit), graph_.scalar(1)));
+  }
+
+  /// Of all experts, [count, outputs, inputs].
+  Value stackedMatrices(const std::string &name, int64_t outputs, int64_t inputs) {
+    if (spec_.mxfp4 && context_.weights.has(name + "_blocks") && inputs % kMxBlock == 0) {
+      auto blocks = context_.weights.readCodes(name + "_blocks", {count_, outputs, inputs / kMxBlock, kMxBlock / 2});
+      auto scales = context_.weights.readCodes(name + "_scales", {count_, outputs, inputs / kMxBlock});
+      if (blocks && scales)
+        return context_.weights.computed(graph_, name, decodeMxfp4(*blocks, *scales));
+    }
+    if (!spec_.transposed)
+      return context_.weights.weight(graph_, name, {count_, outputs, inputs});
+    Value stored = context_.weights.weight(graph_, name, {count_, inputs, outputs});
+    return graph_.create<llm::TransposeOp>(GraphBuilder::typeOf(stored).clone(llvm::ArrayRef<int64_t>{count_, outputs, inputs}), stored, llvm::ArrayRef<int64_t>{0, 2, 1});
+  }
+
+  /// The gate's (0) or the linear part's (1) share of a stacked tensor.
+  Value part(Value both, int64_t which) {
+    return spec_.interleaved ? graph_.slice(both, 1, which, 2 * size_, 2) : graph_.slice(both, 1, which * size_, (which + 1) * size_);
+  }
+
+  /// Each row with its expert's bias.
+  Value biased(Value rows, Value bias, const Routing &routing) { return graph_.binary<llm::AddOp>(rows, graph_.gatherRows(bias, routing.chosen)); }
 
   /// The matrices of all experts, one behind the other.
   Value matrices(const std::string &name, int64_t outputs, int64_t inputs) {

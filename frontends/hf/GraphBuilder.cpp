@@ -77,11 +77,11 @@ Value GraphBuilder::reshape(Value input, llvm::ArrayRef<int64_t> dims) {
   return create<llm::ReshapeOp>(typeOf(input).clone(result), input, integers(dims), mlir::UnitAttr());
 }
 
-Value GraphBuilder::slice(Value input, int64_t axis, int64_t begin, int64_t end) {
+Value GraphBuilder::slice(Value input, int64_t axis, int64_t begin, int64_t end, int64_t step) {
   llvm::SmallVector<int64_t> dims(typeOf(input).getShape());
-  dims[size_t(axis)] = end - begin;
+  dims[size_t(axis)] = (end - begin + step - 1) / step;
   return create<llm::SliceOp>(typeOf(input).clone(dims), input, integers({begin}), integers({end}),
-                              builder_.getDenseI64ArrayAttr({axis}), builder_.getDenseI64ArrayAttr({1}));
+                              builder_.getDenseI64ArrayAttr({axis}), builder_.getDenseI64ArrayAttr({step}));
 }
 
 Value GraphBuilder::gatherRows(Value input, Value indices) {

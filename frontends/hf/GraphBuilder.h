@@ -54,8 +54,8 @@ public:
   mlir::Value linear(mlir::Value input, mlir::Value weight, mlir::Value bias, bool transposed);
   /// `dims` of 0 and -1 mean what they mean to llm.reshape.
   mlir::Value reshape(mlir::Value input, llvm::ArrayRef<int64_t> dims);
-  /// Elements [begin, end) of a dimension.
-  mlir::Value slice(mlir::Value input, int64_t axis, int64_t begin, int64_t end);
+  /// Elements [begin, end) of a dimension, each `step`.
+  mlir::Value slice(mlir::Value input, int64_t axis, int64_t begin, int64_t end, int64_t step = 1);
   mlir::Value sliceLast(mlir::Value input, int64_t begin, int64_t end) {
     return slice(input, typeOf(input).getRank() - 1, begin, end);
   }

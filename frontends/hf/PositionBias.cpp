@@ -89,3 +89,14 @@ Result<StoredWeight> hf::relativeBias(const StoredWeight &table, int64_t maxDist
   bias.keeper = std::move(values);
   return bias;
 }
+
+StoredWeight hf::windowBias(int64_t heads, int64_t window) {
+  constexpr float kUnseen = -1e30f; // finite: a tile of tokens none of which is seen has a largest score, too
+  int64_t width = 2 * window + 1;
+  auto values = std::make_shared<std::vector<float>>(size_t(heads * width), 0.0f);
+  for (int64_t head = 0; head < heads; ++head)
+    (*values)[size_t(head * width)] = (*values)[size_t(head * width + width - 1)] = kUnseen;
+  StoredWeight bias{DType::F32, {heads, width}, std::as_bytes(std::span(*values)), nullptr};
+  bias.keeper = std::move(values);
+  return bias;
+}

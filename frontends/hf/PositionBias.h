@@ -23,6 +23,9 @@ int64_t relativeBucket(int64_t distance, int64_t buckets, int64_t maxDistance, b
 /// type. L is the distance from which on all share the last bucket, plus one, so clamped distances lose nothing.
 Result<StoredWeight> relativeBias(const StoredWeight &table, int64_t maxDistance, bool bidirectional);
 
+/// For attention to both sides: a bias f32 [heads, 2 * window + 1] that leaves tokens less than `window` away alone, and hides all others.
+StoredWeight windowBias(int64_t heads, int64_t window);
+
 } // namespace llmopt::hf
 
 #endif // LLMOPT_FRONTENDS_HF_POSITIONBIAS_H

@@ -118,7 +118,7 @@ std::pair<std::string, const FolderTensor *> WeightBinder::locate(const std::str
   return tied != tied_.end() ? std::pair(tied->second, folder_.find(tied->second)) : locateUntied(name);
 }
 
-const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored) {
+const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, bool codes) {
   auto [place, tensor] = locate(name);
   stored = place;
   if (!tensor) {
@@ -130,8 +130,9 @@ const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRe
     problems_.invalid("expected " + place + " " + shapeText(shape) + ", found " + shapeText(tensor->entry->shape));
     return nullptr;
   }
-  if (!tensor->entry->type->type || !isFloat(*tensor->entry->type->type)) {
-    problems_.unsupported("tensor " + place + " has element type " + tensor->entry->type->name + ", only F32, F16, BF16 and F64 are supported");
+  std::optional<DType> type = tensor->entry->type->type;
+  if (codes ? type != DType::U8 : !type || !isFloat(*type)) {
+    problems_.unsupported("tensor " + place + " has element type " + tensor->entry->type->name + ", only " + (codes ? "U8 is" : "F32, F16, BF16 and F64 are") + " supported");
     return nullptr;
   }
   return tensor;
@@ -188,6 +189,12 @@ std::optional<StoredWeight> WeightBinder::read(const std::string &name, llvm::Ar
     return random ? std::optional(*random) : std::nullopt;
   }
   const FolderTensor *tensor = checked(name, shape, stored);
+  return tensor ? std::optional<StoredWeight>(tensor->stored()) : std::nullopt;
+}
+
+std::optional<StoredWeight> WeightBinder::readCodes(const std::string &name, llvm::ArrayRef<int64_t> shape) {
+  std::string stored;
+  const FolderTensor *tensor = checked(name, shape, stored, /*codes=*/true);
   return tensor ? std::optional<StoredWeight>(tensor->stored()) : std::nullopt;
 }
 

@@ -40,6 +40,8 @@ public:
   mlir::Value computed(GraphBuilder &graph, const std::string &name, const StoredWeight &weight);
   /// The bytes of a tensor without an operation for them; nothing (and a problem) when missing or misshapen.
   std::optional<StoredWeight> read(const std::string &name, llvm::ArrayRef<int64_t> shape);
+  /// The same of a tensor of bytes that hold codes; never drawn at random.
+  std::optional<StoredWeight> readCodes(const std::string &name, llvm::ArrayRef<int64_t> shape);
 
   /// Forgets the operations made so far: a new function begins.
   void beginFunction() { made_.clear(); }
@@ -54,7 +56,7 @@ private:
   std::string tiedPlace(const std::string &name, const std::vector<std::string> &group) const;
   /// The tensor for `name`, in the store.
   const StoredWeight *drawn(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored);
-  const FolderTensor *checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored);
+  const FolderTensor *checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, bool codes = false);
   void tie(std::vector<std::string> group);
 
   const ModelFolder &folder_;

@@ -110,7 +110,7 @@ def library_output(model, ids, encoder_ids):
         result = model(input_ids=torch.tensor([ids]))
         if hasattr(result, "last_hidden_state"):
             return result.last_hidden_state[0].numpy()
-        if model.config.model_type in ("bert", "roberta", "distilbert"):
+        if model.config.model_type in ("bert", "distilbert", "electra", "modernbert", "roberta"):
             return model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
         return result.logits[0].numpy()
 
@@ -127,7 +127,7 @@ def check(entry, runner, folder, seed):
     random = np.random.default_rng(seed)
     vocabulary = model.config.vocab_size
     ids, other = (random.integers(3, vocabulary, count).tolist() for count in (23, 9))
-    if model.config.model_type == "roberta":
+    if model.config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta"):
         ids[4] = ids[11] = other[2] = model.config.pad_token_id  # does not count as a position
     encoder_ids = random.integers(3, vocabulary, 17).tolist() if model.config.is_encoder_decoder else None
     want = library_output(model, ids, encoder_ids)

@@ -2,13 +2,15 @@
 #
 # A case is (name, config class, model class, config keys, options). Sizes are small, and one of them is odd: heads that are no power of two,
 # widths that are no multiple of 8. Options: `data_file` for architectures that llmopt has only as a test's description,
-# `v4` to rewrite config.json as transformers 4 wrote it, `stacked` for one tensor of all experts, `dtype` and `shards` for how weights are stored.
+# `v4` to rewrite config.json as transformers 4 wrote it, `stacked` for one tensor of all experts, `mxfp4` for experts as codes, `dtype` and `shards` for how weights are stored.
 
 import json
 import os
 
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 ODD = dict(hidden_size=42, intermediate_size=53, num_hidden_layers=3, num_attention_heads=3, num_key_value_heads=3, vocab_size=59)
 GQA = dict(hidden_size=48, intermediate_size=56, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, vocab_size=67)
@@ -36,6 +38,8 @@ def decoder(name, prefix, keys, **options):
 
 GPT2 = dict(n_embd=36, n_layer=2, n_head=3, vocab_size=61, n_positions=64, bos_token_id=1, eos_token_id=2)
 BERT = dict(hidden_size=36, intermediate_size=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61, max_position_embeddings=40)
+MODERN = dict(hidden_size=36, intermediate_size=50, num_hidden_layers=4, num_attention_heads=3, vocab_size=61, max_position_embeddings=40, local_attention=10,
+              pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
 T5 = dict(d_model=33, d_kv=7, d_ff=45, num_layers=2, num_decoder_layers=3, num_heads=3, vocab_size=61, relative_attention_num_buckets=8,
           relative_attention_max_distance=12, decoder_start_token_id=0)
 
@@ -79,9 +83,6 @@ OWN = [
     case("t5", tf.T5Config, tf.T5ForConditionalGeneration, T5),
     case("t5-gated-bf16", tf.T5Config, tf.T5ForConditionalGeneration, {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
          dtype=torch.bfloat16),
-]
-
-BY_DATA_FILE = [
     decoder("olmo2", "Olmo2", GQA),
     decoder("stablelm", "StableLm", {**GQA, "use_qkv_bias": True, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}),
     decoder("stablelm-parallel", "StableLm", {**GQA, "qk_layernorm": True, "use_parallel_residual": True}),
@@ -93,16 +94,43 @@ BY_DATA_FILE = [
     decoder("gpt_neox-serial", "GPTNeoX", {**{k: v for k, v in ODD.items() if k != "num_key_value_heads"}, "use_parallel_residual": False,
                                            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.3}}),
     decoder("smollm3", "SmolLM3", {**GQA, "num_hidden_layers": 4, "no_rope_layer_interval": 2}),
-    case("bloom", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=36, n_layer=2, n_head=6, vocab_size=61)),
-    case("bloom-residual", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=32, n_layer=2, n_head=4, vocab_size=61, apply_residual_connection_post_layernorm=True)),
     decoder("starcoder2", "Starcoder2", {**GQA, "sliding_window": 8}),
-    case("gptj", tf.GPTJConfig, tf.GPTJForCausalLM, dict(n_embd=36, n_layer=2, n_head=3, rotary_dim=8, vocab_size=61, n_positions=64, bos_token_id=1, eos_token_id=2)),
     decoder("phi", "Phi", {**GQA, "qk_layernorm": True}),
     decoder("glm", "Glm", {**GQA, "head_dim": 12}),
     decoder("nemotron", "Nemotron", {**GQA, "head_dim": 8}),
     decoder("gemma3_text", "Gemma3Text", {**GQA, "num_hidden_layers": 3, "head_dim": 10, "sliding_window": 6, "query_pre_attn_scalar": 24,
                                           "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
     decoder("exaone4", "Exaone4", {**GQA, "num_hidden_layers": 3, "sliding_window": 6, "sliding_window_pattern": 2}),
+    decoder("gemma", "Gemma", {**GQA, "head_dim": 10}),
+    decoder("cohere2", "Cohere2", {**GQA, "num_hidden_layers": 5, "sliding_window": 6}),
+    decoder("glm4", "Glm4", {**GQA, "head_dim": 12}),
+    decoder("olmo", "Olmo", {**GQA, "clip_qkv": 0.7}),
+    decoder("olmo3", "Olmo3", {**GQA, "num_hidden_layers": 4, "sliding_window": 6}),
+    decoder("olmoe-clip", "Olmoe", {**GQA, "num_experts": 5, "num_experts_per_tok": 2, "clip_qkv": 0.7}),
+    decoder("ministral", "Ministral", {**GQA, "head_dim": 10, "sliding_window": 6, "layer_types": ["full_attention", "sliding_attention"]}),
+    decoder("ernie4_5", "Ernie4_5", {**GQA, "head_dim": 12, "use_bias": True}),
+    decoder("helium", "Helium", {**GQA, "head_dim": 8, "attention_bias": True}),
+    decoder("seed_oss", "SeedOss", {**GQA, "head_dim": 10}),
+    decoder("arcee", "Arcee", {**GQA, "mlp_bias": True}),
+    decoder("granitemoe", "GraniteMoe", {**GQA, "num_local_experts": 5, "num_experts_per_tok": 2, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.3,
+                                         "logits_scaling": 2.0}),
+    decoder("gpt_oss", "GptOss", {**GQA, "num_hidden_layers": 3, "head_dim": 10, "num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 6, "swiglu_limit": 1.5}),
+    decoder("gpt_oss-bf16", "GptOss", {**ODD, "head_dim": 14, "num_local_experts": 4, "num_experts_per_tok": 3, "sliding_window": 9,
+                                       "rope_parameters": {**YARN, "truncate": False, "beta_fast": 32.0, "beta_slow": 1.0}}, dtype=torch.bfloat16),
+    decoder("gpt_oss-mxfp4", "GptOss", {**GQA, "hidden_size": 64, "intermediate_size": 32, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}, dtype=torch.bfloat16, mxfp4=True),
+    case("xlm-roberta", tf.XLMRobertaConfig, tf.XLMRobertaModel, {**BERT, "type_vocab_size": 1, "pad_token_id": 1}),
+    case("camembert", tf.CamembertConfig, tf.CamembertModel, {**BERT, "type_vocab_size": 1, "pad_token_id": 1}),
+    case("electra", tf.ElectraConfig, tf.ElectraModel, {**BERT, "embedding_size": 22}),
+    case("electra-wide", tf.ElectraConfig, tf.ElectraForMaskedLM, {**BERT, "embedding_size": 36}),
+    case("mpnet", tf.MPNetConfig, tf.MPNetModel, BERT),
+    case("modernbert", tf.ModernBertConfig, tf.ModernBertModel, {**MODERN, "global_attn_every_n_layers": 3}),
+    case("modernbert-biases", tf.ModernBertConfig, tf.ModernBertForMaskedLM, {**MODERN, "global_attn_every_n_layers": 2, "norm_bias": True, "attention_bias": True, "mlp_bias": True}),
+]
+
+BY_DATA_FILE = [
+    case("bloom", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=36, n_layer=2, n_head=6, vocab_size=61)),
+    case("bloom-residual", tf.BloomConfig, tf.BloomForCausalLM, dict(hidden_size=32, n_layer=2, n_head=4, vocab_size=61, apply_residual_connection_post_layernorm=True)),
+    case("gptj", tf.GPTJConfig, tf.GPTJForCausalLM, dict(n_embd=36, n_layer=2, n_head=3, rotary_dim=8, vocab_size=61, n_positions=64, bos_token_id=1, eos_token_id=2)),
     case("opt", tf.OPTConfig, tf.OPTForCausalLM, dict(hidden_size=36, ffn_dim=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61,
                                                       word_embed_proj_dim=36, max_position_embeddings=64)),
     case("opt-narrow", tf.OPTConfig, tf.OPTForCausalLM, dict(hidden_size=36, ffn_dim=50, num_hidden_layers=2, num_attention_heads=3, vocab_size=61,
@@ -141,6 +169,29 @@ def as_transformers_4(folder):
         json.dump(config, file, indent=2)
 
 
+def with_codes(folder, seed):
+    """Experts' matrices drawn as MXFP4: the numbers that the library decodes, which its own model takes, and beside them the tensors of such a checkpoint."""
+    path, generator = os.path.join(folder, "model.safetensors"), torch.Generator().manual_seed(seed)
+    tensors, codes = load_file(path), {}
+    for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, inputs, outputs = tensors[name].shape
+        blocks = torch.randint(0, 256, (experts, outputs, inputs // 32, 16), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(121, 126, (experts, outputs, inputs // 32), generator=generator, dtype=torch.uint8)
+        tensors[name] = convert_moe_packed_tensors(blocks, scales).contiguous()
+        codes |= {name + "_blocks": blocks, name + "_scales": scales}
+    save_file(tensors, path, metadata={"format": "pt"})
+    return {**{name: tensor for name, tensor in tensors.items() if name + "_blocks" not in codes}, **codes}
+
+
+def as_mxfp4(folder, tensors):
+    save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"]}
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(config, file, indent=2)
+
+
 def write(entry, folder, seed):
     """Writes the case's folder; returns the model as the library loads it back, in f32."""
     options = entry["options"]
@@ -151,7 +202,11 @@ def write(entry, folder, seed):
                                                                        save_original_format=not options.get("stacked"))
     if options.get("v4"):
         as_transformers_4(folder)
+    codes = with_codes(folder, seed) if options.get("mxfp4") else None
     plain = dict(attn_implementation="eager")
     if "num_experts_per_tok" in entry["keys"]:
         plain["experts_implementation"] = "eager"  # the library's grouped product refuses odd sizes
-    return entry["model"].from_pretrained(folder, dtype=torch.float32, **plain).eval()
+    loaded = entry["model"].from_pretrained(folder, dtype=torch.float32, **plain).eval()
+    if codes:
+        as_mxfp4(folder, codes)
+    return loaded
