@@ -42,7 +42,6 @@ struct BlockPlan {
   int64_t words; ///< of the rows of a block; 0 where they are taken as they are
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
-  bool keepsSums(const LinearSegment &segment) const { return kBlocks > 1 || segment.linears.size() > 1; }
   int64_t columnTiles(const LinearSegment &segment) const { return (segment.panels() + tilePanels - 1) / tilePanels; }
   int64_t columnTiles(const LinearProblem &problem) const {
     int64_t sum = 0;
@@ -231,11 +230,19 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       prefetchCodes(rows, rowTile, segment.linears[weight], block);
     switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
       TileShape shape{count, block.panels, plan_.lanes};
-      if (direct)
+      TileOperands in;
+      if (!context_.codes)
+        in = operands(segment, rows, weight, rowTile, count, block);
+      // During the product, where nothing is widened there: that and more would be too much for LLVM's scheduler, which then spills.
+      if (direct && !context_.codes && (in.format == PanelFormat::Plain || in.format == PanelFormat::BF16Dot))
+        in.perStep = [&, panels = std::move(in.perStep)](Value k) {
+          panels(k);
+          epilogue.prefetchStep(firstRow, column, shape, b_.select(isLast, b_.floorDiv(k, in.unroll), b_.index(0)));
+        };
+      else if (direct)
         epilogue.prefetchRows(firstRow, column, shape);
       KernelBuilder::Values start = startOf(shape, context_.sumElement(b_), own, block.k0);
-      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start)
-                                                 : emitTileLoop(b_, shape, operands(segment, rows, weight, rowTile, count, block), start);
+      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start) : emitTileLoop(b_, shape, in, start);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(

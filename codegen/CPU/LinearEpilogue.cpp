@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -186,30 +187,41 @@ void LinearEpilogue::emitRegisters(Value firstRow, Value firstColumn, const Tile
   }
 }
 
-static void prefetchForWriting(KernelBuilder &b, Value address) {
+static void prefetchForWriting(KernelBuilder &b, Value base, Value offset, Type element) {
   auto number = [&](int32_t value) { return b.ops().getI32IntegerAttr(value); };
-  LLVM::Prefetch::create(b.ops(), b.loc(), address, number(/*rw=*/1), number(/*locality=*/3), number(/*data=*/1));
+  LLVM::Prefetch::create(b.ops(), b.loc(), b.address(base, offset, element), number(/*rw=*/1), number(/*locality=*/3), number(/*data=*/1));
 }
 
+/// Each row of the products has one of its own.
+bool LinearEpilogue::liesRowByRow(const Access &access) {
+  ArrayRef<SymExpr> dims = shapes_.shapeOf(access.value).dims;
+  return !access.splat && !dims.empty() && dims.drop_back() == ArrayRef(leading_);
+}
+
+/// Of each tensor that is read or written row by row the line'th line of columns [firstColumn, firstColumn + columns).
+void LinearEpilogue::prefetchLine(Value row, Value firstColumn, int64_t columns, Value line) {
+  auto placeOf = [&](FloatType element) { return b_.add(firstColumn, b_.min(b_.mul(line, 512 / int64_t(element.getWidth())), b_.index(columns - 1))); };
+  Row rows = startRow(row);
+  for (auto [access, offset] : llvm::zip_equal(accesses_, rows.operands))
+    if (auto element = dyn_cast<FloatType>(elementOf(access.value)); element && liesRowByRow(access))
+      b_.prefetch(b_.buffer(access.binding), b_.add(offset, placeOf(element)), element, /*locality=*/3);
+  for (auto [output, offset] : llvm::zip_equal(outputs_, rows.outputs))
+    if (auto element = dyn_cast<FloatType>(elementOf(output.value)))
+      prefetchForWriting(b_, b_.buffer(output.binding), b_.add(offset, placeOf(element)), element);
+}
+
+static int64_t mostLines(const TileShape &shape) { return int64_t(llvm::bit_ceil(uint64_t(shape.columns() * 32 + 511) / 512)); }
+
 void LinearEpilogue::prefetchRows(Value firstRow, Value firstColumn, const TileShape &shape) {
-  for (auto [i, access] : llvm::enumerate(accesses_)) {
-    auto element = dyn_cast<FloatType>(elementOf(access.value));
-    if (!element || access.splat || shapes_.shapeOf(access.value).dims.size() < 2)
-      continue;
-    for (int64_t r = 0; r < shape.rows; ++r) {
-      Value place = b_.add(startRow(b_.add(firstRow, r)).operands[i], firstColumn);
-      for (int64_t c = 0; c < shape.columns(); c += 512 / int64_t(element.getWidth()))
-        b_.prefetch(b_.buffer(access.binding), b_.add(place, c), element, /*locality=*/3);
-    }
-  }
-  for (auto [i, output] : llvm::enumerate(outputs_)) {
-    auto element = dyn_cast<FloatType>(elementOf(output.value));
-    for (int64_t r = 0; element && r < shape.rows; ++r) {
-      Value place = b_.add(startRow(b_.add(firstRow, r)).outputs[i], firstColumn);
-      for (int64_t c = 0; c < shape.columns(); c += 512 / int64_t(element.getWidth()))
-        prefetchForWriting(b_, b_.address(b_.buffer(output.binding), b_.add(place, c), element));
-    }
-  }
+  for (int64_t r = 0; r < shape.rows; ++r)
+    for (int64_t line = 0; line < mostLines(shape); ++line)
+      prefetchLine(b_.add(firstRow, r), firstColumn, shape.columns(), b_.index(line));
+}
+
+void LinearEpilogue::prefetchStep(Value firstRow, Value firstColumn, const TileShape &shape, Value step) {
+  int64_t lines = mostLines(shape);
+  Value row = b_.min(b_.floorDiv(step, lines), b_.index(shape.rows - 1));
+  prefetchLine(b_.add(firstRow, row), firstColumn, shape.columns(), b_.mod(step, lines));
 }
 
 bool LinearEpilogue::isLight() const {

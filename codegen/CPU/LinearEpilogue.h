@@ -39,6 +39,8 @@ public:
                      mlir::Value tile, int64_t productStride);
   /// Prefetches what emitRegisters will read row by row, such as a residual, and write: before the product, so that nothing waits for it behind.
   void prefetchRows(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape);
+  /// The same during the product, a line of each tensor for each of its first steps: all at once would keep the product's own loads waiting.
+  void prefetchStep(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape, mlir::Value step);
   /// Few and cheap operations: worth repeating for each register of a tile.
   bool isLight() const;
 
@@ -57,6 +59,8 @@ private:
   };
   void addAccess(mlir::Value value);
   Row startRow(mlir::Value row);
+  bool liesRowByRow(const Access &access);
+  void prefetchLine(mlir::Value row, mlir::Value firstColumn, int64_t columns, mlir::Value line);
   void emitVector(const Row &row, mlir::Value column, mlir::ValueRange products, mlir::Value count);
   void storeVector(const LinearOutput &output, const Row &row, mlir::Value offset, mlir::Value column, llvm::DenseMap<mlir::Value, mlir::Value> &known,
                    mlir::Value count);
