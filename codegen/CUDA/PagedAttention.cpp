@@ -83,7 +83,8 @@ private:
 /// A power of two, as many as registers hold; widening a cache of 16 bits takes some.
 int64_t PagedUnit::rowsAtOnce(int64_t wanted) const {
   int64_t rows = 8, registers = cache_ == DType::F32 ? values_ : 2 * values_;
-  while (rows > 1 && (rows / 2 >= wanted || rows * registers > (rows == 8 ? 64 : 128)))
+  int64_t most = cache_ == DType::F32 && target_.computeCapability == 89 ? 96 : 128; // of 128 numbers in f32 ptxas spills some there
+  while (rows > 1 && (rows / 2 >= wanted || rows * registers > (rows == 8 ? 64 : most)))
     rows /= 2;
   return rows;
 }

@@ -51,6 +51,7 @@ with open(os.path.join(wide, "config.json"), "w") as file:
                    torch_dtype="bfloat16"), file)
 for target in ("sm_80", "sm_90"):
     assemble("nvrtc", target, "--weights", "random:1", "--dtype", "bf16", model=wide)
+assemble("clang", "sm_89", "--weights", "random:1", "--dtype", "f32", "--kv-cache", "f32", model=wide)
 
 # LLVM alone: PTX, which ptxas assembles where it is installed; and that is what a machine without any CUDA compiler gets, with a warning.
 output = scratch("llvm.llmopt")
