@@ -98,6 +98,19 @@ Status GraphDecoder::checkIds(std::span<const int32_t> ids) const {
   return {};
 }
 
+/// Without a mask, a token would attend to padding before it. What comes behind a row's last token does no harm to it.
+Status GraphDecoder::checkPadding(std::span<const uint8_t> mask, size_t rows) const {
+  for (size_t row = 0, count = mask.size() / rows; row < rows && !mask_; ++row) {
+    bool padded = rows_ && std::ranges::find(real_[row], 0) != real_[row].end();
+    for (uint8_t real : mask.subspan(row * count, count)) {
+      if (padded && real)
+        return unsupported("E1507", "the graph takes no mask, so nothing can keep its tokens from attending to padding before them; give rows of one length, or one by one", engine_.path());
+      padded |= !real;
+    }
+  }
+  return {};
+}
+
 Tensor GraphDecoder::makeIds(size_t first) const {
   Tensor tensor(inputs_[ids_].dtype, {int64_t(rows_), int64_t(length_ - first)});
   for (size_t row = 0, i = 0; row < rows_; ++row)
@@ -142,6 +155,7 @@ Result<Tensor> GraphDecoder::append(std::span<const int32_t> ids, size_t rows, s
       (!types.empty() && types.size() != ids.size()))
     return usageError("E1505", std::to_string(ids.size()) + " token ids do not make " + std::to_string(rows) + " rows of one length");
   LLMOPT_RETURN_IF_ERROR(checkIds(ids));
+  LLMOPT_RETURN_IF_ERROR(checkPadding(mask, rows));
   size_t count = ids.size() / rows, before = length_;
   if (int64_t limit = engine_.model().maxPositions; limit && int64_t(before + count) > limit)
     return limitExceeded("E1506", "the sequence would have " + std::to_string(before + count) + " tokens; the model's context is " + std::to_string(limit));

@@ -60,4 +60,18 @@ for folder in sorted(glob.glob(f"{data('ort-tiny')}/*/")):
         for threads in (1, 2):
             code, _, errors = tool("llmopt-run", artifact, "--test-data", recorded, "--atol", TOLERANCE, "--rtol", TOLERANCE, "-t", threads)
             check(f"{name} {level} {threads} threads", code == 0, errors[:300])
+
+# A graph without a mask: rows may be padded behind their tokens, never before them.
+artifact, ids, out = scratch("gpt2_pytorch1.4_opset11_no_past-O0.llmopt"), scratch("ids.npy"), scratch("out.npy")
+np.save(ids, np.array([[1, 2, 3, 4], [5, 6, 7, 8]]))
+for side, wanted in (((1, 1, 0, 0), 0), ((0, 0, 1, 1), 3)):
+    np.save(scratch("mask.npy"), np.array([[1, 1, 1, 1], side]))
+    code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", ids, "--mask", scratch("mask.npy"), "-o", out)
+    check(f"mask {side}", code == wanted and (code == 0 or "takes no mask" in errors), f"exit {code}: {errors[:300]}")
+cases = scratch("cases.tsv")
+with open(cases, "w") as file:
+    for prompt in ("9 3 7", "11", "2 9 4 1"):
+        file.write(f"{prompt}\t{tool('llmopt-run', artifact, '--ids', prompt, '-n', '3', '--print-ids')[1].decode()}")
+code, _, errors = tool("llmopt-eval", "generate", artifact, "--cases", cases, "--batch", "3")
+check("prompts of other lengths in one batch answer as alone", code == 0, errors[:300])
 finish()

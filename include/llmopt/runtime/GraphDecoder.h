@@ -25,7 +25,7 @@ public:
   static Result<GraphDecoder> create(const Engine &engine);
 
   /// Appends tokens to all rows, the first call saying how many there are. `ids` is [rows, count], row after row; `mask`
-  /// is 0 where a token is padding (empty: none is), `types` the segment of each token, for graphs that ask for it
+  /// is 0 where a token is padding (empty: none is; E1507 before a token of a graph without mask), `types` the segment of each token, for graphs that ask for it
   /// (empty: all 0). Gives logits [rows, count, vocabulary] as f32.
   Result<Tensor> append(std::span<const int32_t> ids, size_t rows, std::span<const uint8_t> mask = {}, std::span<const int32_t> types = {});
   /// Whether rows of other lengths can share a batch: the graph must ask for the mask, and for positions, which padding would shift.
@@ -48,6 +48,7 @@ private:
   Status bind();
   Status bindCache(size_t input, size_t output);
   Status checkIds(std::span<const int32_t> ids) const;
+  Status checkPadding(std::span<const uint8_t> mask, size_t rows) const;
   Tensor makeIds(size_t first) const;
   Tensor makeMask(size_t first) const;
   Tensor makePositions(size_t first) const;
