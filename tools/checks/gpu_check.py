@@ -6,7 +6,7 @@
 
 FOLDER holds conformance/ (primitives against the emulator's answers), kernels/ (single operations against double precision), speed/, and artifacts with GPU
 code and, where results are to be compared, CPU code in the same file; test_data_set_* of an artifact NAME.llmopt lie in NAME.data. --prepare makes
-the first two, shapes of 1B and 8B with random weights (drawn on the device), and an artifact of each MODEL.
+the first two, shapes of 1B and 8B and a mixture of 7B with random weights (drawn on the device), and an artifact of each MODEL.
 Speed is told as ratios, with the targets beside them: against copying on the same device, cuBLASLt where it is installed, and what torch has for attention.
 LLMOPT_LIBCUDA=<stand-in driver> and --prepare --emulate do all of it without a GPU, for tests.
 """
@@ -30,8 +30,14 @@ BIN = os.environ.get("LLMOPT_BIN", os.path.join(ROOT, "build", "bin"))
 PROMPT, STEPS = os.environ.get("LLMOPT_CHECK_IDS", "1 5 9 11 13"), os.environ.get("LLMOPT_CHECK_TOKENS", "64")
 LLAMA = dict(model_type="llama", architectures=["LlamaForCausalLM"], num_attention_heads=32, num_key_value_heads=8, vocab_size=128256, max_position_embeddings=131072,
              rms_norm_eps=1e-5, rope_theta=500000.0, hidden_act="silu", torch_dtype="bfloat16")
+MOE = dict(model_type="olmoe", architectures=["OlmoeForCausalLM"], max_position_embeddings=4096, rms_norm_eps=1e-5, rope_theta=10000.0, hidden_act="silu", torch_dtype="bfloat16")
 SHAPES = {"shape-1b": dict(LLAMA, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, head_dim=64, tie_word_embeddings=True),
-          "shape-8b": dict(LLAMA, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32)}
+          "shape-8b": dict(LLAMA, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32),
+          "shape-moe": dict(MOE, hidden_size=2048, intermediate_size=1024, num_hidden_layers=16, num_attention_heads=16, num_key_value_heads=16, num_experts=64, num_experts_per_tok=8,
+                            vocab_size=50304)}
+# For the stand-in driver, with code for the CPU to compare with.
+SMALL_SHAPES = {"shape-moe": dict(MOE, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, num_experts=6, num_experts_per_tok=2,
+                                  vocab_size=64, torch_dtype="float32")}
 rows = []
 
 
@@ -65,11 +71,11 @@ def prepare(arguments):
     gpu_kernels.prepare(os.path.join(folder, "kernels"), tool, target)
     if problem := gpu_speed.prepare(os.path.join(folder, "speed"), tool, target, *((256, 384) if arguments.emulate else ())):
         print(problem)
-    for name in [] if arguments.emulate else SHAPES:
+    for name, shape in (SMALL_SHAPES if arguments.emulate else SHAPES).items():
         with tempfile.TemporaryDirectory() as config:
             with open(os.path.join(config, "config.json"), "w") as file:
-                json.dump(SHAPES[name], file)
-            compile_into(folder, name, config, [*target, "--weights", "random:1"])
+                json.dump(shape, file)
+            compile_into(folder, name, config, [*(["--target", "x86-64-v3"] if arguments.emulate else []), *target, "--weights", "random:1"])
     for model in arguments.models:
         compile_into(folder, os.path.splitext(os.path.basename(model.rstrip("/")))[0], model, ["--target", "x86-64-v3", *target])
 
@@ -122,7 +128,7 @@ def decoder(name, artifact):
         prompt, generated, speed = test.get("n_prompt", 0), test.get("n_gen", 0), test.get("avg_ts", 0)
         run, count = ("decode", 1) if generated else ("prefill", prompt)
         ratio = limits[run] * 1e-6 * speed / count if limits.get(run) and speed else None
-        target = gpu_speed.TARGETS["decode"] if run == "decode" and name == "shape-8b" else None
+        target = gpu_speed.TARGETS["decode"] if run == "decode" and name in ("shape-8b", "shape-moe") else None
         say("INFO", f"{name}: {run}", f"{speed:.1f} tokens/s" + (f", {ratio:.2f} of the bound" if ratio else "") + (f", target {target}" if target else ""), speed=speed, ratio=ratio, target=target)
 
 

@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import re
+import struct
 import tempfile
 
 from triton_launcher import Kernel
@@ -158,7 +159,7 @@ class Launches:
             values = []
             for p in own["parameters"]:
                 if p["kind"] == "dim":
-                    values.append((ctypes.c_int64 if p.get("bytes", 8) == 8 else ctypes.c_int32)(rows if p["index"] else run.get("units", self.blocks * per_block)))
+                    values.append((ctypes.c_int64 if p.get("bytes", 8) == 8 else ctypes.c_int32)(run["dims"][p["index"] - 1] if p["index"] else run.get("units", self.blocks * per_block)))
                 elif p["kind"] == "tensor_map":
                     size = {"f32": 4, "u8": 1, "i8": 1}.get(p["element"], 2)
                     code = {"f32": 7, "f16": 6, "bf16": 9}.get(p["element"], 0)
@@ -167,9 +168,21 @@ class Launches:
                 else:
                     values.append(ctypes.c_uint64(memory.address.value if p["kind"] == "scratch" else place(p)))
             self.arguments.append(values)
+            if own["family"].startswith("Grouped"):
+                for binding, numbers in routes(run).items():
+                    driver.copy(place({"index": binding}), numbers)
 
     def __call__(self, i):
         self.kernel.start((self.blocks, 1, 1), self.arguments[i % self.turns])
+
+
+def routes(run):
+    """What a grouped product reads of its routing, by binding: rows sorted by expert, and where each expert's begin. Neighbouring rows go to different experts."""
+    rows = run["dims"][0]
+    experts = next(t["elements"] for t in run["i32_tables"] if t["elements"] != rows) - 1
+    order = sorted(range(rows), key=lambda row: row % experts)
+    begins = [sum(len(range(e, rows, experts)) for e in range(expert)) for expert in range(experts + 1)]
+    return {t["binding"]: struct.pack(f"<{t['elements']}i", *(order if t["elements"] == rows else begins)) for t in run["i32_tables"]}
 
 
 def depth_of(metadata):
@@ -195,7 +208,7 @@ def kernels(driver, clock, memory, bandwidth, cublas, artifact, tool):
             table = json.loads(text)[0]["kernels"] if code == 0 else []
             for kernel in table:
                 run, family = kernel.get("prefill"), kernel["family"]
-                if not run or not (family.startswith("Gem") or family == "Norm") or (kernel["name"], rows) in measured or not run["bytes"]:
+                if not run or not (family.startswith(("Gem", "Grouped")) or family == "Norm") or (kernel["name"], rows) in measured or not run["bytes"]:
                     continue
                 measured.add((kernel["name"], rows))
                 launches = Launches(driver, memory, os.path.join(folder, kernel["name"]), run, rows)
@@ -210,22 +223,27 @@ def kernels(driver, clock, memory, bandwidth, cublas, artifact, tool):
                 if family == "Norm":
                     yield dict(row, against="copying", ratio=share, target=TARGETS["norm"] if per_launch["bytes"] >= 64 << 20 else None)
                     continue
-                quantized = "Quantized" in family
+                quantized, grouped = "Quantized" in family, family.startswith("Grouped")
+                if grouped:  # many rows are held against what the machine's nominal speeds allow: nobody else multiplies so
+                    few = family == "GroupedGemv"
+                    yield dict(row, against="copying" if few else "the nominal bound", ratio=share if few else per_launch["microseconds"] * 1e-6 / seconds, target=TARGETS["skinny"] if few else None)
+                    continue
                 if rows <= 16 and not quantized:
                     yield dict(row, against="copying", ratio=share, target=TARGETS["skinny"])
                 depth = depths.get(kernel["name"].rsplit("_", 1)[0], 4096)
-                columns = max(8, int(per_launch["flops"] / (2 * rows * depth)) // 8 * 8)
+                own_rows = run["dims"][0] if run["dims"] else rows  # the last projection's are the rows of logits
+                columns = max(8, int(per_launch["flops"] / (2 * own_rows * depth)) // 8 * 8)
                 if cublas is None or depth % 8:
                     yield dict(row, against="cuBLASLt", note=row["note"] + "; cuBLASLt not run")
                     continue
                 try:
-                    theirs = cublas.seconds(clock, memory, rows, columns, depth)
+                    theirs = cublas.seconds(clock, memory, own_rows, columns, depth)
                 except OSError as error:
                     yield dict(row, against="cuBLASLt", note=row["note"] + f"; cuBLASLt: {error}")
                     continue
                 regime = ("quantized gemm" if quantized else "gemm") if rows >= 2048 else "quantized" if quantized and rows <= 16 else None
                 target = TARGETS.get(regime)
-                yield dict(row, against=f"cuBLASLt bf16, {rows} by {columns} by {depth}", theirs=theirs, ratio=theirs / seconds, target=target)
+                yield dict(row, against=f"cuBLASLt bf16, {own_rows} by {columns} by {depth}", theirs=theirs, ratio=theirs / seconds, target=target)
 
 
 def attention(artifact, tool, bandwidth, prompt=4096, past=65536):

@@ -63,9 +63,12 @@ class Driver:
         """Bytes to memory of their own."""
         pointer = ctypes.c_uint64()
         self.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(len(content)))
-        self.call("cuMemcpyHtoDAsync_v2", pointer, ctypes.c_char_p(content), ctypes.c_size_t(len(content)), self.stream)
-        self.call("cuStreamSynchronize", self.stream)
+        self.copy(pointer.value, content)
         return pointer
+
+    def copy(self, address, content):
+        self.call("cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), ctypes.c_char_p(content), ctypes.c_size_t(len(content)), self.stream)
+        self.call("cuStreamSynchronize", self.stream)
 
     def tensor_map(self, address, sizes, stride, box, element=6):
         """The 128 bytes of a map of a matrix with the 128-byte swizzle; sizes and box: columns, rows; element: cuda.h's number of its type, 6 for f16."""
