@@ -183,12 +183,14 @@ Values CodeTileWriter::startOf(Value facts, Value zeroPoints) {
 }
 
 /// With much to do for each line, the processor does not look far enough ahead by itself, and never from one tile's panels to the next tile's. Into the second-level
-/// cache: the first one would lose lines that are still to be read.
+/// cache: the first one would lose lines that are still to be read. Where little is to be done on one stream, it does, but for small pages: a line now and then brings
+/// it across their ends.
 void CodeTileWriter::readAhead(Value span) {
-  constexpr int64_t kLine = 64, kGroups = 8, kMuchWork = 4;
+  constexpr int64_t kLine = 64, kNowAndThen = 512, kGroups = 8, kMuchWork = 6;
   int64_t inputs = codes_.inputs, columnsAndInputs = shape_.lanes * (codes_.bytes ? 4 : 2);
   int64_t work = shape_.rows * codes_.digits() * (kLine * 8 / codes_.panels.bits) / columnsAndInputs; // products for each line
-  if (in_.stream == 0 || work < kMuchWork || (shape_.panels == 1 && shape_.rows * codes_.digits() == 1)) // that one is read best as it is
+  bool light = shape_.panels == 1 && shape_.rows * codes_.digits() == 1;
+  if (in_.stream == 0 || (work < kMuchWork && !light))
     return;
   Value place = b_.add(b_.mul(span, codes_.spanBytes()), kGroups * codes_.panels.groupBytes(inputs));
   if (in_.stream > 1) {
@@ -196,7 +198,7 @@ void CodeTileWriter::readAhead(Value span) {
     place = b_.select(b_.less(place, b_.index(panelBytes)), place, b_.add(place, (in_.stream - 1) * panelBytes));
   }
   for (Value panel : in_.tile.panels)
-    for (int64_t line = 0; line < codes_.spanBytes(); line += kLine)
+    for (int64_t line = 0; line < codes_.spanBytes(); line += light ? kNowAndThen : kLine)
       b_.prefetch(panel, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/2);
 }
 
