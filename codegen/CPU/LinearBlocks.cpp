@@ -233,8 +233,10 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       TileOperands in;
       if (!context_.codes)
         in = operands(segment, rows, weight, rowTile, count, block);
-      // During the product, where nothing is widened there: that and more would be too much for LLVM's scheduler, which then spills.
-      if (direct && !context_.codes && (in.format == PanelFormat::Plain || in.format == PanelFormat::BF16Dot))
+      // During the product, where nothing is widened there: that and more would be too much for LLVM's scheduler, which then spills. Nor is
+      // there room for it between the multiply-adds of small tiles.
+      bool isPlain = in.format == PanelFormat::Plain || in.format == PanelFormat::BF16Dot;
+      if (direct && isPlain && !context_.codes && context_.target.vectorRegisters >= 32)
         in.perStep = [&, panels = std::move(in.perStep)](Value k) {
           panels(k);
           epilogue.prefetchStep(firstRow, column, shape, b_.select(isLast, b_.floorDiv(k, in.unroll), b_.index(0)));
