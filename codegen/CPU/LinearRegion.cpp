@@ -46,9 +46,9 @@ Status checkLinear(Projection linear, Projection first) {
   bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
   if (!isMade || !isa<BlockArgument>(linear.getWeight()))
     return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
-  if (!linear.isInteger() && !inputElement.isF32())
+  if (!linear.isBytes() && !inputElement.isF32())
     return unsupported("E0932", "projection kernels take f32 activations");
-  if (!linear.isInteger() && !element.isF32() && !element.isF16() && !element.isBF16())
+  if (!linear.isBytes() && !element.isF32() && !element.isF16() && !element.isBF16())
     return unsupported("E0933", "projection kernels take f32, f16 and bf16 weights");
   if (!weight.hasStaticShape() || weight.getNumElements() == 0)
     return unsupported("E0934", "a projection's weight has no static shape");
@@ -135,6 +135,7 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   for (Projection linear : linears)
     LLMOPT_RETURN_IF_ERROR(checkLinear(linear, linears.front()));
   problem.integer = linears.front().isInteger();
+  problem.float8 = linears.front().isFloat8();
   problem.norm = input.getDefiningOp();
   if (!problem.norm)
     problem.inputBinding = bindingOf(input);

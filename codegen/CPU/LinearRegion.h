@@ -6,7 +6,7 @@
 // A region of family "linear" is one input, one or more projections of it, and elementwise operations on their results:
 //
 //   one projection        y = act(x W^T + b) + residual      one segment
-//   of bytes              y = float(x W - correction) * s    the same; sums are i32 (llmopt/lib/Analysis/Projection.h)
+//   of bytes              y = float(x W - correction) * s    the same; sums are i32, of e4m3 f32 (llmopt/lib/Analysis/Projection.h)
 //   joined projections    q, k, v = x Wq^T, x Wk^T, x Wv^T   three segments of one kernel: their panels are dealt as one list
 //   a gated pair          y = silu(x Wg^T) * (x Wu^T)        one segment with two weights: their products meet in the epilogue
 //   a norm in front       y = norm(x + r) W^T                each part norms the rows it multiplies; the sum and the norm may be results too
@@ -38,6 +38,7 @@ struct LinearProblem {
   unsigned inputBinding = 0;
   mlir::Operation *norm = nullptr;             ///< (or cast) whose result is the input, instead of a binding
   bool integer = false;                        ///< of bytes
+  bool float8 = false;                         ///< of e4m3, on GPUs only
   int64_t depth = 0;                           ///< K
   llvm::SmallVector<SymExpr, 4> leading;       ///< dimensions of the results before the last
   SymExpr rows;                                ///< their product, M

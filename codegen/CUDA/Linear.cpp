@@ -72,16 +72,18 @@ private:
   void addKernel(const Instance &instance, LoweredDeviceKernel &lowered);
   std::string layer(const Instance &instance) const;
   void addCosts(LoweredKernel &plan) const;
-  static std::string elementName(DType type) { return type == DType::F32 ? "float" : type == DType::BF16 ? "bf16" : type == DType::F16 ? "f16" : "i8"; }
+  static std::string elementName(DType type) {
+    return type == DType::F32 ? "float" : type == DType::BF16 ? "bf16" : type == DType::F16 ? "f16" : type == DType::F8E4M3FN ? "e4m3" : "i8";
+  }
   int64_t weightBytes() const { return int64_t(dtypeSize(weight_)); }
-  // Of bytes: x is unsigned, sums are whole numbers.
-  DType inputType() const { return problem_.integer ? DType::U8 : DType::F32; }
-  std::string inputName() const { return problem_.integer ? "u8" : "float"; }
+  // Of bytes: x is unsigned, sums are whole numbers. Of e4m3: both are.
+  DType inputType() const { return problem_.integer ? DType::U8 : problem_.float8 ? DType::F8E4M3FN : DType::F32; }
+  std::string inputName() const { return problem_.integer ? "u8" : elementName(inputType()); }
   int64_t inputBytes() const { return int64_t(dtypeSize(inputType())); }
   std::string sumName() const { return problem_.integer ? "i32" : "float"; }
   /// Rows of x can be copied in pieces of 16 bytes.
   bool hasAlignedRows() const { return problem_.depth * inputBytes() % 16 == 0; }
-  std::string mathName() const { return weight_ == DType::F32 ? "3xtf32" : std::string(dtypeName(weight_)); }
+  std::string mathName() const { return weight_ == DType::F32 ? "3xtf32" : problem_.float8 ? "e4m3" : std::string(dtypeName(weight_)); }
 
   exec::KernelOp kernel_;
   ShapeAnalysis &shapes_;
@@ -297,7 +299,7 @@ Instance LinearUnit::hopper(int64_t tileColumns, int64_t limit) const {
   instance.tileRows = kTileRows;
   instance.tileColumns = tileColumns;
   instance.maps = instance.stays = true;
-  instance.math = dtypeName(weight_);
+  instance.math = mathName();
   instance.stages = uint32_t(stages);
   return instance;
 }
@@ -305,7 +307,8 @@ Instance LinearUnit::hopper(int64_t tileColumns, int64_t limit) const {
 /// On Hopper wgmma takes over from 64 rows on. The widest tile moves the fewest bytes for a product, but has to have work for all multiprocessors:
 /// up to where it has not, there is one of half the width.
 void LinearUnit::addHopper(std::vector<Instance> &list) const {
-  constexpr int64_t kFewRows = 63, kNarrowest = 32, kWidest = 256;
+  constexpr int64_t kFewRows = 63, kNarrowest = 32;
+  const int64_t kWidest = problem_.float8 ? 128 : 256; // sums of e4m3 are added up beside those of a slice
   int64_t most = 0, width = kWidest;
   for (const LinearSegment &segment : problem_.segments)
     most = std::max(most, segment.columns);
@@ -553,7 +556,7 @@ bool fits(const LinearProblem &problem) {
     return false;
   for (const LinearSegment &segment : problem.segments)
     for (Projection linear : segment.linears)
-      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isInteger() != problem.integer)
+      if (segment.linears.size() != first.size() || elementOf(linear) != elementOf(first.front()) || linear.isBytes() != first.front().isBytes())
         return false;
   return true;
 }

@@ -45,6 +45,7 @@ std::string_view llmopt::panelLayout(DType type) {
   case DType::BF16:
     return "panel16x2";
   case DType::I8:
+  case DType::F8E4M3FN:
     return "panel16x4";
   default:
     return {};

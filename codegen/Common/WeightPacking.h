@@ -8,7 +8,7 @@
 //
 //   panel16      [ceil(N / 16)][K][16]              f32, f16
 //   panel16x2    [ceil(N / 16)][ceil(K / 2)][16][2]  bf16; the pair order of vdpbf16ps
-//   panel16x4    [ceil(N / 16)][ceil(K / 4)][16][4]  i8; the order of vpdpbusd
+//   panel16x4    [ceil(N / 16)][ceil(K / 4)][16][4]  i8, the order of vpdpbusd; f8e4m3fn
 //
 //   panel16w...  codes of 4 and 8 bits with their scales (QuantizedPanels.h); panel16q... for GPUs
 //

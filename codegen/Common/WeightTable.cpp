@@ -18,6 +18,8 @@
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/STLExtras.h"
 
+#include <array>
+
 using namespace mlir;
 using namespace llmopt;
 
@@ -54,12 +56,18 @@ DType dtypeOf(Value value) { return *llm::dtypeOf(cast<RankedTensorType>(value.g
 /// Plain conversion between float formats, the common case of a weight expression, without the interpreter's detour.
 void convertFloats(std::span<const std::byte> source, DType from, DType to, std::byte *target) {
   size_t count = source.size() / dtypeSize(from);
+  std::array<float, 256> narrow{};
+  if (const NarrowFloat *format = narrowFloat(from))
+    for (size_t code = 0; code < narrow.size(); ++code)
+      narrow[code] = format->decode(uint8_t(code));
   for (size_t i = 0; i < count; ++i) {
     const std::byte *in = source.data() + i * dtypeSize(from);
     uint16_t half;
     float value;
     if (from == DType::F32) {
       std::memcpy(&value, in, 4);
+    } else if (dtypeSize(from) == 1) {
+      value = narrow[size_t(*in)];
     } else {
       std::memcpy(&half, in, 2);
       value = from == DType::BF16 ? bf16ToFloat(half) : f16ToFloat(half);
@@ -164,7 +172,13 @@ void WeightTable::shareCodes(uint32_t row) {
     entries_[isWords ? other->second : row].words = isWords ? row : other->second;
 }
 
-Result<uint32_t> WeightTable::add(Value value, const WeightLayout &layout) {
+Result<uint32_t> WeightTable::add(Value value, const WeightLayout &wanted) {
+  WeightLayout layout = wanted;
+  // Packing reads a matrix either way.
+  if (auto transpose = value.getDefiningOp<llm::TransposeOp>(); transpose && layout.name != "row_major" && transpose.getPermutation() == ArrayRef<int64_t>{1, 0}) {
+    value = transpose.getInput();
+    layout.outputsFirst = !layout.outputsFirst;
+  }
   std::string key = layout.name + (layout.outputsFirst ? ":" : "^T:") + expressionKey(value);
   if (auto it = byKey_.find(key); it != byKey_.end())
     return it->second;
@@ -242,7 +256,7 @@ Status WeightTable::evaluate(Value value, std::span<const std::byte> &bytes, Ten
   }
   if (auto castOp = value.getDefiningOp<llm::CastOp>()) {
     DType from = dtypeOf(castOp.getInput()), to = dtypeOf(value);
-    if (isPlainFloat(from) && isPlainFloat(to)) {
+    if ((isPlainFloat(from) || from == DType::F8E4M3FN) && isPlainFloat(to)) {
       Tensor inner;
       std::span<const std::byte> source;
       LLMOPT_RETURN_IF_ERROR(evaluate(castOp.getInput(), source, inner));

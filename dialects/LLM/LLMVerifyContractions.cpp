@@ -66,7 +66,9 @@ LogicalResult MatMulOp::verify() {
   // matmul_c4: the result has the product's shape.
   if (failed(expectShape(*this, getResult(), *dims)))
     return failure();
-  // matmul_c5: one element type; integers may give i32.
+  // matmul_c5: one element type; integers may give i32, e4m3 gives f32.
+  if (isa<Float8E4M3FNType>(elementOf(getLhs())) && elementOf(getRhs()) == elementOf(getLhs()))
+    return elementOf(getResult()).isF32() ? success() : emitOpError("multiplies f8E4M3FN to f32");
   if (!elementOf(getLhs()).isInteger())
     return failed(expectSameElements(*this, getLhs(), getRhs())) ? failure() : expectSameElements(*this, getLhs(), getResult());
   if (!elementOf(getRhs()).isInteger() || (!elementOf(getResult()).isInteger(32) && elementOf(getResult()) != elementOf(getLhs())))

@@ -234,7 +234,7 @@ std::optional<QuantizedWeight> llmopt::quantizedAs(exec::KernelOp kernel) {
     if (!linear)
       continue;
     auto argument = dyn_cast<BlockArgument>(linear.getWeight());
-    if (linear.isInteger() || !argument)
+    if (linear.isBytes() || !argument)
       return std::nullopt;
     std::optional<QuantizedWeight> weight = findQuantizedWeight(kernel.getInputs()[argument.getArgNumber()], !linear.getTransposed());
     if (!weight || (first && first->format != weight->format))

@@ -260,6 +260,8 @@ static SmallVector<Type, 2> resultElementTypes(OperationName name, ValueRange op
     return {element(1)};
   if (is(type_identity<llm::MatMulOp>()) && element(0).isInteger(8))
     return {builder.getI32Type()};
+  if (is(type_identity<llm::MatMulOp>()) && isa<Float8E4M3FNType>(element(0)))
+    return {builder.getF32Type()};
   if (is(type_identity<llm::ConstantOp>()))
     for (NamedAttribute attribute : attributes)
       if (auto elements = dyn_cast<ElementsAttr>(attribute.getValue()))

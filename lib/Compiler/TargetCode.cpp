@@ -9,6 +9,7 @@
 #include "codegen/CPU/KernelFamily.h"
 #include "codegen/Common/CacheType.h"
 #include "codegen/Common/RoundRows.h"
+#include "codegen/Common/WidenFloat8.h"
 #include "lib/Compiler/Phases.h"
 #include "llmopt/codegen/CPU.h"
 
@@ -122,8 +123,10 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
   };
   LLMOPT_ASSIGN(Target tiles, options.strategyTarget.empty() ? Result<Target>(target) : findTarget(options.strategyTarget));
   report(Phase::Strategy, target.name, 0, 0);
-  if (!target.isGpu())
+  if (!target.isGpu()) {
+    widenFloat8Products(planned);
     setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
+  }
   LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
   LLMOPT_RETURN_IF_ERROR(dumpPhase(options, Phase::Strategy, planned, target.name));
   if (target.isGpu()) {

@@ -46,8 +46,7 @@ std::optional<Codes> fusion::matchCodes(Value number) {
   return codes.bytes ? std::optional(codes) : std::nullopt;
 }
 
-/// The bytes where the numbers were.
-static Value movedBytes(PatternRewriter &rewriter, const Codes &codes) {
+Value fusion::movedBytes(PatternRewriter &rewriter, const Codes &codes) {
   Value bytes = codes.bytes;
   for (Operation *move : llvm::reverse(codes.moves)) {
     IRMapping mapping;
@@ -60,9 +59,24 @@ static Value movedBytes(PatternRewriter &rewriter, const Codes &codes) {
   return bytes;
 }
 
-static bool isOneElement(Value value) {
+Value fusion::turned(PatternRewriter &rewriter, Value value) {
+  auto type = value ? typeOf(value) : RankedTensorType();
+  if (!type || type.getRank() < 2)
+    return value;
+  auto swapped = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
+  return llm::TransposeOp::create(rewriter, value.getLoc(), swapped, value, rewriter.getDenseI64ArrayAttr({1, 0}));
+}
+
+bool fusion::isOneElement(Value value) {
   auto type = typeOf(value);
   return type.hasStaticShape() && type.getNumElements() == 1;
+}
+
+bool fusion::isByColumns(Value value, RankedTensorType weight, bool outputsFirst) {
+  ArrayRef<int64_t> shape = typeOf(value).getShape();
+  if (outputsFirst)
+    return shape.size() == 2 && shape[1] == 1 && shape[0] == weight.getDimSize(0);
+  return !shape.empty() && shape.back() == weight.getDimSize(1) && (shape.size() == 1 || (shape.size() == 2 && shape[0] == 1));
 }
 
 std::optional<Obstacle> fusion::obstacleTo(const Codes &input, const Codes &weight) {

@@ -31,6 +31,17 @@ mlir::Value takeOffMoves(mlir::Value value, llvm::SmallVectorImpl<mlir::Operatio
 /// `number` written as cast(bytes), or cast(bytes) - zero in i32, perhaps moved.
 std::optional<Codes> matchCodes(mlir::Value number);
 
+/// The bytes where the numbers were.
+mlir::Value movedBytes(mlir::PatternRewriter &rewriter, const Codes &codes);
+
+/// A parameter of a weight [N, K] as one of the weight [K, N]; what has less than two dimensions as it is.
+mlir::Value turned(mlir::PatternRewriter &rewriter, mlir::Value value);
+
+bool isOneElement(mlir::Value value);
+
+/// One for each output of the weight, which is [K, N], or [N, K] with `outputsFirst`.
+bool isByColumns(mlir::Value value, mlir::RankedTensorType weight, bool outputsFirst);
+
 /// What stands in the way of multiplying `input` [.., K] with the weight [K, N].
 struct Obstacle {
   mlir::Value value;

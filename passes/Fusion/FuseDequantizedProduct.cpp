@@ -52,25 +52,6 @@ std::optional<Dequantized> matchDequantized(Value value) {
   return std::nullopt;
 }
 
-/// A parameter of a weight [N, K] as one of the weight [K, N].
-Value turned(PatternRewriter &rewriter, Value value) {
-  auto type = value ? typeOf(value) : RankedTensorType();
-  if (!type || type.getRank() < 2)
-    return value;
-  auto swapped = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
-  return llm::TransposeOp::create(rewriter, value.getLoc(), swapped, value, rewriter.getDenseI64ArrayAttr({1, 0}));
-}
-
-bool isOneElement(Value value) { return typeOf(value).hasStaticShape() && typeOf(value).getNumElements() == 1; }
-
-/// One for each output of the weight, which is [K, N], or [N, K] with `outputsFirst`.
-bool isByColumns(Value value, RankedTensorType weight, bool outputsFirst) {
-  ArrayRef<int64_t> shape = typeOf(value).getShape();
-  if (outputsFirst)
-    return shape.size() == 2 && shape[1] == 1 && shape[0] == weight.getDimSize(0);
-  return !shape.empty() && shape.back() == weight.getDimSize(1) && (shape.size() == 1 || (shape.size() == 2 && shape[0] == 1));
-}
-
 LogicalResult fuse(Operation *root, bool outputsFirst, Value bias, PatternRewriter &rewriter) {
   std::optional<Dequantized> input = matchDequantized(root->getOperand(0)), weight = matchDequantized(root->getOperand(1));
   if (!input || !weight)

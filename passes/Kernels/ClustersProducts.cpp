@@ -57,7 +57,7 @@ struct Obstacle {
 static std::optional<Obstacle> obstacleBetween(Projection a, Projection b) {
   if (a.getTransposed() != b.getTransposed())
     return Obstacle{"one matrix lies the other way round", "store both as [outputs, inputs]"};
-  if (a.isInteger() != b.isInteger() || a.weightType().getElementType() != b.weightType().getElementType())
+  if (a.isBytes() != b.isBytes() || a.weightType().getElementType() != b.weightType().getElementType())
     return Obstacle{"the matrices are of different types: " + formatOf(a) + " and " + formatOf(b), "give them one type"};
   // Codes that a kernel cannot take together it would take as numbers, which are several times as many bytes.
   auto found = [](Projection product) { return findQuantizedWeight(product.getWeight(), !product.getTransposed()); };
@@ -134,7 +134,7 @@ void Clusters::explainGatedPairs() {
 /// What stands behind a product in its kernel, and so keeps other products out; those of bytes may all have epilogues.
 static Operation *epilogueOf(const Cluster &cluster) {
   auto other = llvm::find_if(cluster.ops, [](Operation *op) { return !Projection::of(op); });
-  return Projection::of(cluster.ops.front()).isInteger() || other == cluster.ops.end() ? nullptr : *other;
+  return Projection::of(cluster.ops.front()).isBytes() || other == cluster.ops.end() ? nullptr : *other;
 }
 
 // Products of one input: queries, keys and values. Those of bytes have epilogues, which must not need each other.
@@ -157,7 +157,7 @@ void Clusters::joinProjections() {
         obstacle = {"what follows one of the products is computed with it", "nothing: a kernel for it alone would cost more"};
       else if (!obstacle && into.ops.size() + clusters_[i].ops.size() > kMostOps)
         obstacle = {"one kernel would be too large", "nothing: the bound keeps the code small"};
-      else if (!obstacle && linear.isInteger() && (needs(int(i), other) || needs(other, int(i))))
+      else if (!obstacle && linear.isBytes() && (needs(int(i), other) || needs(other, int(i))))
         obstacle = {"what follows one of the products needs the other", "nothing: the second has to wait"};
       else
         epilogue = nullptr;

@@ -40,6 +40,26 @@ func.func @two_products(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tensor<
   return %3, %5, %1 : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x64xui8>
 }
 
+// Products of the same e4m3 share a kernel, epilogues included; the codes are made before.
+// CHECK-LABEL: func.func @two_products_of_e4m3
+//       CHECK: exec.kernel "loops"
+//       CHECK:   llm.cast {{.*}} -> tensor<?x64xf8E4M3FN>
+//       CHECK: exec.kernel "linear"
+//       CHECK:   llm.matmul
+//       CHECK:   llm.matmul
+//   CHECK-NOT: exec.kernel
+func.func @two_products_of_e4m3(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %w = llm.weight "w" : tensor<64x8xf8E4M3FN>
+  %v = llm.weight "v" : tensor<64x8xf8E4M3FN>
+  %s = llm.weight "s" : tensor<8xf32>
+  %0 = llm.cast %x : tensor<?x64xf32> -> tensor<?x64xf8E4M3FN>
+  %1 = llm.matmul %0, %w : tensor<?x64xf8E4M3FN>, tensor<64x8xf8E4M3FN> -> tensor<?x8xf32>
+  %2 = llm.mul %1, %s : tensor<?x8xf32>, tensor<8xf32> -> tensor<?x8xf32>
+  %3 = llm.matmul %0, %v : tensor<?x64xf8E4M3FN>, tensor<64x8xf8E4M3FN> -> tensor<?x8xf32>
+  %4 = llm.mul %3, %s : tensor<?x8xf32>, tensor<8xf32> -> tensor<?x8xf32>
+  return %2, %4 : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
 // What is added to the second product needs the whole of the first.
 // CHECK-LABEL: func.func @one_after_the_other
 //       CHECK: exec.kernel "linear"

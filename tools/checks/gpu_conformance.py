@@ -21,7 +21,7 @@ KERNELS, SOURCE = os.path.join(ROOT, "codegen", "CUDA", "kernels"), os.path.join
 HOST_IMAGES = {"GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=1048576"}
 # Name: threads, shared bytes, kind of input, its bytes, output bytes, output format (f: float, I: word), allowed relative difference.
 GROUPS = {
-    "conversions": (128, 0, "f32", 1024, 4096, "I", 0),
+    "conversions": (128, 0, "f32", 1024, 5120, "I", 0),
     "approximations": (128, 0, "f32", 512, 2560, "f", 2e-3),
     "lanes": (32, 0, "bits", 384, 768, "I", 0),
     "mma_bf16": (32, 1024, "bf16", 768, 1024, "mma", 1e-5),

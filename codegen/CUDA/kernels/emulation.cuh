@@ -84,6 +84,12 @@ DEVICE e4m3 toE4m3(float x) {
 DEVICE u32 packE4m3(float a, float b, float c, float d) {
   return toE4m3(a).bits | u32(toE4m3(b).bits) << 8 | u32(toE4m3(c).bits) << 16 | u32(toE4m3(d).bits) << 24;
 }
+/// Four e4m3 as two pairs of f16.
+DEVICE void convertE4m3(u32 bytes, u32 &low, u32 &high) {
+  auto half = [&](int i) { return u32(toF16(toFloat(e4m3{u8(bytes >> 8 * i)})).bits); };
+  low = half(0) | half(1) << 16;
+  high = half(2) | half(3) << 16;
+}
 
 /// Any three-input logic function, by its truth table.
 template <u32 kTable>

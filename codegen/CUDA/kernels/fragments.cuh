@@ -20,6 +20,7 @@
 #pragma once
 
 #include "division.cuh"
+#include "float8.cuh"
 
 /// A tile in shared memory has rows of 128 bytes. The 16-byte chunks of a row change places with the row number, so that one chunk of eight
 /// rows, which is what ldmatrix and TMA move, lies in eight different groups of banks.
@@ -92,6 +93,10 @@ struct Panel<bf16> {
 };
 template <>
 struct Panel<i8> {
+  static constexpr int kGroup = 4;
+};
+template <>
+struct Panel<e4m3> {
   static constexpr int kGroup = 4;
 };
 /// Bytes of one panel.
@@ -242,6 +247,10 @@ template <>
 struct SumOf<i8> {
   typedef i32 type;
 };
+template <class T>
+constexpr bool kIsInteger = false;
+template <>
+constexpr bool kIsInteger<i8> = true;
 /// What products of x with weights are made in.
 template <class Input, class Weight>
 struct ProductOf {
@@ -250,6 +259,15 @@ struct ProductOf {
 template <>
 struct ProductOf<u8, i8> {
   typedef u8i8 type;
+};
+/// The same by mma.sync.
+template <class Product>
+struct MmaOf {
+  typedef Product type;
+};
+template <>
+struct MmaOf<e4m3> {
+  typedef e4m3AsF16 type;
 };
 /// Whether wgmma's own sums are too short for all of K: on Hopper those of 8-bit floats keep some 14 bits.
 template <class T>

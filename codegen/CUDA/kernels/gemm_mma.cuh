@@ -3,11 +3,11 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// epilogue(x[rows, K] * weight[N, K]^T), for prompts; sm_80 and later, e4m3 from sm_89. Layer has
+// epilogue(x[rows, K] * weight[N, K]^T), for prompts; sm_80 and later. Layer has
 //
 //   Weight              bf16, f16, e4m3, i8, or float: three products of tf32. A row of x and of weights is a multiple of 16 bytes; they begin at multiples of 16
 //   Input               the same; u8 for i8; or float: rounded to Weight (bf16, f16) on the way
-//   kPanels             weights lie in panels (float, bf16, f16, i8); otherwise as rows
+//   kPanels             weights lie in panels; otherwise as rows
 //   kDepth              K
 //   kTileM, kTileN, kStages, kWarpsM, kWarpsN    a warp has kTileM / kWarpsM rows (x 16) and kTileN / kWarpsN columns (x 32)
 //
@@ -20,7 +20,7 @@ template <class Layer, class Epilogue>
 struct GemmMma {
   typedef typename Layer::Input Input;
   typedef typename Layer::Weight Weight;
-  typedef typename ProductOf<Input, Weight>::type Product;
+  typedef typename MmaOf<typename ProductOf<Input, Weight>::type>::type Product;
   typedef typename SumOf<Weight>::type Sum;
   static constexpr int kTileM = Layer::kTileM, kTileN = Layer::kTileN, kStages = Layer::kStages, kProducts = Epilogue::kProducts;
   static constexpr int kThreads = 32 * Layer::kWarpsM * Layer::kWarpsN;

@@ -5,8 +5,8 @@
 //
 // epilogue(x[rows, K] * weight[N, K]^T), for decode: reads every weight once for kRows rows. Any target, any size. Layer has
 //
-//   Input               float, bf16 or f16; u8 for i8
-//   Weight              float, bf16, f16 or i8, in panels
+//   Input               float, bf16, f16 or e4m3; u8 for i8
+//   Weight              float, bf16, f16, e4m3 or i8, in panels
 //   kDepth              K
 //   kRows               rows of x a pass takes: 1, 2, 4 or 8
 //   kWarps              warps of a block, which share K
@@ -57,6 +57,17 @@ struct Gemv {
     }
   }
 
+  /// kGroup neighbours of a row; those beyond K are zero.
+  template <class T>
+  static DEVICE_MEMBER void loadValues(const T *row, int k, bool inside, float (&values)[kGroup]) {
+    UNROLL
+    for (int g = 0; g < kGroup; ++g)
+      values[g] = inside && (kDepth % kGroup == 0 || k + g < kDepth) ? convert(row[k + g]) : 0.0f;
+  }
+  static DEVICE_MEMBER void loadValues(const e4m3 *row, int k, bool inside, float (&values)[kGroup]) {
+    unpackWord(e4m3(), inside ? loadBytes((const u8 *)row, k) : 0, values);
+  }
+
   /// One load of each product times the rows' values.
   static DEVICE_MEMBER void multiplyGroup(const Input *x, i64 rowsLeft, const u8 *const (&panels)[kProducts], int group, Sums &sums) {
     float w[kProducts][kEach];
@@ -64,17 +75,17 @@ struct Gemv {
     for (int p = 0; p < kProducts; ++p)
       unpack(Weight(), loadStream128(panels[p] + (i64(group) * kLanes + laneId() % kLanes) * 16), w[p]);
     UNROLL
-    for (int r = 0; r < kRows; ++r)
+    for (int r = 0; r < kRows; ++r) {
+      float values[kGroup];
+      loadValues(x + r * i64(kDepth), group * kGroup, r < rowsLeft, values);
       UNROLL
-      for (int g = 0; g < kGroup; ++g) {
-        int k = group * kGroup + g;
-        float value = r < rowsLeft && (kDepth % kGroup == 0 || k < kDepth) ? convert(x[r * i64(kDepth) + k]) : 0.0f;
+      for (int g = 0; g < kGroup; ++g)
         UNROLL
         for (int p = 0; p < kProducts; ++p)
           UNROLL
           for (int c = 0; c < kColumns; ++c)
-            sums[r][p][c] += value * w[p][c * kGroup + g];
-      }
+            sums[r][p][c] += values[g] * w[p][c * kGroup + g];
+    }
   }
 
   /// Sums of all warps for one column of one row, of each product.
@@ -100,7 +111,7 @@ struct Gemv {
     Sums sums = {};
     UNROLL_BY(4)
     for (int group = first; group < kGroups; group += kWarps * kAtOnce)
-      if constexpr (sizeof(Weight) == 1)
+      if constexpr (kIsInteger<Weight>)
         multiplyBytes(x, rowsLeft, panels, group, sums);
       else
         multiplyGroup(x, rowsLeft, panels, group, sums);

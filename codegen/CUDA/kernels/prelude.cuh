@@ -77,6 +77,8 @@ struct e4m3 {
 struct tf32 {};
 /// Unsigned bytes times signed bytes.
 struct u8i8 {};
+/// e4m3 times e4m3, multiplied as f16.
+struct e4m3AsF16 {};
 
 DEVICE float toFloat(float x) { return x; }
 DEVICE float toFloat(bf16 x) { return floatOf(u32(x.bits) << 16); }

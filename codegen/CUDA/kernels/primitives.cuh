@@ -133,6 +133,10 @@ DEVICE u32 packE4m3(float a, float b, float c, float d) {
       : "f"(a), "f"(b), "f"(c), "f"(d));
   return result;
 }
+/// Four e4m3 as two pairs of f16.
+DEVICE void convertE4m3(u32 bytes, u32 &low, u32 &high) {
+  asm("{ .reg .b16 low, high;\n mov.b32 {low, high}, %2;\n cvt.rn.f16x2.e4m3x2 %0, low;\n cvt.rn.f16x2.e4m3x2 %1, high; }" : "=r"(low), "=r"(high) : "r"(bytes));
+}
 
 /// Any three-input logic function, by its truth table.
 template <u32 kTable>

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "primitives.cuh"
+#include "float8.cuh"
 
 DEVICE void unpack(float, Vector128 from, float (&to)[4]) {
   UNROLL
@@ -32,6 +32,16 @@ DEVICE void unpack(i8, Vector128 from, float (&to)[16]) {
   for (int i = 0; i < 16; ++i)
     to[i] = float(i8(from.word[i / 4] >> (8 * (i % 4))));
 }
+DEVICE void unpack(e4m3, Vector128 from, float (&to)[16]) {
+  UNROLL
+  for (int i = 0; i < 4; ++i) {
+    float word[4];
+    unpackWord(e4m3(), from.word[i], word);
+    UNROLL
+    for (int e = 0; e < 4; ++e)
+      to[4 * i + e] = word[e];
+  }
+}
 
 DEVICE Vector128 pack(float, const float *from) {
   return {bitsOf(from[0]), bitsOf(from[1]), bitsOf(from[2]), bitsOf(from[3])};
@@ -46,6 +56,11 @@ DEVICE Vector128 pack(f16, const float *from) {
 DEVICE float convert(float x) { return x; }
 DEVICE float convert(bf16 x) { return toFloat(x); }
 DEVICE float convert(f16 x) { return lowF16(x.bits); }
+DEVICE float convert(e4m3 x) {
+  u32 low, high;
+  widenE4m3(x.bits, low, high);
+  return lowF16(low);
+}
 DEVICE void assign(float &to, float x) { to = x; }
 DEVICE void assign(bf16 &to, float x) { to.bits = u16(packBf16(x, 0)); }
 DEVICE void assign(f16 &to, float x) { to.bits = u16(packF16(x, 0)); }

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "EmulatedKernel.h"
 
+#include "codegen/CUDA/kernels/float8.cuh"
+
 using namespace llmopt::test;
 
 namespace {
@@ -252,6 +254,18 @@ TEST(Emulation, SmallFloats) {
   EXPECT_EQ(toE4m3(1000.0f).bits, 0x7e);
   EXPECT_EQ(toFloat(toE4m3(17.0f)), 16.0f); // half way: to even
   EXPECT_EQ(toFloat(toE4m3(19.0f)), 20.0f);
+}
+
+TEST(Emulation, E4m3AsF16) {
+  for (u32 code = 0; code < 256; ++code) {
+    u32 bytes = code | (code ^ 0x80) << 8 | (255 - code) << 16 | (code ^ 0x15) << 24, low, high, wantedLow, wantedHigh;
+    widenE4m3(bytes, low, high);
+    convertE4m3(bytes, wantedLow, wantedHigh);
+    for (int i = 0; i < 4; ++i) {
+      float found = toFloat(f16{u16((i < 2 ? low : high) >> i % 2 * 16)}), wanted = toFloat(f16{u16((i < 2 ? wantedLow : wantedHigh) >> i % 2 * 16)});
+      EXPECT_TRUE(found == wanted ? std::signbit(found) == std::signbit(wanted) : std::isnan(found) && std::isnan(wanted)) << code << " " << i;
+    }
+  }
 }
 
 } // namespace

@@ -66,7 +66,7 @@ struct Data {
   }
   /// The weights in panels (codegen/Common/WeightPacking.h) from here on.
   void usePanels() {
-    constexpr i64 kGroup = std::is_same_v<Weight, bf16> ? 2 : std::is_same_v<Weight, i8> ? 4 : 1, kPadded = (kDepth + kGroup - 1) / kGroup * kGroup;
+    constexpr i64 kGroup = std::is_same_v<Weight, bf16> ? 2 : sizeof(Weight) == 1 ? 4 : 1, kPadded = (kDepth + kGroup - 1) / kGroup * kGroup;
     for (int s = 0; s < kSegments; ++s)
       for (int p = 0; p < kProducts; ++p) {
         i64 columns = Epilogue::columns(s);

@@ -71,6 +71,7 @@ TEST(GemmMma, BytesTimesPanelsInSegments) { checkMma<u8, i8, 176, 1, 2, true>(1e
 TEST(GemmMma, F32AsThreeProductsOfTf32) { checkMma<float, float, 76, 1, 1, true>(2e-6); }
 TEST(GemmMma, F32Gated) { checkMma<float, float, 140, 2, 1, true>(1e-5); }
 TEST(GemmMma, E4m3) { checkMma<e4m3, e4m3, 176, 1, 1>(1e-5); }
+TEST(GemmMma, E4m3TimesPanelsInSegments) { checkMma<e4m3, e4m3, 176, 1, 2, true>(1e-5); }
 
 namespace split_no_counter { // injected: nobody knows that others have arrived
 #define addCounter(counter, value) (u32(kSplits - 1) + u32(0) * *(counter))
@@ -99,6 +100,7 @@ void checkSplit(double tolerance) {
 TEST(GemmSplit, F32TimesPanelsOfBf16InSegments) { checkSplit<float, bf16, 460, 1, 2>(1e-5); }
 TEST(GemmSplit, F32TimesPanelsOfF16Gated) { checkSplit<float, f16, 196, 2, 1>(1e-5); }
 TEST(GemmSplit, BytesTimesPanels) { checkSplit<u8, i8, 464, 1, 1>(1e-6); }
+TEST(GemmSplit, E4m3TimesPanelsGated) { checkSplit<e4m3, e4m3, 464, 2, 1>(1e-5); }
 TEST(GemmSplit, InjectedErrorsAreCaught) {
   typedef Data<float, bf16, 460, 1, 101> TestData;
   typedef Layer<float, bf16, 460, true> TestLayer;
@@ -132,14 +134,15 @@ void checkPanels(int rows, double tolerance) {
   data.usePanels();
   EXPECT_LT(worstError<Family>(data, 3, false), tolerance) << "rows " << rows;
 }
-template <class Weight, int kDepth, int kProducts, int kSegments>
+template <class Weight, int kDepth, int kProducts, int kSegments, class Input = float>
 void checkSimt(double tolerance) {
-  typedef Data<float, Weight, kDepth, kProducts, 167, kSegments> TestData;
+  typedef Data<Input, Weight, kDepth, kProducts, 167, kSegments> TestData;
   for (int rows : {1, 65})
-    checkPanels<GemmSimt<Layer<float, Weight, kDepth>, typename TestData::Epilogue>, TestData>(rows, tolerance);
+    checkPanels<GemmSimt<Layer<Input, Weight, kDepth>, typename TestData::Epilogue>, TestData>(rows, tolerance);
 }
 TEST(GemmSimt, F32) { checkSimt<float, 37, 1, 2>(1e-5); }
 TEST(GemmSimt, Bf16OfOddDepth) { checkSimt<bf16, 37, 2, 1>(1e-5); }
+TEST(GemmSimt, E4m3OfOddDepth) { checkSimt<e4m3, 37, 1, 2, e4m3>(1e-5); }
 
 template <class Input, class Weight, int kDepth, int kProducts, int kSegments>
 void checkGemv(double tolerance) {
@@ -151,6 +154,8 @@ TEST(Gemv, F32OfOddDepth) { checkGemv<float, float, 37, 1, 2>(1e-5); }
 TEST(Gemv, Bf16OfOddDepthGated) { checkGemv<float, bf16, 523, 2, 1>(1e-4); }
 TEST(Gemv, BytesOfOddDepthGated) { checkGemv<u8, i8, 523, 2, 1>(1e-6); }
 TEST(Gemv, BytesInSegments) { checkGemv<u8, i8, 136, 1, 2>(1e-6); }
+TEST(Gemv, E4m3OfOddDepthGated) { checkGemv<e4m3, e4m3, 523, 2, 1>(1e-4); }
+TEST(Gemv, E4m3InSegments) { checkGemv<e4m3, e4m3, 136, 1, 2>(1e-5); }
 TEST(Gemv, F16) { checkGemv<f16, f16, 130, 1, 1>(1e-4); }
 
 } // namespace

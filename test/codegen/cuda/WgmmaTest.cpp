@@ -73,6 +73,7 @@ TEST(GemmWgmma, F32RoundedToF16InSegments) { check<float, f16, 72, 64, 1, 2>(1e-
 TEST(GemmWgmma, I8) { check<i8, i8, 272, 64>(1e-6); }
 TEST(GemmWgmma, UnsignedTimesSignedBytes) { check<u8, i8, 272, 64>(1e-6); }
 TEST(GemmWgmma, E4m3) { check<e4m3, e4m3, 272, 32>(1e-5); }
+TEST(GemmWgmma, E4m3GatedInSegments) { check<e4m3, e4m3, 144, 64, 2, 2>(1e-5); }
 
 TEST(GemmWgmma, InjectedErrorsAreCaught) {
   typedef MappedData<bf16, bf16, 328, 1, 101> TestData;

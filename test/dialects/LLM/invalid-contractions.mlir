@@ -88,6 +88,14 @@ func.func @matmul_c5_float_and_integer(%x: tensor<2x3xi8>, %y: tensor<3x5xf32>) 
 
 // -----
 
+func.func @matmul_c5_e4m3_to_itself(%x: tensor<2x3xf8E4M3FN>, %y: tensor<3x5xf8E4M3FN>) {
+  // expected-error@+1 {{multiplies f8E4M3FN to f32}}
+  %0 = llm.matmul %x, %y : tensor<2x3xf8E4M3FN>, tensor<3x5xf8E4M3FN> -> tensor<2x5xf8E4M3FN>
+  return
+}
+
+// -----
+
 func.func @conv_c1_strides_missing(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
   // expected-error@+1 {{needs one or two spatial dimensions}}
   %0 = llm.conv %x, %w {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>, groups = 1 : i64}

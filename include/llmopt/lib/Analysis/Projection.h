@@ -3,8 +3,9 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What the family "linear" computes: `llm.linear`, or an `llm.matmul` of unsigned bytes with a matrix of signed bytes, whose sums are i32
-// (fusion "integer-product" brings quantized products into that form). Both have the input as first operand, the weight as second.
+// What the family "linear" computes: `llm.linear`, or an `llm.matmul` of bytes: of unsigned ones with a matrix of signed ones, whose sums are i32
+// (fusion "fuse-integer-product" brings quantized products into that form), or of e4m3 with e4m3, whose sums are f32 ("fuse-float8-product"). Both have the
+// input as first operand, the weight as second.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_LIB_ANALYSIS_PROJECTION_H
@@ -41,10 +42,13 @@ public:
   mlir::Value getInput() const { return op_->getOperand(0); }
   mlir::Value getWeight() const { return op_->getOperand(1); }
   mlir::Value getResult() const { return op_->getResult(0); }
-  mlir::Value getBias() const { return isInteger() || isGrouped() ? mlir::Value() : llvm::cast<llm::LinearOp>(op_).getBias(); }
+  mlir::Value getBias() const { return isBytes() || isGrouped() ? mlir::Value() : llvm::cast<llm::LinearOp>(op_).getBias(); }
   /// The weight is [K, N].
-  bool getTransposed() const { return isInteger() || (!isGrouped() && llvm::cast<llm::LinearOp>(op_).getTransposed()); }
-  bool isInteger() const { return llvm::isa<llm::MatMulOp>(op_); }
+  bool getTransposed() const { return isBytes() || (!isGrouped() && llvm::cast<llm::LinearOp>(op_).getTransposed()); }
+  /// Of bytes: what they stand for, scales and zero points, is in what follows.
+  bool isBytes() const { return llvm::isa<llm::MatMulOp>(op_); }
+  bool isFloat8() const { return isBytes() && llvm::isa<mlir::Float8E4M3FNType>(weightType().getElementType()); }
+  bool isInteger() const { return isBytes() && !isFloat8(); }
   /// The weight is [experts, N, K].
   bool isGrouped() const { return llvm::isa<llm::GroupedLinearOp>(op_); }
   mlir::RankedTensorType weightType() const { return llvm::cast<mlir::RankedTensorType>(getWeight().getType()); }
@@ -56,8 +60,9 @@ private:
   unsigned matrixDim() const { return isGrouped() ? 1 : 0; }
   static bool takesBytes(llm::MatMulOp op) {
     auto input = llvm::cast<mlir::RankedTensorType>(op.getLhs().getType()), weight = llvm::cast<mlir::RankedTensorType>(op.getRhs().getType());
-    return input.getElementType().isUnsignedInteger(8) && input.getRank() >= 2 && weight.getElementType().isSignlessInteger(8) &&
-           weight.getRank() == 2 && weight.hasStaticShape() && mlir::getElementTypeOrSelf(op.getType()).isInteger(32);
+    bool integers = input.getElementType().isUnsignedInteger(8) && weight.getElementType().isSignlessInteger(8) && mlir::getElementTypeOrSelf(op.getType()).isInteger(32);
+    bool floats = llvm::isa<mlir::Float8E4M3FNType>(input.getElementType()) && input.getElementType() == weight.getElementType();
+    return (integers || floats) && input.getRank() >= 2 && weight.getRank() == 2 && weight.hasStaticShape();
   }
   mlir::Operation *op_ = nullptr;
 };
