@@ -10,10 +10,44 @@ using namespace llmopt;
 using namespace llmopt::hf;
 using mlir::Value;
 
+/// Each row divided by its largest element's share of the largest e4m3; `scale`: by what.
+static Value roundRows(GraphBuilder &graph, Value input, Value &scale) {
+  constexpr double kLargest = 448, kSmallestScale = 0x1p-126; // a row of zeros has one, too
+  auto type = GraphBuilder::typeOf(input);
+  int64_t last = type.getRank() - 1;
+  llvm::SmallVector<int64_t> rows(type.getShape());
+  rows.back() = 1;
+  Value most = graph.create<llm::ReduceOp>(type.clone(rows), llm::ReduceKind::max, graph.unary<llm::AbsOp>(input), llvm::ArrayRef<int64_t>{last}, /*keepdims=*/true);
+  scale = graph.binary<llm::MaxOp>(graph.binary<llm::DivOp>(most, graph.scalar(kLargest)), graph.scalar(kSmallestScale));
+  return graph.binary<llm::DivOp>(input, scale);
+}
+
+/// `input` as e4m3 and back.
+static Value roundInput(GraphBuilder &graph, Value input, Value quotient, Value scale) {
+  auto type = GraphBuilder::typeOf(input);
+  Value codes = graph.create<llm::CastOp>(type.clone(mlir::Float8E4M3FNType::get(graph.builder().getContext())), quotient);
+  return graph.binary<llm::MulOp>(graph.toF32(codes), scale);
+}
+
+Value BlockContext::float8Linear(const Float8Scheme &scheme, Value input, const std::string &full, int64_t outputs, Value bias) {
+  Value codes = weights.codes(graph, full + ".weight", {outputs, GraphBuilder::lastDim(input)});
+  Value weight = graph.binary<llm::MulOp>(graph.toF32(codes), weights.scale(graph, full + ".weight_scale", outputs)), scale;
+  if (scheme.input == Float8Scheme::Input::Fixed) {
+    scale = weights.scale(graph, full + ".input_scale", 1);
+    input = roundInput(graph, input, graph.binary<llm::DivOp>(input, scale), scale);
+  } else if (scheme.input == Float8Scheme::Input::Token) {
+    Value quotient = roundRows(graph, input, scale);
+    input = roundInput(graph, input, quotient, scale);
+  }
+  return graph.linear(input, weight, bias, /*transposed=*/false);
+}
+
 Value BlockContext::linear(Value input, const std::string &name, int64_t outputs, bool bias, bool transposed) {
   std::string full = expand(name);
   graph.at(full);
   int64_t inputs = GraphBuilder::lastDim(input);
+  if (std::optional<Float8Scheme> scheme = weights.float8(full + ".weight"); scheme && !transposed)
+    return float8Linear(*scheme, input, full, outputs, bias ? weights.weightF32(graph, full + ".bias", {outputs}) : Value());
   Value weight = weights.weight(graph, full + ".weight", transposed ? llvm::ArrayRef{inputs, outputs} : llvm::ArrayRef{outputs, inputs});
   Value added = bias ? weights.weightF32(graph, full + ".bias", {outputs}) : Value();
   return graph.linear(input, weight, added, transposed);

@@ -47,6 +47,9 @@ struct BlockContext {
   int64_t passingState(std::array<int64_t, 3> shape) { return passingStates.try_emplace(shape, countStates()).first->second; }
   /// A linear layer of tensors `name`.weight and, with `bias`, `name`.bias.
   mlir::Value linear(mlir::Value input, const std::string &name, int64_t outputs, bool bias, bool transposed);
+
+private:
+  mlir::Value float8Linear(const Float8Scheme &scheme, mlir::Value input, const std::string &full, int64_t outputs, mlir::Value bias);
 };
 
 /// `name` may be empty for a norm without weights. With `heads` > 0 the scale is one row a head.

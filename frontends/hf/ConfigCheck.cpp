@@ -104,25 +104,11 @@ static void checkDType(const Json &config, Problems &problems) {
     problems.invalid("config keys 'torch_dtype' = " + older->str() + " and 'dtype' = " + newer->str() + " contradict each other");
 }
 
-static void checkQuantization(const Json &config, const Architecture &architecture, Problems &problems) {
-  bool takesMxfp4 = std::any_of(architecture.experts.begin(), architecture.experts.end(), [](const auto &experts) { return experts.second.mxfp4; });
-  for (const char *key : {"quantization_config", "compression_config"}) {
-    const Json *found = config.find(key);
-    const Json *method = found ? found->find("quant_method") : nullptr;
-    if (takesMxfp4 && method && method->isString() && method->asString() == "mxfp4")
-      continue;
-    if (found && !found->isNull())
-      problems.unsupported("quantized weights (" + std::string(key) + (method ? ", quant_method " + method->str() : "") +
-                           ") are not supported; compile the original weights and let llmopt quantize them");
-  }
-}
-
 void hf::checkConfig(const Json &config, const Architecture &architecture, Problems &problems, std::vector<std::string> &warnings) {
   Checker checker(architecture, problems);
   for (const auto &[key, value] : config.asObject())
     if (key != "quantization_config" && key != "compression_config")
       checker.check(key, value);
-  checkQuantization(config, architecture, problems);
   checkClasses(config, architecture, problems);
   checkDType(config, problems);
   const Json *autoMap = config.find("auto_map");

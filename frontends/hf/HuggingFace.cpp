@@ -52,8 +52,13 @@ Result<ImportedModel> llmopt::importHuggingFace(mlir::MLIRContext &context, cons
   model.warnings = folder.warnings();
   Problems problems;
   checkConfig(folder.config(), architecture, problems, model.warnings);
+  std::optional<Float8Scheme> float8 = readQuantization(folder.config(), architecture, problems, model.warnings);
   ConfigScope config(folder.config(), architecture.values);
   WeightBinder weights(folder, architecture, model.weights, problems);
+  if (float8)
+    weights.takeFloat8(*float8);
+  if (float8 && options.randomWeights)
+    model.warnings.push_back("random weights are not quantized, whatever quantization_config says");
   if (options.randomWeights)
     weights.drawAtRandom(RandomWeights(*options.randomWeights, folder.config(), options.describeWeights));
   LLMOPT_RETURN_IF_ERROR(weights.prepare(config));

@@ -21,7 +21,7 @@ static constexpr SafetensorsType kTypes[] = {
     {"I16", 16, DType::I16},      {"F16", 16, DType::F16},        {"BF16", 16, DType::BF16},  {"U32", 32, DType::U32},
     {"I32", 32, DType::I32},      {"F32", 32, DType::F32},        {"U64", 64, DType::U64},    {"I64", 64, DType::I64},
     {"F64", 64, DType::F64},      {"C64", 64, {}},                {"F4", 4, {}},              {"F6_E2M3", 6, {}},
-    {"F6_E3M2", 6, {}},           {"F8_E5M2", 8, {}},             {"F8_E4M3", 8, {}},         {"F8_E8M0", 8, {}},
+    {"F6_E3M2", 6, {}},           {"F8_E5M2", 8, {}},             {"F8_E4M3", 8, DType::F8E4M3FN},       {"F8_E8M0", 8, {}},
     {"F8_E5M2FNUZ", 8, {}},       {"F8_E4M3FNUZ", 8, {}},
 };
 

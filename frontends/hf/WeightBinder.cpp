@@ -118,7 +118,7 @@ std::pair<std::string, const FolderTensor *> WeightBinder::locate(const std::str
   return tied != tied_.end() ? std::pair(tied->second, folder_.find(tied->second)) : locateUntied(name);
 }
 
-const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, bool codes) {
+const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, std::optional<DType> codes) {
   auto [place, tensor] = locate(name);
   stored = place;
   if (!tensor) {
@@ -131,8 +131,10 @@ const FolderTensor *WeightBinder::checked(const std::string &name, llvm::ArrayRe
     return nullptr;
   }
   std::optional<DType> type = tensor->entry->type->type;
-  if (codes ? type != DType::U8 : !type || !isFloat(*type)) {
-    problems_.unsupported("tensor " + place + " has element type " + tensor->entry->type->name + ", only " + (codes ? "U8 is" : "F32, F16, BF16 and F64 are") + " supported");
+  if (codes ? type != codes : !type || !isFloat(*type) || narrowFloat(*type)) {
+    bool isFloat8 = !codes && type == DType::F8E4M3FN;
+    problems_.unsupported("tensor " + place + " has element type " + tensor->entry->type->name + ", only " +
+                          (isFloat8 ? "weights of linear layers may have that, where config.json has a quantization_config" : codes ? "U8 is supported" : "F32, F16, BF16 and F64 are supported"));
     return nullptr;
   }
   return tensor;
@@ -151,17 +153,33 @@ const StoredWeight *WeightBinder::drawn(const std::string &name, llvm::ArrayRef<
   return store_.find(stored);
 }
 
-mlir::Value WeightBinder::weight(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape) {
+mlir::Value WeightBinder::weight(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape) { return bind(graph, name, shape, std::nullopt); }
+
+std::optional<Float8Scheme> WeightBinder::float8(const std::string &name) const {
+  const FolderTensor *tensor = float8_ && !random_ ? locate(name).second : nullptr;
+  return tensor && tensor->entry->type->type == DType::F8E4M3FN ? float8_ : std::nullopt;
+}
+
+mlir::Value WeightBinder::codes(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape) { return bind(graph, name, shape, DType::F8E4M3FN); }
+
+mlir::Value WeightBinder::scale(GraphBuilder &graph, const std::string &name, int64_t outputs) {
+  const FolderTensor *tensor = locate(name).second;
+  std::vector<int64_t> shape = tensor ? tensor->entry->shape : std::vector<int64_t>{1};
+  bool isOne = shape.size() < 3 && std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim == 1; });
+  return weightF32(graph, name, isOne ? shape : std::vector<int64_t>{outputs, 1});
+}
+
+mlir::Value WeightBinder::bind(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape, std::optional<DType> codes) {
   std::string stored;
   const StoredWeight *random = random_ ? drawn(name, shape, stored) : nullptr;
-  const FolderTensor *tensor = random_ ? nullptr : checked(name, shape, stored);
+  const FolderTensor *tensor = random_ ? nullptr : checked(name, shape, stored, codes);
   auto [made, isNew] = made_.try_emplace(stored);
   if (!isNew && made->second)
     return made->second;
   if (random)
     return made->second = graph.weight(stored, random->dtype, shape);
   if (!tensor) // no entry in `made`: another use may want another shape
-    return made_.erase(stored), graph.weight(name, DType::F32, shape);
+    return made_.erase(stored), graph.weight(name, codes.value_or(DType::F32), shape);
   if (!store_.find(stored))
     store_.add(stored, tensor->stored());
   if (!tensor->aligned())
@@ -194,7 +212,7 @@ std::optional<StoredWeight> WeightBinder::read(const std::string &name, llvm::Ar
 
 std::optional<StoredWeight> WeightBinder::readCodes(const std::string &name, llvm::ArrayRef<int64_t> shape) {
   std::string stored;
-  const FolderTensor *tensor = checked(name, shape, stored, /*codes=*/true);
+  const FolderTensor *tensor = checked(name, shape, stored, DType::U8);
   return tensor ? std::optional<StoredWeight>(tensor->stored()) : std::nullopt;
 }
 

@@ -12,6 +12,7 @@
 #include "GraphBuilder.h"
 #include "ModelFolder.h"
 #include "Problems.h"
+#include "Quantization.h"
 #include "RandomWeights.h"
 
 namespace llmopt::hf {
@@ -28,12 +29,21 @@ public:
   /// Tensors are drawn at random instead of taken from the folder.
   void drawAtRandom(const RandomWeights &random) { random_ = random; }
 
+  /// Weights may be e4m3 with scales.
+  void takeFloat8(const Float8Scheme &scheme) { float8_ = scheme; }
+  /// How linear layers with the weight `name` (expanded) are quantized, if they are.
+  std::optional<Float8Scheme> float8(const std::string &name) const;
+
   /// Replaces {i} by the layer and {name} by what the description says.
   std::string expand(const std::string &name, int64_t layer) const;
 
   /// The weight `name` (expanded) of the given shape; one operation per function, at its first use. A missing or
   /// misshapen tensor becomes a problem, and a stand-in of the wanted shape lets the import go on to find more.
   mlir::Value weight(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape);
+  /// The codes of a weight that float8() knows.
+  mlir::Value codes(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape);
+  /// A scale for the whole matrix, or a column of one for each output, in f32.
+  mlir::Value scale(GraphBuilder &graph, const std::string &name, int64_t outputs);
   /// The same in f32, for scales, biases and other small things that are no matrix.
   mlir::Value weightF32(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape);
   /// A weight computed while importing, from tensor `source`. It is made once.
@@ -56,7 +66,8 @@ private:
   std::string tiedPlace(const std::string &name, const std::vector<std::string> &group) const;
   /// The tensor for `name`, in the store.
   const StoredWeight *drawn(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored);
-  const FolderTensor *checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, bool codes = false);
+  const FolderTensor *checked(const std::string &name, llvm::ArrayRef<int64_t> shape, std::string &stored, std::optional<DType> codes = std::nullopt);
+  mlir::Value bind(GraphBuilder &graph, const std::string &name, llvm::ArrayRef<int64_t> shape, std::optional<DType> codes);
   void tie(std::vector<std::string> group);
 
   const ModelFolder &folder_;
@@ -64,6 +75,7 @@ private:
   WeightStore &store_;
   Problems &problems_;
   std::optional<RandomWeights> random_;
+  std::optional<Float8Scheme> float8_;
   std::map<std::string, std::string> names_;
   std::map<std::string, std::string> tied_; ///< tensor of a tied group -> the one of the file that serves for it
   std::set<std::string> used_;
