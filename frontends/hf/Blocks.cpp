@@ -29,9 +29,29 @@ static Value roundInput(GraphBuilder &graph, Value input, Value quotient, Value 
   return graph.binary<llm::MulOp>(graph.toF32(codes), scale);
 }
 
+/// For each element of [outputs, inputs] the scale of its block.
+static Value blockScales(GraphBuilder &graph, Value scales, const Float8Scheme &scheme, int64_t outputs, int64_t inputs) {
+  auto blocksOf = [&](int64_t count, int64_t block) {
+    llvm::SmallVector<int64_t> blocks;
+    for (int64_t i = 0; i < count; ++i)
+      blocks.push_back(i / block);
+    return graph.integers(blocks);
+  };
+  Value rows = graph.gatherRows(scales, blocksOf(outputs, scheme.blockOutputs));
+  return graph.create<llm::GatherOp>(GraphBuilder::typeOf(rows).clone({outputs, inputs}), rows, blocksOf(inputs, scheme.blockInputs), uint64_t(1));
+}
+
 Value BlockContext::float8Linear(const Float8Scheme &scheme, Value input, const std::string &full, int64_t outputs, Value bias) {
-  Value codes = weights.codes(graph, full + ".weight", {outputs, GraphBuilder::lastDim(input)});
-  Value weight = graph.binary<llm::MulOp>(graph.toF32(codes), weights.scale(graph, full + ".weight_scale", outputs)), scale;
+  int64_t inputs = GraphBuilder::lastDim(input);
+  Value codes = graph.toF32(weights.codes(graph, full + ".weight", {outputs, inputs}));
+  if (scheme.blockInputs) {
+    auto blocks = [](int64_t count, int64_t block) { return (count + block - 1) / block; };
+    Value scales = weights.weightF32(graph, full + scheme.scaleName, {blocks(outputs, scheme.blockOutputs), blocks(inputs, scheme.blockInputs)});
+    Value weight = graph.binary<llm::MulOp>(codes, blockScales(graph, scales, scheme, outputs, inputs));
+    auto bf16 = GraphBuilder::typeOf(weight).clone(graph.builder().getBF16Type());
+    return graph.linear(input, graph.create<llm::CastOp>(bf16, weight), bias, /*transposed=*/false);
+  }
+  Value weight = graph.binary<llm::MulOp>(codes, weights.scale(graph, full + scheme.scaleName, outputs)), scale;
   if (scheme.input == Float8Scheme::Input::Fixed) {
     scale = weights.scale(graph, full + ".input_scale", 1);
     input = roundInput(graph, input, graph.binary<llm::DivOp>(input, scale), scale);

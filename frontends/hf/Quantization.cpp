@@ -13,6 +13,7 @@ using namespace llmopt::hf;
 
 namespace {
 
+constexpr int64_t kMostInBlock = 1 << 24;
 constexpr const char *kKeys[] = {"quantization_config", "compression_config"};
 
 /// A member that says something.
@@ -78,10 +79,13 @@ private:
 
   std::optional<Float8Scheme> ofGroup(const Json &group) {
     const Json *weights = member(group, "weights"), *inputs = member(group, "input_activations");
-    if (!weights || !isFloat8(*weights) || isTrue(weights->find("dynamic")) || (!isText(*weights, "strategy", "tensor") && !isText(*weights, "strategy", "channel")))
-      return refuse("weights " + (weights ? weights->str() : "null") + ", only floats of 8 bits with strategy \"tensor\" or \"channel\"");
+    bool inBlocks = weights && isText(*weights, "strategy", "block");
+    if (!weights || !isFloat8(*weights) || isTrue(weights->find("dynamic")) || (!inBlocks && !isText(*weights, "strategy", "tensor") && !isText(*weights, "strategy", "channel")))
+      return refuse("weights " + (weights ? weights->str() : "null") + ", only floats of 8 bits with strategy \"tensor\", \"channel\" or \"block\"");
     if (member(group, "output_activations"))
       return refuse("output_activations");
+    if (inBlocks)
+      return blocks(member(*weights, "block_structure"), ".weight_scale");
     if (!inputs)
       return Float8Scheme{};
     bool isDynamic = isTrue(inputs->find("dynamic"));
@@ -91,14 +95,23 @@ private:
     return Float8Scheme{isDynamic ? Float8Scheme::Input::Token : Float8Scheme::Input::Fixed};
   }
 
+  /// Such scales cannot stand behind a sum over all inputs, so inputs are not rounded either.
+  std::optional<Float8Scheme> blocks(const Json *size, const char *scaleName) {
+    auto isSize = [](const Json &value) { return value.isInt() && value.asInt() >= 1 && value.asInt() <= kMostInBlock; };
+    if (!size || !size->isArray() || size->asArray().size() != 2 || !isSize(size->asArray()[0]) || !isSize(size->asArray()[1]))
+      return refuse("blocks of " + (size ? size->str() : "null") + ", only of two numbers");
+    warnings_.push_back("weights of e4m3 in blocks are multiplied in bf16, and inputs are not rounded to e4m3");
+    return Float8Scheme{Float8Scheme::Input::Float, size->asArray()[0].asInt(), size->asArray()[1].asInt(), scaleName};
+  }
+
   std::optional<Float8Scheme> float8(const Json &config) {
     const Json *format = member(config, "fmt"), *activations = member(config, "activation_scheme");
-    if (const Json *blocks = member(config, "weight_block_size"))
-      return refuse("weight_block_size " + blocks->str() + ", only one scale for a matrix or for an output");
     if (format && !isText(config, "fmt", "e4m3"))
       return refuse("fmt " + format->str() + ", only \"e4m3\"");
     if (activations && !isText(config, "activation_scheme", "dynamic") && !isText(config, "activation_scheme", "static"))
       return refuse("activation_scheme " + activations->str() + ", only \"dynamic\" and \"static\"");
+    if (const Json *size = member(config, "weight_block_size"))
+      return blocks(size, ".weight_scale_inv");
     return Float8Scheme{isText(config, "activation_scheme", "static") ? Float8Scheme::Input::Fixed : Float8Scheme::Input::Token};
   }
 

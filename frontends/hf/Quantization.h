@@ -17,7 +17,8 @@
 
 namespace llmopt::hf {
 
-/// Linear layers whose weights are e4m3 with one scale (`X.weight_scale`), or one for each output. Which layers those are the files tell by their types.
+/// Linear layers whose weights are e4m3 with one scale (`X.weight_scale`), one for each output, or one for each block of outputs and inputs. Which layers those are
+/// the files tell by their types.
 struct Float8Scheme {
   enum class Input {
     Float, ///< inputs stay what they are
@@ -25,6 +26,8 @@ struct Float8Scheme {
     Token  ///< each token by its largest element
   };
   Input input = Input::Float;
+  int64_t blockOutputs = 0, blockInputs = 0; ///< that share a scale; 0: not in blocks
+  std::string scaleName = ".weight_scale";
   bool operator==(const Float8Scheme &) const = default;
 };
 

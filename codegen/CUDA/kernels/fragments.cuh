@@ -247,10 +247,6 @@ template <>
 struct SumOf<i8> {
   typedef i32 type;
 };
-template <class T>
-constexpr bool kIsInteger = false;
-template <>
-constexpr bool kIsInteger<i8> = true;
 /// What products of x with weights are made in.
 template <class Input, class Weight>
 struct ProductOf {

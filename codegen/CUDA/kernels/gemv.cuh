@@ -26,6 +26,7 @@ struct Gemv {
   static constexpr int kGroup = Panel<Weight>::kGroup, kEach = 16 / sizeof(Weight), kColumns = kEach / kGroup; // of a load: numbers, columns
   static constexpr int kLanes = 16 / kColumns, kAtOnce = 32 / kLanes;                                          // lanes of a group; groups of a warp
   static constexpr int kGroups = (kDepth + kGroup - 1) / kGroup;
+  static constexpr bool kWhole = Sum(0.5f) == Sum(0); ///< sums are whole numbers
   static constexpr u32 kSharedBytes = kWarps * kRows * kProducts * 16 * sizeof(Sum);
   typedef Sum Sums[kRows][kProducts][kColumns];
 
@@ -111,7 +112,7 @@ struct Gemv {
     Sums sums = {};
     UNROLL_BY(4)
     for (int group = first; group < kGroups; group += kWarps * kAtOnce)
-      if constexpr (kIsInteger<Weight>)
+      if constexpr (kWhole)
         multiplyBytes(x, rowsLeft, panels, group, sums);
       else
         multiplyGroup(x, rowsLeft, panels, group, sums);
