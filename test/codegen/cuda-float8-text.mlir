@@ -22,12 +22,8 @@ func.func @main(%x: tensor<?x64xf32> {llm.name = "x", llm.dims = ["rows", 64]}) 
   %step = llm.constant dense<0.03> : tensor<f32>
   %0 = llm.div %n, %step : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
   %1 = llm.cast %0 : tensor<?x64xf32> -> tensor<?x64xf8E4M3FN>
-  %2 = llm.cast %1 : tensor<?x64xf8E4M3FN> -> tensor<?x64xf32>
-  %3 = llm.mul %2, %step : tensor<?x64xf32>, tensor<f32> -> tensor<?x64xf32>
   %w = llm.constant dense<1.25> : tensor<64x40xf8E4M3FN>
-  %4 = llm.cast %w : tensor<64x40xf8E4M3FN> -> tensor<64x40xf32>
-  %s = llm.constant dense<0.5> : tensor<40xf32>
-  %5 = llm.mul %4, %s : tensor<64x40xf32>, tensor<40xf32> -> tensor<64x40xf32>
-  %y = llm.matmul %3, %5 : tensor<?x64xf32>, tensor<64x40xf32> -> tensor<?x40xf32>
+  %2 = llm.matmul %1, %w : tensor<?x64xf8E4M3FN>, tensor<64x40xf8E4M3FN> -> tensor<?x40xf32>
+  %y = llm.mul %2, %step : tensor<?x40xf32>, tensor<f32> -> tensor<?x40xf32>
   return %y : tensor<?x40xf32>
 }
