@@ -97,12 +97,11 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       Tile tile = tileOfUnit<Epilogue, 1, 16 * kAbreast>(unit, 1);
-      i64 columns = columnsOf<Epilogue>(tile.segment);
       const u8 *panels[kStreams];
       UNROLL
       for (int p = 0; p < kStreams; ++p) {
         i64 column = tile.column + p / kProducts * 16;
-        panels[p] = (const u8 *)epilogue.weight(tile.segment, p % kProducts) + (column < columns ? column : tile.column) / 16 * Panels::kBytes;
+        panels[p] = (const u8 *)epilogue.weight(tile.segment, p % kProducts) + (p < kProducts || column < columnsOf<Epilogue>(tile.segment) ? column : tile.column) / 16 * Panels::kBytes;
       }
       for (i64 row = 0; row < rows; row += kRows) {
         Sums sums = {};
@@ -132,7 +131,7 @@ struct GemvQuantized : Gemv<Layer, Epilogue> {
         blockSync();
         UNROLL
         for (int panel = 0; panel < kAbreast; ++panel)
-          if (Tile own{tile.row, tile.column + panel * 16, tile.segment}; own.column < columns)
+          if (Tile own{tile.row, tile.column + panel * 16, tile.segment}; panel == 0 || own.column < columnsOf<Epilogue>(tile.segment))
             Base::storeRows(parts + panel * kWarps * kRows * kProducts * 16, own, row, rows - row, epilogue);
         blockSync();
       }

@@ -370,7 +370,7 @@ UNITS = {
 
 
 # Where ptxas schedules for sm_89 as for sm_80 one is enough: those with the most registers, or with products that sm_80 lacks.
-ON_ADA = ("gemv_8_f32", "gemm_mma_f16_gated", "gemm_split_bf16", "grouped_mma_bf16", "gemv_w4_bf16_16_gated", "gemm_w4_bf16", "rms_norm_bf16", "paged_decode_f32", "paged_decode_bf16",
+ON_ADA = ("gemv_8_f32", "gemm_split_bf16", "grouped_mma_bf16", "gemv_w4_bf16_16_gated", "gemm_w4_bf16", "rms_norm_bf16", "paged_decode_f32", "paged_decode_bf16",
           "prefill_f16_narrow", "dense_bf16", "dense_f32_wide", "reduce", "top_k")
 
 
