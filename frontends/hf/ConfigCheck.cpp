@@ -85,17 +85,20 @@ private:
 } // namespace
 
 /// A classifier's class name means a head that would silently be left away.
-static void checkClasses(const Json &config, const Architecture &architecture, Problems &problems) {
+static void checkClasses(const Json &config, const Architecture &architecture, Problems &problems, std::vector<std::string> &warnings) {
   const Json *classes = config.find("architectures");
   if (!classes || !classes->isArray() || architecture.classes.empty())
     return;
   std::string known;
   for (const std::string &name : architecture.classes)
     known += (known.empty() ? "" : ", ") + name;
-  for (const Json &name : classes->asArray())
+  for (const Json &name : classes->asArray()) {
     if (!name.isString() || std::find(architecture.classes.begin(), architecture.classes.end(), name.asString()) == architecture.classes.end())
       problems.unsupported("architecture class " + name.str() + " is not supported for model type '" + architecture.modelType +
                            "', only " + known);
+    else if (architecture.kind == "encoder" && !name.asString().ends_with("Model"))
+      warnings.push_back("the head of " + name.asString() + " is left to the caller: the artifact gives the last hidden states; for the whole model, export it to ONNX");
+  }
 }
 
 static void checkDType(const Json &config, Problems &problems) {
@@ -109,7 +112,7 @@ void hf::checkConfig(const Json &config, const Architecture &architecture, Probl
   for (const auto &[key, value] : config.asObject())
     if (key != "quantization_config" && key != "compression_config")
       checker.check(key, value);
-  checkClasses(config, architecture, problems);
+  checkClasses(config, architecture, problems, warnings);
   checkDType(config, problems);
   const Json *autoMap = config.find("auto_map");
   if (autoMap && !autoMap->isNull())

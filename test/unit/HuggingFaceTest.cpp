@@ -59,6 +59,18 @@ TEST_F(HuggingFace, B11_UnusedTensorsAreNotedOnce) {
   EXPECT_EQ(model->warnings[0], "2 tensors of the file are not used: model.layers.1.extra.weight, score.weight");
 }
 
+TEST_F(HuggingFace, TheHeadOfAnEncoderIsNoted) {
+  shapes_.clear();
+  for (const char *name : {"BertModel", "BertForSequenceClassification"}) {
+    config_ = Json::parse(R"({"model_type": "bert", "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
+      "vocab_size": 5, "type_vocab_size": 2, "max_position_embeddings": 16, "hidden_act": "gelu"})", "config").take();
+    config_.set("architectures", Json().push(name));
+    Result<ImportedModel> model = import({.randomWeights = 1});
+    ASSERT_TRUE(model.ok()) << model.error().str();
+    EXPECT_EQ(mentions(model->warnings, "the head of BertForSequenceClassification is left to the caller"), name != std::string("BertModel"));
+  }
+}
+
 TEST_F(HuggingFace, UnknownKeysAreErrorsUnlessNull) {
   config_.set("new_feature", true);
   config_.set("another", 3);
