@@ -161,6 +161,8 @@ void KernelReader::readLaunch(const Json &launch) {
     fail("kernels of thread block clusters ('num_ctas') are not taken");
   if (const Json *cooperative = launch.find("launch_cooperative_grid"); cooperative && cooperative->isBool() && cooperative->asBool())
     fail("cooperative kernels are not taken");
+  if (const Json *early = launch.find("launch_pdl"))
+    made_.kernel.launchPdl = early->isBool() && early->asBool();
   if (const Json *maps = launch.find("tensordesc_meta"); maps && maps->isArray() && !maps->asArray().empty())
     fail("kernels that take tensor descriptors are not taken");
 }

@@ -71,9 +71,9 @@ Status takeUnit(func::FuncOp function) {
 /// Writes the kernel around a lowered function: the ABI's tables on the stack (they vanish when the function is inlined), and a loop over units.
 class KernelWriter {
 public:
-  KernelWriter(ModuleOp module, LLVM::LLVMFuncOp function, uint32_t buffers, uint32_t dims)
+  KernelWriter(ModuleOp module, LLVM::LLVMFuncOp function, uint32_t buffers, uint32_t dims, const Target &target)
       : module_(module), function_(function), b_(module.getContext()), loc_(function.getLoc()), pointer_(LLVM::LLVMPointerType::get(module.getContext())),
-        buffers_(buffers), dims_(dims) {}
+        buffers_(buffers), dims_(dims), dependent_(target.computeCapability >= 90) {}
   DeviceKernel write();
 
 private:
@@ -93,6 +93,7 @@ private:
   Location loc_;
   Type pointer_;
   uint32_t buffers_, dims_;
+  bool dependent_; ///< the target knows programmatic dependent launch
   DeviceKernel kernel_;
   Block *entry_ = nullptr;
 };
@@ -124,6 +125,9 @@ DeviceKernel KernelWriter::write() {
   auto region = std::make_unique<Region>();
   entry_ = &region->emplaceBlock();
   b_.setInsertionPointToStart(entry_);
+  if (dependent_) // as waitForDependencies of kernels/primitives.cuh
+    for (NVVM::GridDepActionKind action : {NVVM::GridDepActionKind::wait, NVVM::GridDepActionKind::launch_dependents})
+      NVVM::GriddepcontrolOp::create(b_, loc_, action);
   SmallVector<Value> buffers, dims;
   for (uint32_t i = 0; i < buffers_; ++i)
     buffers.push_back(parameter({Kind::Buffer, i}, pointer_));
@@ -238,7 +242,7 @@ Result<KernelUnit> cuda::emitPtx(ModuleOp module, uint32_t buffers, uint32_t dim
   unit.form = "ptx";
   for (auto function : llvm::to_vector(module.getOps<LLVM::LLVMFuncOp>()))
     if (!function.isExternal())
-      unit.kernels.push_back(KernelWriter(module, function, buffers, dims).write());
+      unit.kernels.push_back(KernelWriter(module, function, buffers, dims, target).write());
   LLMOPT_ASSIGN(unit.source, toPtx(module, target));
   return unit;
 }

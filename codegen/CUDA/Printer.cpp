@@ -483,7 +483,7 @@ Result<DeviceKernel> printKernel(func::FuncOp function, std::string &out) {
     kernel.parameters.push_back(units);
   bool scratch = llvm::is_contained(kernel.parameters, DeviceParameter{DeviceParameter::Kind::Scratch});
   out += "\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(kThreads) + ", 1) " + kernel.name + "(" +
-         cuda::declareParameters(kernel.parameters, ", ") + ") {\n" +
+         cuda::declareParameters(kernel.parameters, ", ") + ") {\n  waitForDependencies();\n" +
          (scratch ? "  u8 *const own = scratch + gridThread() * scratchBytes;\n" : "") +
          "  for (u64 unit = gridThread(); unit < d0; unit += gridThreads()) {\n" + body.text + "  }\n}\nLLMOPT_PRINTED_EXPORT(" + kernel.name + ")\n";
   return kernel;

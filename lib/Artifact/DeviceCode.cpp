@@ -59,7 +59,7 @@ Json llmopt::launchMetadata(const DeviceKernel &kernel, const std::string &archi
   target.set("backend", "cuda").set("arch", capability).set("warp_size", kWarp);
   Json json;
   json.set("name", kernel.name).set("num_warps", kernel.threads / kWarp).set("num_ctas", 1).set("num_stages", kernel.stages).set("shared", kernel.sharedBytes);
-  json.set("launch_pdl", false).set("global_scratch_size", 0).set("target", std::move(target)).set("llmopt", std::move(own));
+  json.set("launch_pdl", kernel.launchPdl).set("global_scratch_size", 0).set("target", std::move(target)).set("llmopt", std::move(own));
   return json;
 }
 
@@ -84,6 +84,13 @@ public:
     return uint64_t(json->asInt());
   }
   uint32_t small(const Json &object, std::string_view key, uint32_t most = UINT32_MAX) { return uint32_t(number(object, key, most)); }
+  bool flag(const Json &object, std::string_view key) {
+    const Json *json = object.find(key);
+    if (json && json->isBool())
+      return json->asBool();
+    fail("'" + std::string(key) + "' should be true or false");
+    return false;
+  }
   std::string text(const Json &object, std::string_view key) {
     const Json *json = object.find(key);
     if (!json || !json->isString()) {
@@ -162,6 +169,7 @@ DeviceKernel readKernel(const Json &json, size_t modules, Reader &reader) {
   kernel.spillBytes = reader.small(*own, "spill");
   kernel.staticSharedBytes = reader.small(*own, "static_shared");
   kernel.stages = reader.small(json, "num_stages");
+  kernel.launchPdl = reader.flag(json, "launch_pdl");
   kernel.family = reader.text(*own, "family");
   kernel.math = reader.text(*own, "math");
   if (own->find("entry"))

@@ -100,6 +100,9 @@ Result<TargetCode> llmopt::compileForDevice(ModuleOp planned, const Target &targ
     report(Phase::Lowered, ++code.kernels, 0);
     std::optional<cuda::LoweredDeviceKernel> made = library.lower(kernel, shapes, target, symbol);
     LLMOPT_ASSIGN(cuda::LoweredDeviceKernel lowered, made ? std::move(*made) : cuda::lowerKernel(kernel, shapes, target, symbol, hasFamilies));
+    if (!made)
+      for (DeviceKernel &written : lowered.unit.kernels)
+        written.launchPdl = target.computeCapability >= 90; // all begin with waitForDependencies
     addUnit(std::move(lowered.unit), units);
     return std::move(lowered.plan);
   };

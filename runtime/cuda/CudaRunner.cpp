@@ -22,6 +22,7 @@ static uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAli
 struct CudaRunner::Launch {
   Function function;
   uint32_t stage, variant, blocks, threads, sharedBytes;
+  bool early; ///< may come onto the device before the launch in front is done
   std::vector<uint64_t> values; ///< of the parameters
   std::vector<TensorMap> maps;
   std::vector<void *> parameters; ///< addresses of values and maps
@@ -44,8 +45,9 @@ struct CudaRunner::CudaShape : Shape {
 
 CudaRunner::CudaRunner(const plan::Plan &plan, const plan::Entry &entry, CudaProgram &program)
     : EntryRunner(plan, entry), program_(program), device_(*program.device), driver_(program.device->driver()) {
-  const char *synchronous = std::getenv("LLMOPT_CUDA_SYNC");
-  synchronous_ = synchronous && *synchronous && *synchronous != '0';
+  auto isOn = [](const char *value, bool otherwise) { return value && *value ? *value != '0' : otherwise; };
+  synchronous_ = isOn(std::getenv("LLMOPT_CUDA_SYNC"), false);
+  launchesEarly_ = isOn(std::getenv("LLMOPT_CUDA_PDL"), true);
 }
 
 std::unique_ptr<EntryRunner::Shape> CudaRunner::newShape() const { return std::make_unique<CudaShape>(driver_); }
@@ -165,7 +167,8 @@ Status CudaRunner::writeLaunch(CudaShape &shape, uint32_t s) {
     blocks = std::clamp<int64_t>(int64_t(kScratch / (scratch * metadata.threads)), 1, blocks);
     shape.scratchBytes = std::max(shape.scratchBytes, scratch * metadata.threads * uint64_t(blocks));
   }
-  Launch launch{kernel.function, s, uint32_t(v), uint32_t(blocks), metadata.threads, metadata.sharedBytes, {}, {}, {}};
+  bool early = launchesEarly_ && metadata.launchPdl && !shape.launches.empty();
+  Launch launch{kernel.function, s, uint32_t(v), uint32_t(blocks), metadata.threads, metadata.sharedBytes, early, {}, {}, {}};
   for (const DeviceParameter &parameter : metadata.parameters)
     switch (parameter.kind) {
     case DeviceParameter::Kind::Buffer:
@@ -287,10 +290,11 @@ Status CudaRunner::drawTokens(const CudaShape &shape) {
 }
 
 Status CudaRunner::launch(const Launch &launch) {
+  LaunchAttribute early;
+  LaunchConfig config{{launch.blocks, 1, 1}, {launch.threads, 1, 1}, launch.sharedBytes, device_.stream(), &early, launch.early};
   // The driver does not change the parameters, but has no const for them.
-  int code = driver_.cuLaunchKernel(launch.function, launch.blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes, device_.stream(),
-                                    const_cast<void **>(launch.parameters.data()), nullptr);
-  return code == 0 ? Status() : driver_.check(code, "cuLaunchKernel", context(launch));
+  int code = driver_.cuLaunchKernelEx(&config, launch.function, const_cast<void **>(launch.parameters.data()), nullptr);
+  return code == 0 ? Status() : driver_.check(code, "cuLaunchKernelEx", context(launch));
 }
 
 Status CudaRunner::launchAll(const CudaShape &shape) {

@@ -5,7 +5,8 @@
 //
 // The stages run in one stream, in order. What a call brings (step table, inputs) travels in one copy to a fixed place, and no address
 // of a shape ever changes, so that the launches of a shape are captured as a graph when it comes a second time, and replayed from then
-// on: one launch a step. LLMOPT_CUDA_SYNC=1 waits behind each kernel instead, so that an error names it.
+// on: one launch a step. Kernels that wait for the ones in front themselves are launched before those are done, unless LLMOPT_CUDA_PDL=0.
+// LLMOPT_CUDA_SYNC=1 waits behind each kernel instead, so that an error names it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_RUNTIME_CUDA_CUDARUNNER_H
@@ -47,7 +48,7 @@ private:
   CudaProgram &program_;
   const Device &device_;
   const Driver &driver_;
-  bool synchronous_ = false;
+  bool synchronous_ = false, launchesEarly_ = true;
   std::vector<DevicePointer> fixed_; ///< address of each weight and state buffer
   DevicePointer choices_ = 0, tokens_ = 0; ///< of a step that draws tokens
   std::vector<DevicePointer> rows_;  ///< of each weight buffer that kernels want as rows: the copy

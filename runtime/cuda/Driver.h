@@ -45,6 +45,22 @@ struct MemoryAccess {
   int flags = 3; ///< read and write
 };
 
+/// CUlaunchAttribute, where it is a number, and CUlaunchConfig.
+struct LaunchAttribute {
+  enum Id : int { ProgrammaticStreamSerialization = 6 };
+  Id id = ProgrammaticStreamSerialization;
+  int padding = 0;
+  int value = 1;
+  unsigned char reserved[60] = {};
+};
+struct LaunchConfig {
+  unsigned grid[3] = {1, 1, 1}, block[3] = {1, 1, 1}, sharedBytes = 0;
+  Stream stream = nullptr;
+  LaunchAttribute *attributes = nullptr;
+  unsigned attributeCount = 0;
+};
+static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfig) == 56);
+
 /// CUtensorMap and CUtensorMapDataType.
 struct alignas(64) TensorMap {
   uint64_t words[16];
@@ -80,6 +96,7 @@ enum class FunctionAttribute : int { MaxDynamicSharedBytes = 8 };
   CALL(cuModuleGetFunction, Function *, Module, const char *)                                                          \
   CALL(cuFuncSetAttribute, Function, FunctionAttribute, int)                                                           \
   CALL(cuLaunchKernel, Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **) \
+  CALL(cuLaunchKernelEx, const LaunchConfig *, Function, void **, void **)                                              \
   CALL(cuTensorMapEncodeTiled, TensorMap *, TensorMapType, unsigned, DevicePointer, const uint64_t *, const uint64_t *, const uint32_t *,   \
        const uint32_t *, int, int, int, int)                                                                           \
   CALL(cuMemAlloc_v2, DevicePointer *, size_t)                                                                         \

@@ -23,7 +23,8 @@
 
 // Pointwise, printed: a thread takes elements in turns.
 // CHECK: LAUNCH_BOUNDS({{[0-9]+}}, 1) loops_
-// CHECK: for (u64 unit = gridThread(); unit < d0; unit += gridThreads())
+// CHECK-NEXT: waitForDependencies();
+// CHECK-NEXT: for (u64 unit = gridThread(); unit < d0; unit += gridThreads())
 // CHECK: LLMOPT_PRINTED_EXPORT(loops_
 func.func @main(%x: tensor<?x64xf32> {llm.name = "x", llm.dims = ["tokens", 64]}) -> (tensor<?x128xf32> {llm.name = "y"}, tensor<?x64xf32> {llm.name = "e"}) {
   %s = llm.constant dense<1.5> : tensor<64xf32>

@@ -4,7 +4,11 @@
 // RUN: FileCheck %s --check-prefix=NONE < %t.ptx
 // RUN: llmopt-compile %s --target sm_100 --cuda-compiler=llvm --emit=ptx -q -o %t.100.ptx
 // RUN: FileCheck %s --check-prefix=BLACKWELL < %t.100.ptx
+// RUN: llmopt-compile %s --target sm_89 --cuda-compiler=llvm --emit=ptx -q -o %t.89.ptx
+// RUN: FileCheck %s --check-prefix=ADA < %t.89.ptx
 // REQUIRES: llmopt-compile
+
+// ADA-NOT: griddepcontrol
 
 // The ABI's tables and the function around the work unit are gone.
 // NONE-NOT: .local
@@ -19,6 +23,9 @@
 // CHECK-LABEL: .visible .entry rows_
 // CHECK: .param .u64 .ptr
 // CHECK: .reqntid 128
+// CHECK-NOT: ld.global
+// CHECK: griddepcontrol.wait;
+// CHECK-NEXT: griddepcontrol.launch_dependents;
 // CHECK: %ctaid.x;
 // CHECK: %tid.x;
 // CHECK: ld.global.b32
@@ -28,6 +35,8 @@
 
 // Pointwise: a thread each element.
 // CHECK-LABEL: .visible .entry loops_
+// CHECK-NOT: ld.global
+// CHECK: griddepcontrol.wait;
 // CHECK: ld.global.b32
 // CHECK: ld.global.b32
 // CHECK-NEXT: mul.rn.f32

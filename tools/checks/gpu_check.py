@@ -42,9 +42,9 @@ SMALL_SHAPES = {"shape-moe": dict(MOE, hidden_size=32, intermediate_size=48, num
 rows = []
 
 
-def tool(name, *arguments, timeout=600):
+def tool(name, *arguments, timeout=600, env={}):
     try:
-        done = subprocess.run([os.path.join(BIN, name), *map(str, arguments)], capture_output=True, timeout=timeout)
+        done = subprocess.run([os.path.join(BIN, name), *map(str, arguments)], capture_output=True, timeout=timeout, env={**os.environ, **env})
     except subprocess.TimeoutExpired:
         return 124, "", f"took longer than {timeout} s"
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
@@ -131,6 +131,9 @@ def decoder(name, artifact):
         ratio = limits[run] * 1e-6 * speed / count if limits.get(run) and speed else None
         target = gpu_speed.TARGETS["decode"] if run == "decode" and name == "shape-8b" else None
         say("INFO", f"{name}: {run}", f"{speed:.1f} tokens/s" + (f", {ratio:.2f} of the bound" if ratio else "") + (f", target {target}" if target else ""), speed=speed, ratio=ratio, target=target)
+    code, text, errors = tool("llmopt-bench", artifact, "-p", 0, "-n", 64, "-r", 3, "-o", "json", env={"LLMOPT_CUDA_PDL": "0"})
+    for test in json.loads(text) if code == 0 else ():
+        say("INFO", f"{name}: decode, no kernel launched before the one in front is done", f"{test['avg_ts']:.1f} tokens/s", speed=test["avg_ts"])
 
 
 def artifacts(folder):

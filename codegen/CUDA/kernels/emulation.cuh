@@ -186,8 +186,6 @@ template <u32 kRegisters>
 DEVICE void raiseRegisters() {}
 template <u32 kRegisters>
 DEVICE void lowerRegisters() {}
-DEVICE void launchDependents() {}
-DEVICE void waitForDependencies() {}
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -388,6 +386,11 @@ DEVICE void bulkLoad(u32 shared, const void *global, u32 bytes, u32 barrier) {
     emulation::fail("a bulk copy of %u bytes: size and addresses must be multiples of 16", bytes);
   emulation::sharedAt(shared, bytes, 16);
   emulation::startLoad({nullptr, (void *)global, shared, barrier, bytes, {}});
+}
+DEVICE void prefetchBulk(const void *global, u32 bytes) {
+  if (bytes == 0 || bytes % 16 || u64(global) % 16)
+    emulation::fail("a prefetch of %u bytes: size and address must be multiples of 16", bytes);
+  (void)(((const volatile u8 *)global)[0] + ((const volatile u8 *)global)[bytes - 1]); // there
 }
 DEVICE void tmaStore2(const TensorMap *map, u32 shared, i32 x, i32 y) {
   const emulation::TensorMapWords *words = emulation::checkedMap(map, 2, shared);

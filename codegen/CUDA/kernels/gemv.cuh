@@ -133,15 +133,31 @@ struct Gemv {
     blockSync();
   }
 
+  static DEVICE_MEMBER void findPanels(Tile tile, const Epilogue &epilogue, const u8 *(&panels)[kProducts]) {
+    UNROLL
+    for (int p = 0; p < kProducts; ++p)
+      panels[p] = (const u8 *)epilogue.weight(tile.segment, p) + tile.column / 16 * kPanelBytes<Weight, kDepth>;
+  }
+
+  /// Weights do not depend on the kernels in front: what the device reads in the microseconds between two kernels comes to L2 before x is there.
+  static DEVICE_MEMBER void prefetchFirst(const Epilogue &epilogue) {
+    constexpr u32 kMost = 65536 / kProducts, kBytes = kPanelBytes<Weight, kDepth> < kMost ? kPanelBytes<Weight, kDepth> : kMost;
+    const u8 *panels[kProducts];
+    findPanels(tileOfUnit<Epilogue, 1, 16>(blockIdx.x, 1), epilogue, panels);
+    UNROLL
+    for (int p = 0; p < kProducts; ++p)
+      prefetchBulk(panels[p], kBytes / 16 * 16);
+  }
+
   static DEVICE_MEMBER void run(unsigned char *smem, const Input *x, i64 rows, i64 units, const Epilogue &epilogue) {
     Sum *parts = (Sum *)smem;
+    if (threadIdx.x == 0 && blockIdx.x < units)
+      prefetchFirst(epilogue);
     waitForDependencies();
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
       Tile tile = tileOfUnit<Epilogue, 1, 16>(unit, 1);
       const u8 *panels[kProducts];
-      UNROLL
-      for (int p = 0; p < kProducts; ++p)
-        panels[p] = (const u8 *)epilogue.weight(tile.segment, p) + tile.column / 16 * kPanelBytes<Weight, kDepth>;
+      findPanels(tile, epilogue, panels);
       for (i64 row = 0; row < rows; row += kRows)
         multiplyPanel(parts, x + row * kDepth, rows - row, panels, tile, row, epilogue);
     }

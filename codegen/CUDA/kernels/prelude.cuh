@@ -42,6 +42,15 @@ typedef unsigned long long u64;
 #define RESTRICT __restrict__
 #endif
 
+#ifdef LLMOPT_EMULATE // not in emulation.cuh, which printed kernels do without
+/// Whoever launches a kernel before the ones in front are done is called by each of its threads that wants them done.
+extern "C" __attribute__((weak, visibility("default"))) void (*llmopt_dependencies)() = nullptr;
+DEVICE void waitForDependencies() {
+  if (llmopt_dependencies)
+    llmopt_dependencies();
+}
+#endif
+
 //===----------------------------------------------------------------------===//
 // Step table: the bytes of lib/Artifact/KernelABI.h, with device addresses
 //===----------------------------------------------------------------------===//

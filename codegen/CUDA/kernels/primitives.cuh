@@ -221,14 +221,14 @@ template <u32 kRegisters>
 DEVICE void lowerRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
-/// Programmatic dependent launch; nothing before sm_90.
+/// Programmatic dependent launch: waits until the kernels in front are done and what they wrote is seen. When all blocks are here, blocks of the next
+/// kernel may come onto the multiprocessors. Before it a kernel touches nothing but itself and weights. Nothing before sm_90.
+DEVICE void waitForDependencies() {
 #if __CUDA_ARCH__ >= 900
-DEVICE void launchDependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
-DEVICE void waitForDependencies() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-#else
-DEVICE void launchDependents() {}
-DEVICE void waitForDependencies() {}
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -388,6 +388,12 @@ DEVICE void bulkLoad(u32 shared, const void *global, u32 bytes, u32 barrier) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared), "l"(global), "r"(bytes),
                "r"(barrier)
                : "memory");
+}
+/// Brings what a kernel will read to L2 while it still waits; it may be written meanwhile. Addresses and bytes are multiples of 16. Nothing before sm_90.
+DEVICE void prefetchBulk(const void *global, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes));
+#endif
 }
 DEVICE void tmaStore2(const TensorMap *map, u32 shared, i32 x, i32 y) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(shared), "r"(x), "r"(y) : "memory");

@@ -4,7 +4,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // For tests: LLMOPT_LIBCUDA=libllmopt_standin.so runs artifacts of --cuda-compiler=emulate through the real runtime. New device memory is
-// full of NaN, launches are checked as the driver checks them, captured graphs keep the parameters they were captured with.
+// full of NaN, launches are checked as the driver checks them, captured graphs keep the parameters they were captured with. A kernel launched before
+// the one in front is done (programmatic dependent launch) has to wait for it; in every second place of a graph, the odd ones and the even ones in
+// turn, the one in front does not start before.
 // LLMOPT_STANDIN_CAPABILITY (90) is the compute capability it claims; to the file LLMOPT_STANDIN_COPIES it adds the bytes of each copy to the host.
 //
 //===----------------------------------------------------------------------===//
@@ -17,9 +19,12 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
+#include <semaphore>
 #include <string>
 #include <sys/mman.h>
+#include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 using namespace llmopt::cuda;
@@ -42,6 +47,7 @@ struct HostFunction {
   std::string name;
   LaunchFunction launch = nullptr;
   SizesFunction sizes = nullptr;
+  void (**dependencies)() = nullptr; ///< what its threads call to wait for the kernels in front
   unsigned mostShared = 48 << 10;
 };
 
@@ -52,6 +58,7 @@ struct alignas(TensorMap) Parameter {
 struct Recorded {
   HostFunction *function;
   LaunchShape shape;
+  bool early; ///< the one in front need not be done
   std::vector<Parameter> parameters;
 };
 
@@ -65,6 +72,62 @@ int run(const HostFunction &function, const LaunchShape &shape, void **parameter
     return kSuccess;
   lastError = problem;
   return kLaunchFailed;
+}
+
+std::vector<void *> addresses(Recorded &recorded) {
+  std::vector<void *> parameters;
+  for (Parameter &parameter : recorded.parameters)
+    parameters.push_back(parameter.bytes);
+  return parameters;
+}
+
+/// Runs kernels while this thread is in the middle of another: the emulator's state is a thread's.
+class OtherThread {
+public:
+  int run(Recorded &recorded) {
+    work_ = &recorded;
+    start_.release();
+    done_.acquire();
+    return code_;
+  }
+
+private:
+  void loop() {
+    for (;;) {
+      start_.acquire();
+      code_ = ::run(*work_->function, work_->shape, addresses(*work_).data());
+      done_.release();
+    }
+  }
+  Recorded *work_ = nullptr;
+  int code_ = kSuccess;
+  std::binary_semaphore start_{0}, done_{0};
+  std::thread thread_{[this] { loop(); }};
+};
+
+/// What a kernel that runs early has in front of it: null where that is done.
+Recorded *inFront = nullptr;
+int codeInFront = kSuccess;
+bool waited = false;
+
+/// Runs a kernel, and the one in front of it when it waits for that.
+int runEarly(const HostFunction &function, const LaunchShape &shape, void **parameters, Recorded *front) {
+  inFront = front;
+  codeInFront = kSuccess;
+  waited = false;
+  *function.dependencies = [] {
+    waited = true;
+    static auto *other = new OtherThread; // as long as the process
+    if (Recorded *front = std::exchange(inFront, nullptr))
+      codeInFront = other->run(*front);
+  };
+  int code = run(function, shape, parameters);
+  *function.dependencies = nullptr;
+  if (code == kSuccess && !waited) {
+    lastError = "kernel '" + function.name + "' is launched before the one in front is done, and does not wait for it";
+    return kLaunchFailed;
+  }
+  return codeInFront ? codeInFront : code;
 }
 
 /// Bytes of an ELF file in memory: it ends with its section headers.
@@ -171,6 +234,7 @@ DRIVER_CALL cuModuleGetFunction(Function *function, Module module, const char *n
   auto *found = new HostFunction{name}; // as long as the process: functions have no end in the driver's interface
   found->launch = reinterpret_cast<LaunchFunction>(::dlsym(module, (found->name + "_launch").c_str()));
   found->sizes = reinterpret_cast<SizesFunction>(::dlsym(module, (found->name + "_sizes").c_str()));
+  found->dependencies = reinterpret_cast<void (**)()>(::dlsym(module, "llmopt_dependencies"));
   *function = reinterpret_cast<Function>(found);
   return found->launch ? kSuccess : kNotFound;
 }
@@ -180,19 +244,27 @@ DRIVER_CALL cuFuncSetAttribute(Function function, FunctionAttribute attribute, i
   reinterpret_cast<HostFunction *>(function)->mostShared = unsigned(value);
   return kSuccess;
 }
-DRIVER_CALL cuLaunchKernel(Function function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, unsigned blockZ,
-                           unsigned sharedBytes, Stream, void **parameters, void **) {
+DRIVER_CALL cuLaunchKernelEx(const LaunchConfig *config, Function function, void **parameters, void **) {
   auto *kernel = reinterpret_cast<HostFunction *>(function);
+  auto [gridX, gridY, gridZ] = config->grid;
+  auto [blockX, blockY, blockZ] = config->block;
   uint64_t threads = uint64_t(blockX) * blockY * blockZ;
   if (gridX == 0 || gridY == 0 || gridZ == 0 || gridX > INT32_MAX || gridY > 65535 || gridZ > 65535 || threads == 0 || threads > 1024 ||
-      sharedBytes > kernel->mostShared)
+      config->sharedBytes > kernel->mostShared)
     return kInvalidValue;
-  LaunchShape shape{{gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes};
+  bool early = false;
+  for (unsigned i = 0; i < config->attributeCount; ++i) {
+    const LaunchAttribute &attribute = config->attributes[i];
+    if (attribute.id != LaunchAttribute::ProgrammaticStreamSerialization || !kernel->dependencies)
+      return kInvalidValue;
+    early = attribute.value != 0;
+  }
+  LaunchShape shape{{gridX, gridY, gridZ}, {blockX, blockY, blockZ}, config->sharedBytes};
   if (!capturing)
-    return run(*kernel, shape, parameters);
+    return early ? runEarly(*kernel, shape, parameters, nullptr) : run(*kernel, shape, parameters);
   if (!kernel->sizes)
     return kNotSupported;
-  Recorded recorded{kernel, shape, {}};
+  Recorded recorded{kernel, shape, early, {}};
   for (const unsigned *size = kernel->sizes(); *size; ++size, ++parameters) {
     if (*size > sizeof(Parameter))
       return kNotSupported;
@@ -200,6 +272,11 @@ DRIVER_CALL cuLaunchKernel(Function function, unsigned gridX, unsigned gridY, un
   }
   capturing->push_back(std::move(recorded));
   return kSuccess;
+}
+DRIVER_CALL cuLaunchKernel(Function function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, unsigned blockZ,
+                           unsigned sharedBytes, Stream stream, void **parameters, void **extra) {
+  LaunchConfig config{{gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, stream};
+  return cuLaunchKernelEx(&config, function, parameters, extra);
 }
 
 DRIVER_CALL cuTensorMapEncodeTiled(TensorMap *map, TensorMapType type, unsigned rank, DevicePointer address, const uint64_t *sizes, const uint64_t *strides,
@@ -269,11 +346,20 @@ DRIVER_CALL cuGraphInstantiateWithFlags(GraphExec *exec, Graph graph, unsigned l
   return kSuccess;
 }
 DRIVER_CALL cuGraphLaunch(GraphExec exec, Stream) {
-  for (Recorded &recorded : *reinterpret_cast<std::vector<Recorded> *>(exec)) {
-    std::vector<void *> parameters;
-    for (Parameter &parameter : recorded.parameters)
-      parameters.push_back(parameter.bytes);
-    if (int code = run(*recorded.function, recorded.shape, parameters.data()))
+  static size_t launches = 0;
+  size_t late = ++launches % 2;
+  Recorded *front = nullptr;
+  auto &all = *reinterpret_cast<std::vector<Recorded> *>(exec);
+  for (size_t i = 0; i < all.size(); ++i) {
+    Recorded &next = all[i];
+    if (i % 2 == late && i + 1 < all.size() && all[i + 1].early) {
+      front = &next;
+      continue;
+    }
+    std::vector<void *> parameters = addresses(next);
+    int code = next.early ? runEarly(*next.function, next.shape, parameters.data(), std::exchange(front, nullptr))
+                          : run(*next.function, next.shape, parameters.data());
+    if (code)
       return code;
   }
   return kSuccess;

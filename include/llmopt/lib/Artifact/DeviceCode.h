@@ -63,6 +63,7 @@ struct DeviceKernel {
   uint32_t sharedBytes = 0;   ///< dynamic shared memory
   uint32_t unitsPerBlock = 0; ///< the grid is ceil(units / unitsPerBlock) blocks ...
   uint32_t blocksPerSm = 0;   ///< ... and, unless 0, at most this many for each multiprocessor
+  bool launchPdl = false;     ///< waits for the kernels in front itself (programmatic dependent launch), so that it may be launched before they are done
   std::vector<DeviceParameter> parameters = {};
   uint32_t registers = 0, spillBytes = 0; ///< as ptxas reports them; 0 where it was not asked
   uint32_t staticSharedBytes = 0;
