@@ -56,9 +56,12 @@ Result<std::vector<int64_t>> tools::expandNumbers(const std::vector<std::string>
         return wrong(part);
       if (first < 0 || last > (1LL << 32) || (sign != '+' && sign != '*') || step < (sign == '*' ? 2 : 1) || (sign == '*' && first == 0))
         return wrong(part);
-      constexpr size_t kMost = 10000; // else "1-99999999999" is a way to fill the memory
-      for (long long value = first; value <= last && numbers.size() < kMost; value = sign == '*' ? value * step : value + step)
+      constexpr size_t kMost = 10000; // "1-4000000000" would fill the memory
+      for (long long value = first; value <= last; value = sign == '*' ? value * step : value + step) {
+        if (numbers.size() == kMost)
+          return usageError("E1601", "'" + part + "' is more than " + std::to_string(kMost) + " numbers", flag);
         numbers.push_back(value);
+      }
     }
   return numbers;
 }
