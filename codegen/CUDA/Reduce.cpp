@@ -11,6 +11,7 @@
 #include "codegen/CPU/Loops.h"
 #include "codegen/CUDA/PrinterExpressions.h"
 #include "codegen/CUDA/RowLaunch.h"
+#include "codegen/CUDA/RowResults.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -158,43 +159,35 @@ Value ReduceUnit::element(cpu::KernelBuilder &b, Value exchanged) const {
   return type == type_ ? exchanged : Value(arith::TruncIOp::create(b.ops(), b.loc(), type, exchanged));
 }
 
-/// What is read and what is written, in one body, so that they share the list of sizes; the text around it says which half is wanted.
 Status ReduceUnit::emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width) {
   cpu::FamilyContext context{module, shapes_, target_, symbol_};
   auto named = [&](Type type, const std::string &name) { return namedValue(b.ops(), b.loc(), type, name); };
   Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column");
   Value terms = named(mlir::LLVM::LLVMPointerType::get(kernel_.getContext()), "terms");
-  Status status;
-  for (int64_t half : {0, 1})
-    b.ifThen(b.equal(stores, b.index(half)), [&] {
-      cpu::ElementEmitter emitter(b, kernel_, context, /*lanes=*/1);
-      cpu::LoopScopes &scopes = emitter.scopes;
-      if (half == 0) {
-        cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), region_.rows);
-        llvm::append_range(at, emitter.regroup(width, scopes.wrap(column, 0), region_.columns));
-        for (auto [i, reduce] : llvm::enumerate(region_.reductions))
-          b.store(exchanged(b, emitter.element(reduce->getOperand(0), at)), terms, b.index(int64_t(i)));
-      } else {
-        for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
-          Value value = region_.place ? b.load(b.i64(), terms, b.index(0)) : element(b, b.load(type_, terms, b.index(int64_t(i))));
-          if (auto op = dyn_cast<llm::ReduceOp>(reduce); op && op.getKind() == llm::ReduceKind::mean)
-            value = b.fdiv(value, emitter.number(scopes.dim(width), type_));
-          emitter.override(reduce->getResult(0), [value](cpu::ElementEmitter::At) { return value; });
-        }
-        SmallVector<std::tuple<Value, Value, unsigned>> results; // all before any store: a result may lie on an operand that is read at the same place
-        for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands()) {
-          Value of = cpu::peelViews(yielded.get());
-          results.emplace_back(of, emitter.element(of, emitter.regroup(rows, scopes.wrap(row, 0), emitter.dims(of))), unsigned(kernel_.getInputs().size() + yielded.getOperandNumber()));
-        }
-        for (auto [of, element, binding] : results)
-          cpu::storeElements(b, emitter.elementType(of), element, b.buffer(binding), row);
-      }
-      if (!emitter.status())
-        status = emitter.status();
-      if (scopes.sawUnknown)
-        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol_);
-    });
-  return status;
+  auto load = [&](cpu::ElementEmitter &emitter) {
+    cpu::LoopScopes &scopes = emitter.scopes;
+    cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), region_.rows);
+    llvm::append_range(at, emitter.regroup(width, scopes.wrap(column, 0), region_.columns));
+    for (auto [i, reduce] : llvm::enumerate(region_.reductions))
+      b.store(exchanged(b, emitter.element(reduce->getOperand(0), at)), terms, b.index(int64_t(i)));
+  };
+  auto store = [&](cpu::ElementEmitter &emitter) {
+    cpu::LoopScopes &scopes = emitter.scopes;
+    for (auto [i, reduce] : llvm::enumerate(region_.reductions)) {
+      Value value = region_.place ? b.load(b.i64(), terms, b.index(0)) : element(b, b.load(type_, terms, b.index(int64_t(i))));
+      if (auto op = dyn_cast<llm::ReduceOp>(reduce); op && op.getKind() == llm::ReduceKind::mean)
+        value = b.fdiv(value, emitter.number(scopes.dim(width), type_));
+      emitter.override(reduce->getResult(0), [value](cpu::ElementEmitter::At) { return value; });
+    }
+    SmallVector<std::tuple<Value, Value, unsigned>> results; // all before any store: a result may lie on an operand that is read at the same place
+    for (OpOperand &yielded : kernel_.getBody().front().getTerminator()->getOpOperands()) {
+      Value of = cpu::peelViews(yielded.get());
+      results.emplace_back(of, emitter.element(of, emitter.regroup(rows, scopes.wrap(row, 0), emitter.dims(of))), unsigned(kernel_.getInputs().size() + yielded.getOperandNumber()));
+    }
+    for (auto [of, element, binding] : results)
+      cpu::storeElements(b, emitter.elementType(of), element, b.buffer(binding), row);
+  };
+  return cuda::emitHalves(b, kernel_, context, stores, load, store);
 }
 
 std::string ReduceUnit::joinsText() const {

@@ -26,3 +26,18 @@ void cuda::storeRowResults(cpu::KernelBuilder &b, cpu::ElementEmitter &emitter, 
   for (const Result &result : results)
     cpu::storeElements(b, emitter.elementType(result.of), result.element, b.buffer(result.binding), scopes.scalar(scopes.linearize(emitter.dims(result.of), at)));
 }
+
+Status cuda::emitHalves(cpu::KernelBuilder &b, exec::KernelOp kernel, cpu::FamilyContext &context, Value stores,
+                        llvm::function_ref<void(cpu::ElementEmitter &)> load, llvm::function_ref<void(cpu::ElementEmitter &)> store) {
+  Status status;
+  for (int64_t half : {0, 1})
+    b.ifThen(b.equal(stores, b.index(half)), [&] {
+      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
+      (half == 0 ? load : store)(emitter);
+      if (!emitter.status())
+        status = emitter.status();
+      if (emitter.scopes.sawUnknown)
+        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", context.symbol);
+    });
+  return status;
+}

@@ -15,6 +15,11 @@ namespace llmopt::cuda {
 void storeRowResults(cpu::KernelBuilder &b, cpu::ElementEmitter &emitter, exec::KernelOp kernel, mlir::Value heart, mlir::Value value, cpu::ElementEmitter::At at,
                      mlir::ValueRange but = {});
 
+/// What a family of rows reads and what it writes, in one body, so that both share the list of sizes; the text around it says by `stores` (0 or 1) which half is
+/// wanted. E0911.
+Status emitHalves(cpu::KernelBuilder &b, exec::KernelOp kernel, cpu::FamilyContext &context, mlir::Value stores,
+                  llvm::function_ref<void(cpu::ElementEmitter &)> load, llvm::function_ref<void(cpu::ElementEmitter &)> store);
+
 } // namespace llmopt::cuda
 
 #endif // LLMOPT_CODEGEN_CUDA_ROWRESULTS_H

@@ -47,24 +47,15 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerScan(exec::KernelOp kernel
   auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
   Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column"), value = named(type, "value");
   Value to = named(mlir::LLVM::LLVMPointerType::get(kernel.getContext()), "to");
-  Status status;
-  // One body for both, so that they share the list of sizes; the text around it says which half is wanted.
-  for (int64_t half : {0, 1})
-    b.ifThen(b.equal(stores, b.index(half)), [&] {
-      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
-      cpu::LoopScopes &scopes = emitter.scopes;
-      cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
-      at.insert(at.begin() + axis, scopes.wrap(column, 0));
-      if (half == 0)
-        b.store(emitter.element(sum.getInput(), at), to, b.index(0));
-      else
-        storeRowResults(b, emitter, kernel, sum.getResult(), value, at);
-      if (!emitter.status())
-        status = emitter.status();
-      if (scopes.sawUnknown)
-        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol);
-    });
-  LLMOPT_RETURN_IF_ERROR(status);
+  auto placeOf = [&](cpu::ElementEmitter &emitter) {
+    cpu::LoopScopes &scopes = emitter.scopes;
+    cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
+    at.insert(at.begin() + axis, scopes.wrap(column, 0));
+    return at;
+  };
+  auto load = [&](cpu::ElementEmitter &emitter) { b.store(emitter.element(sum.getInput(), placeOf(emitter)), to, b.index(0)); };
+  auto store = [&](cpu::ElementEmitter &emitter) { storeRowResults(b, emitter, kernel, sum.getResult(), value, placeOf(emitter)); };
+  LLMOPT_RETURN_IF_ERROR(emitHalves(b, kernel, context, stores, load, store));
   cpu::expandHalfConversions(*module, target);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 

@@ -10,6 +10,7 @@
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/Loops.h"
 #include "codegen/CUDA/RowLaunch.h"
+#include "codegen/CUDA/RowResults.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -47,29 +48,20 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerTopK(exec::KernelOp kernel
   auto named = [&](Type type, const char *name) { return namedValue(b.ops(), b.loc(), type, name); };
   Value stores = named(b.i64(), "stores"), row = named(b.i64(), "row"), column = named(b.i64(), "column"), place = named(b.i64(), "place"), value = named(b.f32(), "value");
   Value to = named(mlir::LLVM::LLVMPointerType::get(kernel.getContext()), "to");
-  Status status;
-  // One body for both, so that they share the list of sizes; the text around it says which half is wanted.
-  for (int64_t half : {0, 1})
-    b.ifThen(b.equal(stores, b.index(half)), [&] {
-      cpu::ElementEmitter emitter(b, kernel, context, /*lanes=*/1);
-      cpu::LoopScopes &scopes = emitter.scopes;
-      if (half == 0) {
-        cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
-        at.push_back(scopes.wrap(column, 0));
-        cpu::storeElements(b, b.f32(), emitter.element(topk.getInput(), at), to, b.index(0));
-      } else {
-        for (OpOperand &yielded : kernel.getBody().front().getTerminator()->getOpOperands()) {
-          Value of = cpu::peelViews(yielded.get());
-          cpu::storeElements(b, emitter.elementType(of), of == topk.getValues() ? value : column, b.buffer(unsigned(kernel.getInputs().size() + yielded.getOperandNumber())),
-                             b.add(b.mul(row, *k), place));
-        }
-      }
-      if (!emitter.status())
-        status = emitter.status();
-      if (scopes.sawUnknown)
-        status = unsupported("E0911", "a size that the kernel needs is not known before it runs", symbol);
-    });
-  LLMOPT_RETURN_IF_ERROR(status);
+  auto load = [&](cpu::ElementEmitter &emitter) {
+    cpu::LoopScopes &scopes = emitter.scopes;
+    cpu::ElementEmitter::Coordinates at = emitter.regroup(rows, scopes.wrap(row, 0), dims);
+    at.push_back(scopes.wrap(column, 0));
+    cpu::storeElements(b, b.f32(), emitter.element(topk.getInput(), at), to, b.index(0));
+  };
+  auto store = [&](cpu::ElementEmitter &emitter) {
+    for (OpOperand &yielded : kernel.getBody().front().getTerminator()->getOpOperands()) {
+      Value of = cpu::peelViews(yielded.get());
+      cpu::storeElements(b, emitter.elementType(of), of == topk.getValues() ? value : column, b.buffer(unsigned(kernel.getInputs().size() + yielded.getOperandNumber())),
+                         b.add(b.mul(row, *k), place));
+    }
+  };
+  LLMOPT_RETURN_IF_ERROR(emitHalves(b, kernel, context, stores, load, store));
   cpu::expandHalfConversions(*module, target);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
