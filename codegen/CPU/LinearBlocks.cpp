@@ -233,16 +233,16 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       TileOperands in;
       if (!context_.codes)
         in = operands(segment, rows, weight, rowTile, count, block);
-      // During the product, where nothing is widened there: that and more would be too much for LLVM's scheduler, which then spills. Nor is
-      // there room for it between the multiply-adds of small tiles.
+      // During the product, where its loop has room for the arithmetic: where something is widened there too or K is cut (panels are then
+      // prefetched across gaps) LLVM's scheduler would spill, and in small tiles it would be in the multiply-adds' way.
       bool isPlain = in.format == PanelFormat::Plain || in.format == PanelFormat::BF16Dot;
-      if (direct && isPlain && !context_.codes && context_.target.vectorRegisters >= 32)
+      if (direct && isPlain && plan_.kBlocks == 1 && !context_.codes && context_.target.vectorRegisters >= 32)
         in.perStep = [&, panels = std::move(in.perStep)](Value k) {
           panels(k);
-          epilogue.prefetchStep(firstRow, column, shape, b_.select(isLast, b_.floorDiv(k, in.unroll), b_.index(0)));
+          epilogue.prefetchStep(firstRow, column, shape, b_.floorDiv(k, in.unroll));
         };
       else if (direct)
-        epilogue.prefetchRows(firstRow, column, shape);
+        b_.ifThen(isLast, [&] { epilogue.prefetchRows(firstRow, column, shape); });
       KernelBuilder::Values start = startOf(shape, context_.sumElement(b_), own, block.k0);
       KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start) : emitTileLoop(b_, shape, in, start);
       if (!direct)

@@ -18,7 +18,7 @@ import tempfile
 
 BIN = os.path.join(os.environ.get("LLMOPT_BUILD", "build"), "bin")
 MCA = os.environ.get("LLMOPT_MCA") or shutil.which("llvm-mca-22") or shutil.which("llvm-mca")
-CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 1,
+CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512, "intermediate_size": 4096, "num_hidden_layers": 1,
           "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
           "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "dtype": "float32"}
 # Weights and products, what the multiply-add is called, and the least share of the port bound in znver4's model. The model lets a broadcast from
