@@ -135,7 +135,7 @@ private:
   Status emitHalves(cpu::KernelBuilder &b, ModuleOp module, SymExpr rows, SymExpr width);
   Value exchanged(cpu::KernelBuilder &b, Value element) const;
   Value element(cpu::KernelBuilder &b, Value exchanged) const;
-  std::string rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts);
+  RowText rowText(int64_t fixedRows, int64_t mostParts) const;
   std::string joinsText() const;
   std::string placeText() const;
   // What a thread has of a row: numbers, or an extremum's rank and place (kernels/arg_reduce.cuh).
@@ -214,10 +214,20 @@ std::string ReduceUnit::placeText() const {
          "  DEVICE_MEMBER void storePlace(i64 row, u64 place) const { apply(1, u64(row), 0, reinterpret_cast<u8 *>(&place)); }\n";
 }
 
-std::string ReduceUnit::rowsText(const PrintedBody &body, int64_t threads, int64_t fixedRows, int64_t mostParts) {
-  return "struct Rows {\n  " + declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + std::to_string(threads) + ", kRows = " + std::to_string(fixedRows) +
-         ", kMostParts = " + std::to_string(mostParts) + ";\n" + (region_.place ? placeText() : joinsText()) + "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u8 *terms) const {\n" +
-         body.text + "  }\n};\n";
+RowText ReduceUnit::rowText(int64_t fixedRows, int64_t mostParts) const {
+  RowText text{"u64 stores, u64 row, u64 column, u8 *terms",
+               "  static constexpr int kRows = " + std::to_string(fixedRows) + ", kMostParts = " + std::to_string(mostParts) + ";\n" + (region_.place ? placeText() : joinsText())};
+  if (region_.place) {
+    text.begin = "PlaceRows<Rows>{{";
+    text.end = "}}";
+  }
+  text.arguments = ", nullptr, nullptr";
+  if (mostParts > 1) {
+    text.data = "DEVICE_DATA(" + termName() + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * terms()) + ");\nDEVICE_DATA(u32, " + symbol_ + "_counters, " +
+                std::to_string(fixedRows) + ");\n";
+    text.arguments = ", " + symbol_ + "_shares, " + symbol_ + "_counters";
+  }
+  return text;
 }
 
 Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
@@ -248,19 +258,11 @@ Result<std::optional<LoweredDeviceKernel>> ReduceUnit::lower() {
   cpu::expandHalfConversions(*module, target_);
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
-  RowLaunch launch = makeRowLaunch(region_.place ? "ArgReduce" : "Reduce", symbol_, threads, body, width);
+  RowText text = rowText(fixedRows, mostParts);
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
-  std::string data, arguments = "nullptr, nullptr";
-  if (mostParts > 1) {
-    data = "DEVICE_DATA(" + termName() + ", " + symbol_ + "_shares, " + std::to_string(fixedRows * mostParts * terms()) + ");\nDEVICE_DATA(u32, " + symbol_ +
-           "_counters, " + std::to_string(fixedRows) + ");\n";
-    arguments = symbol_ + "_shares, " + symbol_ + "_counters";
-  }
-  lowered.unit.source = std::string("#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"") + (region_.place ? "arg_reduce" : "reduce") + ".cuh\"\n" + printGlobals(*module) + rowsText(body, threads, fixedRows, mostParts) + data +
-                        "extern \"C\" GLOBAL void LAUNCH_BOUNDS(" + std::to_string(threads) + ", 1) " + symbol_ + "(" + declareParameters(launch.kernel.parameters, ", ") +
-                        ") {\n  " + launch.kernel.family + "<Rows>::run(" + (region_.place ? "PlaceRows<Rows>{{" : "Rows{") + launch.fields + (region_.place ? "}}" : "}") + ", i64(d0), i64(" + launch.width + "), " + arguments + ");\n}\nLLMOPT_EXPORT(" + symbol_ + ")\n";
-  lowered.unit.kernels.push_back(std::move(launch.kernel));
+  RowFamily family = region_.place ? RowFamily{"ArgReduce", "arg_reduce.cuh", threads} : RowFamily{"Reduce", "reduce.cuh", threads};
+  lowered.unit = rowUnit(family, symbol_, printGlobals(*module), body, text, width);
   lowered.plan.variants.push_back({symbol_, 0, units, SymExpr()});
   cpu::addCosts(kernel_, shapes_, lowered.plan);
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

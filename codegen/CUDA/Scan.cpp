@@ -60,21 +60,15 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerScan(exec::KernelOp kernel
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
   constexpr int64_t kHeld = 4, kMostThreads = 1024, kUsualThreads = 256;
-  int64_t threads = threadsForRows(width, kHeld, kMostThreads, kUsualThreads);
-  RowLaunch launch = makeRowLaunch("Scan", symbol, threads, body, width);
+  auto flag = [](bool value) { return value ? "true" : "false"; };
+  std::string name = typeName(type);
+  RowText text{"u64 stores, u64 row, u64 column, Type value, u8 *to",
+               "  typedef " + name + " Type;\n  static constexpr bool kExclusive = " + flag(sum.getExclusive()) + ", kReverse = " + flag(sum.getReverse()) +
+                   ";\n  DEVICE_MEMBER Type load(i64 row, i64 column) const {\n    Type value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+                   "  DEVICE_MEMBER void store(i64 row, i64 column, Type value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"};
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
-  auto flag = [](bool value) { return value ? "true" : "false"; };
-  std::string count = std::to_string(threads), name = typeName(type);
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"scan.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
-                        declareParameters(body.parameters, ";\n  ") + ";\n  typedef " + name + " Type;\n  static constexpr int kThreads = " + count +
-                        ";\n  static constexpr bool kExclusive = " + flag(sum.getExclusive()) + ", kReverse = " + flag(sum.getReverse()) +
-                        ";\n  DEVICE_MEMBER Type load(i64 row, i64 column) const {\n    Type value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
-                        "  DEVICE_MEMBER void store(i64 row, i64 column, Type value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"
-                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, Type value, u8 *to) const {\n" + body.text +
-                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(launch.kernel.parameters, ", ") +
-                        ") {\n  Scan<Rows>::run(Rows{" + launch.fields + "}, i64(d0), i64(" + launch.width + "));\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
-  lowered.unit.kernels.push_back(std::move(launch.kernel));
+  lowered.unit = rowUnit({"Scan", "scan.cuh", threadsForRows(width, kHeld, kMostThreads, kUsualThreads)}, symbol, printGlobals(*module), body, text, width);
   lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
   cpu::addCosts(kernel, shapes, lowered.plan);
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

@@ -70,19 +70,12 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerSoftmax(exec::KernelOp ker
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
   constexpr int64_t kHeld = 8, kMostThreads = 1024, kUsualThreads = 128;
-  int64_t threads = threadsForRows(width, kHeld, kMostThreads, kUsualThreads);
-  RowLaunch launch = makeRowLaunch("Softmax", symbol, threads, body, width);
+  RowText text{"u64 stores, u64 row, u64 column, float value, u8 *to",
+               "  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+               "  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"};
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
-  std::string count = std::to_string(threads);
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"softmax.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
-                        declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + count +
-                        ";\n  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
-                        "  DEVICE_MEMBER void store(i64 row, i64 column, float value) const { apply(1, u64(row), u64(column), value, nullptr); }\n"
-                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, float value, u8 *to) const {\n" + body.text +
-                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(launch.kernel.parameters, ", ") +
-                        ") {\n  Softmax<Rows>::run(Rows{" + launch.fields + "}, i64(d0), i64(" + launch.width + "));\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
-  lowered.unit.kernels.push_back(std::move(launch.kernel));
+  lowered.unit = rowUnit({"Softmax", "softmax.cuh", threadsForRows(width, kHeld, kMostThreads, kUsualThreads)}, symbol, printGlobals(*module), body, text, width);
   lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
   cpu::addCosts(kernel, shapes, lowered.plan);
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

@@ -66,20 +66,14 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerTopK(exec::KernelOp kernel
   LLMOPT_ASSIGN(PrintedBody body, printBody(*module->getOps<func::FuncOp>().begin(), 2));
 
   constexpr int64_t kHeld = 4, kMostThreads = 1024, kUsualThreads = 256;
-  int64_t threads = threadsForRows(width, kHeld, kMostThreads, kUsualThreads);
-  RowLaunch launch = makeRowLaunch("TopK", symbol, threads, body, width);
+  RowText text{"u64 stores, u64 row, u64 column, u64 place, float value, u8 *to",
+               "  static constexpr int kMost = " + std::to_string(kMostBest) + ";\n  static constexpr bool kLargest = " + (topk.getLargest() ? "true" : "false") +
+                   ";\n  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
+                   "  DEVICE_MEMBER void store(i64 row, i64 place, float value, i64 column) const { apply(1, u64(row), u64(column), u64(place), value, nullptr); }\n"};
+  text.arguments = ", " + std::to_string(*k);
   LoweredDeviceKernel lowered;
   lowered.plan.dims.assign(b.dims().begin(), b.dims().end());
-  std::string count = std::to_string(threads);
-  lowered.unit.source = "#include \"primitives.cuh\"\n#include \"printed_values.cuh\"\n#include \"top_k.cuh\"\n" + printGlobals(*module) + "struct Rows {\n  " +
-                        declareParameters(body.parameters, ";\n  ") + ";\n  static constexpr int kThreads = " + count + ", kMost = " + std::to_string(kMostBest) +
-                        ";\n  static constexpr bool kLargest = " + (topk.getLargest() ? "true" : "false") +
-                        ";\n  DEVICE_MEMBER float load(i64 row, i64 column) const {\n    float value = 0;\n    apply(0, u64(row), u64(column), 0, 0, reinterpret_cast<u8 *>(&value));\n    return value;\n  }\n"
-                        "  DEVICE_MEMBER void store(i64 row, i64 place, float value, i64 column) const { apply(1, u64(row), u64(column), u64(place), value, nullptr); }\n"
-                        "  DEVICE_MEMBER void apply(u64 stores, u64 row, u64 column, u64 place, float value, u8 *to) const {\n" + body.text +
-                        "  }\n};\nextern \"C\" GLOBAL void LAUNCH_BOUNDS(" + count + ", 1) " + symbol + "(" + declareParameters(launch.kernel.parameters, ", ") + ") {\n  TopK<Rows>::run(Rows{" + launch.fields +
-                        "}, i64(d0), i64(" + launch.width + "), " + std::to_string(*k) + ");\n}\nLLMOPT_EXPORT(" + symbol + ")\n";
-  lowered.unit.kernels.push_back(std::move(launch.kernel));
+  lowered.unit = rowUnit({"TopK", "top_k.cuh", threadsForRows(width, kHeld, kMostThreads, kUsualThreads)}, symbol, printGlobals(*module), body, text, width);
   lowered.plan.variants.push_back({symbol, 0, rows, SymExpr()});
   cpu::addCosts(kernel, shapes, lowered.plan);
   return std::optional<LoweredDeviceKernel>(std::move(lowered));

@@ -101,6 +101,24 @@ std::optional<Obstacle> fusion::obstacleTo(const Codes &input, const Codes &weig
 
 namespace {
 
+struct LinearPattern : OpRewritePattern<llm::LinearOp> {
+  LinearPattern(MLIRContext *context, RewriteProduct rewrite) : OpRewritePattern(context), rewrite(rewrite) {}
+  LogicalResult matchAndRewrite(llm::LinearOp root, PatternRewriter &rewriter) const override {
+    return rewrite(root, !root.getTransposed(), root.getBias(), rewriter);
+  }
+  RewriteProduct rewrite;
+};
+
+struct MatMulPattern : OpRewritePattern<llm::MatMulOp> {
+  MatMulPattern(MLIRContext *context, RewriteProduct rewrite) : OpRewritePattern(context), rewrite(rewrite) {}
+  LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
+    if (typeOf(root.getRhs()).getRank() != 2)
+      return rewriter.notifyMatchFailure(root, "right operand is not a matrix");
+    return rewrite(root, /*outputsFirst=*/false, Value(), rewriter);
+  }
+  RewriteProduct rewrite;
+};
+
 /// Writes the terms.
 class Terms {
 public:
@@ -175,3 +193,5 @@ Value fusion::emitByteProduct(PatternRewriter &rewriter, Location loc, RankedTen
   weight.bytes = movedBytes(rewriter, weight);
   return Terms(rewriter, loc).run(type, input, weight);
 }
+
+void fusion::addProductPatterns(RewritePatternSet &patterns, RewriteProduct rewrite) { patterns.add<LinearPattern, MatMulPattern>(patterns.getContext(), rewrite); }

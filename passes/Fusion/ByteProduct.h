@@ -50,6 +50,10 @@ struct Obstacle {
 };
 std::optional<Obstacle> obstacleTo(const Codes &input, const Codes &weight);
 
+/// Rewrites a linear layer or a matrix product: `outputsFirst` where its right operand is [N, K], `bias` where it has one.
+using RewriteProduct = mlir::LogicalResult (*)(mlir::Operation *product, bool outputsFirst, mlir::Value bias, mlir::PatternRewriter &rewriter);
+void addProductPatterns(mlir::RewritePatternSet &patterns, RewriteProduct rewrite);
+
 /// The sums, of type `type`.
 mlir::Value emitByteProduct(mlir::PatternRewriter &rewriter, mlir::Location loc, mlir::RankedTensorType type, Codes input, Codes weight);
 

@@ -113,24 +113,8 @@ LogicalResult fuse(Operation *root, bool outputsFirst, Value bias, PatternRewrit
   return success();
 }
 
-struct FuseLinear : OpRewritePattern<llm::LinearOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(llm::LinearOp root, PatternRewriter &rewriter) const override {
-    return fuse(root, !root.getTransposed(), root.getBias(), rewriter);
-  }
-};
-
-struct FuseMatMul : OpRewritePattern<llm::MatMulOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
-    if (typeOf(root.getRhs()).getRank() != 2)
-      return rewriter.notifyMatchFailure(root, "right operand is not a matrix");
-    return fuse(root, /*outputsFirst=*/false, Value(), rewriter);
-  }
-};
-
 } // namespace
 
 namespace llmopt::fusion {
-void addFuseFloat8Product(RewritePatternSet &patterns) { patterns.add<FuseLinear, FuseMatMul>(patterns.getContext()); }
+void addFuseFloat8Product(RewritePatternSet &patterns) { addProductPatterns(patterns, fuse); }
 } // namespace llmopt::fusion
