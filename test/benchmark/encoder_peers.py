@@ -18,14 +18,12 @@ fusions; outputs are compared with torch's in f32 where torch takes part, with l
 import argparse
 import json
 import os
-import platform
 import shutil
-import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+import contest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PEERS = ["onnxruntime", "openvino", "torch", "torch.compile", "ctranslate2"]
@@ -126,8 +124,7 @@ def ctranslate2_runner(folder, threads, scratch):
 def onnxruntime_runner(model, threads, precision):
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
+    options = contest.onnxruntime_options(threads)
     optimized = model + ".optimized"
     if not os.path.exists(optimized):  # the fusions for transformers, which need to know the model's type
         from onnxruntime.transformers import optimizer
@@ -146,7 +143,7 @@ def onnxruntime_runner(model, threads, precision):
         for session in sessions:  # the faster one competes
             run = lambda session=session: session.run(None, {"input_ids": ids})[0]
             run()
-            times.append((best_time(run, 3), run))
+            times.append((contest.best_time(run, 3), run))
         return min(times, key=lambda row: row[0])[1]
 
     return prepare
@@ -156,7 +153,7 @@ def openvino_runner(model, threads, precision):
     import openvino
 
     core = openvino.Core()
-    hints = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    hints = contest.openvino_hints(threads, precision)
 
     def prepare(ids):
         graph = core.read_model(model)
@@ -167,21 +164,9 @@ def openvino_runner(model, threads, precision):
     return prepare
 
 
-def best_time(run, times):
-    best = float("inf")
-    for _ in range(times):
-        begin = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - begin)
-    return best
-
-
 def serve(args):
-    """A peer: prepares all shapes, then answers each line 'SHAPE REPEATS' with a list of seconds."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    import numpy as np
-
+    """A peer: prepares all shapes, then takes its turns."""
+    contest.keep_to_threads(args.threads)
     if args.peer.startswith("torch"):
         import torch
 
@@ -193,59 +178,13 @@ def serve(args):
         prepare = ctranslate2_runner(args.folder, args.threads, args.scratch)
     else:
         prepare = openvino_runner(args.onnx, args.threads, "f32" if args.format == "int8" else args.format)
-    runners = {}
-    for text in args.shapes:
-        runners[text] = prepare(ids_of(parse_shape(text), args.vocabulary))
-        np.save(os.path.join(args.scratch, f"{args.peer}-{text}.npy"), np.asarray(runners[text]()))
-    answer = os.fdopen(args.answers, "w", buffering=1)
-    answer.write("ready\n")
-    for line in sys.stdin:
-        text, repeats = line.split()
-        runners[text]()
-        times = []
-        for _ in range(int(repeats)):
-            begin = time.perf_counter()
-            runners[text]()
-            times.append(time.perf_counter() - begin)
-        answer.write(json.dumps(times) + "\n")
+    runners = {text: prepare(ids_of(parse_shape(text), args.vocabulary)) for text in args.shapes}
+    contest.answer_turns(args.peer, runners, args.scratch, args.answers)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------------
 # Contestants
 # ---------------------------------------------------------------------------------------------------------------------------------------
-
-
-class Peer:
-    def __init__(self, name, args, onnx, scratch, vocabulary):
-        answers, end = os.pipe()
-        command = [sys.executable, os.path.abspath(__file__), args.folder, "--peer", name, "--threads", args.threads, "--format", args.format, "--onnx",
-                   onnx, "--scratch", scratch, "--vocabulary", vocabulary, "--answers", end, "--shapes", *args.shapes]
-        self.name, self.scratch, self.times = name, scratch, {}
-        # What a peer prints while it prepares is of interest only if it fails.
-        self.log = open(os.path.join(scratch, f"{name}.log"), "w+")
-        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=self.log, stderr=self.log, pass_fds=[end], text=True)
-        os.close(end)
-        self.answers = os.fdopen(answers)
-        if self.answers.readline() != "ready\n":
-            self.log.seek(0)
-            raise RuntimeError(f"{name} cannot be prepared: {self.log.read()[-800:]}")
-        self.process.send_signal(signal.SIGSTOP)
-
-    def output(self, text):
-        import numpy as np
-
-        return np.load(os.path.join(self.scratch, f"{self.name}-{text}.npy"))
-
-    def run(self, text, repeats):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(f"{text} {repeats}\n")
-        self.process.stdin.flush()
-        times = json.loads(self.answers.readline())
-        self.process.send_signal(signal.SIGSTOP)
-        return times
-
-    def stop(self):
-        self.process.kill()
 
 
 class Own:
@@ -254,11 +193,7 @@ class Own:
         self.artifact = os.path.join(scratch, "model.llmopt")
         extra = ["--dtype", "bf16", "--products", "bf16"] if args.format == "bf16" else []
         extra += ["--target", "x86-64-v3", "--target", "x86-64-v4"] if args.avx2 else []
-        self.tool("llmopt-compile", onnx if args.format == "int8" else args.folder, "-O3", "-q", "-o", self.artifact, *extra)
-
-    def tool(self, name, *arguments):
-        command = [os.path.join(self.args.build, "bin", name), *map(str, arguments)]
-        return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+        contest.tool(args.build, "llmopt-compile", onnx if args.format == "int8" else args.folder, "-O3", "-q", "-o", self.artifact, *extra)
 
     def output(self, text):
         import numpy as np
@@ -266,14 +201,13 @@ class Own:
         place = os.path.join(self.scratch, "own-ids.npy")
         np.save(place, ids_of(parse_shape(text), self.vocabulary))
         if self.args.format == "int8":
-            self.tool("llmopt-run", self.artifact, "--input", f"input_ids=@{place}", "--output-dir", self.scratch, "-t", self.args.threads)
+            contest.tool(self.args.build, "llmopt-run", self.artifact, "--input", f"input_ids=@{place}", "--output-dir", self.scratch, "-t", self.args.threads)
             return np.load(os.path.join(self.scratch, "last_hidden_state.npy"))
-        self.tool("llmopt-eval", "logits", self.artifact, "--ids", place, "--batch", parse_shape(text)[0], "-o", place + ".out.npy", "-t", self.args.threads)
+        contest.tool(self.args.build, "llmopt-eval", "logits", self.artifact, "--ids", place, "--batch", parse_shape(text)[0], "-o", place + ".out.npy", "-t", self.args.threads)
         return np.load(place + ".out.npy")
 
     def run(self, text, repeats):
-        report = self.tool("llmopt-bench", self.artifact, "--shape", f"input_ids={text}", "-t", self.args.threads, "-r", repeats, "-o", "json")
-        return [time * 1e-9 for time in json.loads(report)[0]["samples_ns"]]
+        return contest.bench(self.args.build, self.artifact, f"input_ids={text}", self.args.threads, repeats)
 
     def stop(self):
         pass
@@ -290,75 +224,6 @@ def operations(config, shape):
     width, inner = config["hidden_size"], config["intermediate_size"]
     layer = 2 * batch * length * (4 * width * width + 2 * width * inner) + 4 * batch * length * length * width
     return layer * config["num_hidden_layers"]
-
-
-def peak(args):
-    """Operations a second: the most that llmopt-bench machine finds, or has found, for this element type with this many threads."""
-    if not args.machine or not os.path.exists(args.machine):
-        args.machine = args.machine or os.path.join(args.scratch, "machine.json")
-        command = [os.path.join(args.build, "bin", "llmopt-bench"), "machine", "-f", args.machine]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    rows = json.load(open(args.machine))["arithmetic"]
-    return max(row["operations_per_second"] for row in rows if row["format"] == args.format and row["threads"] == args.threads)
-
-
-def check_outputs(contestants, args):
-    """The largest difference to torch, of its largest value, by shape; stops where one is too far."""
-    import numpy as np
-
-    worst = {}
-    for text in args.shapes:
-        outputs = {c.name: np.asarray(c.output(text), np.float64) for c in contestants}
-        want = outputs.get("torch", next(iter(outputs.values())))
-        for name, got in outputs.items():
-            difference = np.abs(got.reshape(want.shape) - want).max() / np.abs(want).max()
-            worst[f"{name} {text}"] = float(difference)
-            if not difference <= TOLERANCE[args.format]:
-                raise SystemExit(f"{name} at {text}: output differs by {difference:.2e} of the largest value")
-    return worst
-
-
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} processors"
-
-
-def repeats_for(seconds):
-    """Short runs are repeated, so that a turn takes some 0.1 s."""
-    return max(1, min(20, int(0.1 / max(seconds, 1e-6))))
-
-
-def add_earlier(before, contestants, samples):
-    """Puts the earlier rounds of the shapes that were measured again, with the same programs, in front."""
-    for row in before["rows"]:
-        if set(row["samples"]) == {c.name for c in contestants}:
-            for name, earlier in row["samples"].items():
-                if (name, row["shape"]) in samples:
-                    samples[name, row["shape"]] = earlier + samples[name, row["shape"]]
-
-
-def summarize(args, config, contestants, samples, differences, limit):
-    rows = []
-    for text in args.shapes:
-        medians = {c.name: statistics.median(samples[c.name, text]) for c in contestants}
-        peers = {name: value for name, value in medians.items() if name != "llmopt"}
-        best = min(peers, key=peers.get)
-        floor = operations(config, parse_shape(text)) / limit
-        rows.append({"shape": text, "threads": args.threads, "format": args.format, "milliseconds": {n: v * 1e3 for n, v in medians.items()},
-                     "best_peer": best, "ratio": peers[best] / medians["llmopt"], "floor_milliseconds": floor * 1e3,
-                     "share_of_peak": floor / medians["llmopt"],
-                     "samples": {c.name: samples[c.name, text] for c in contestants}})
-    return {"model": args.name, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "rounds": max(len(s) for s in samples.values()), "rows": rows, "differences": differences}
-
-
-def markdown(report):
-    names = list(dict.fromkeys(name for row in report["rows"] for name in row["milliseconds"]))
-    lines = [f"| {report['model']} {report['rows'][0]['format']} | threads | " + " | ".join(names) + " | best peer / llmopt | llmopt, of peak |",
-             "|" + "---|" * (len(names) + 4)]
-    for row in report["rows"]:
-        lines.append(f"| {row['shape']} | {row['threads']} | " + " | ".join(f"{row['milliseconds'][name]:.2f}" if name in row["milliseconds"] else "not run" for name in names)
-                     + f" | {row['ratio']:.2f} | {row['share_of_peak']:.0%} |")
-    return "\n".join(lines) + "\n"
 
 
 def svg(report):
@@ -419,36 +284,32 @@ def main():
             exported, onnx = onnx, os.path.join(scratch, "model.int8.onnx")
             if not os.path.exists(onnx):
                 quantize(exported, onnx)
+        command = [os.path.abspath(__file__), args.folder, "--threads", args.threads, "--format", args.format, "--onnx", onnx, "--vocabulary",
+                   config["vocab_size"], "--shapes", *args.shapes]
         contestants = [Own(args, onnx, scratch, config["vocab_size"])]
         try:
             for name in args.peers:
-                contestants.append(Peer(name, args, onnx, scratch, config["vocab_size"]))
+                contestants.append(contest.Peer(name, command, scratch))
                 print(f"{name} is ready", file=sys.stderr, flush=True)
-            differences = check_outputs(contestants, args)
+            differences = contest.check_outputs(contestants, args.shapes, TOLERANCE[args.format])
             while args.wait and not os.path.exists(args.wait):
                 time.sleep(0.2)
-            limit = peak(args)
-            samples = {(c.name, text): [] for c in contestants for text in args.shapes}
-            repeats = {text: repeats_for(contestants[0].run(text, 1)[0]) for text in args.shapes}
-            for _ in range(args.rounds):
-                for text in args.shapes:
-                    for contestant in contestants:
-                        samples[contestant.name, text].append(statistics.median(contestant.run(text, repeats[text])))
+            limit = contest.peak(contest.machine_limits(args.build, args.machine or os.path.join(scratch, "machine.json")), args.format, args.threads)
+            samples = contest.play(contestants, args.shapes, args.rounds)
         finally:
             for contestant in contestants:
                 contestant.stop()
     before = json.load(open(args.json)) if args.json and os.path.exists(args.json) else None
     if before:
-        add_earlier(before, contestants, samples)
-    report = summarize(args, config, contestants, samples, differences, limit)
+        contest.add_earlier(before, contestants, samples)
+    rows = [contest.row_of(text, args.threads, args.format, samples, operations(config, parse_shape(text)) / limit) for text in args.shapes]
     if before:
-        report["rows"] = [row for row in before["rows"] if row["shape"] not in args.shapes] + report["rows"]
-        report["differences"] = before["differences"] | report["differences"]
-    print(markdown(report))
-    for path, text in ((args.json, json.dumps(report, indent=1)), (args.markdown, markdown(report)), (args.svg, svg(report))):
-        if path:
-            with open(path, "w") as file:
-                file.write(text)
+        rows = [row for row in before["rows"] if row["shape"] not in args.shapes] + rows
+        differences = before["differences"] | differences
+    report = {"model": args.name, "machine": contest.machine(), "date": time.strftime("%Y-%m-%d"), "rounds": max(len(s) for s in samples.values()), "rows": rows,
+              "differences": differences}
+    print(contest.markdown(report))
+    contest.write((args.json, json.dumps(report, indent=1)), (args.markdown, contest.markdown(report)), (args.svg, svg(report)))
 
 
 if __name__ == "__main__":
