@@ -14,6 +14,7 @@
 #include "llmopt/lib/Artifact/DeviceImage.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/Hash.h"
+#include "llmopt/lib/Support/UserCache.h"
 
 #include <atomic>
 #include <cstdlib>
@@ -40,13 +41,10 @@ public:
   ImageCache(const DeviceCompiler &compiler, const Target &target, const UnitOptions &options) {
     if (!options.dumpFolder.empty()) // it keeps the image, not the stages before
       return;
-    const char *folder = std::getenv("LLMOPT_CACHE_DIR"), *home = std::getenv("HOME");
+    const char *folder = std::getenv("LLMOPT_CACHE_DIR");
     if (folder && std::string_view(folder) == "off")
       return;
-    if (folder && *folder)
-      folder_ = folder;
-    else if (home && *home)
-      folder_ = std::string(home) + "/.cache/llmopt";
+    folder_ = folder && *folder ? folder : userCacheFolder();
     constexpr const char *kOptions = "3\n"; // to be raised with the options of the compilers
     salt_ = kOptions + compiler.id() + "\n" + target.gpuArchitecture + (options.ptx ? "\nptx\n" : "\nimage\n");
     for (const KernelSource &source : kernelSources())

@@ -46,7 +46,7 @@ struct UnitOptions {
   std::string overrideFolder; ///< the same
 };
 
-/// Compiles units through a cache of images by hash of source, options and compiler ($LLMOPT_CACHE_DIR, else ~/.cache/llmopt; "off" for
+/// Compiles units through a cache of images by hash of source, options and compiler ($LLMOPT_CACHE_DIR, else the user's cache folder; "off" for
 /// none), checks what ptxas reports (E0984) and that each image has its kernels with the parameters they are launched with (E0987). Fills
 /// in the units' registers and spills. Results are in the order of the units.
 Result<std::vector<CompiledUnit>> compileUnits(const DeviceCompiler &compiler, std::span<KernelUnit> units, const Target &target,

@@ -133,6 +133,9 @@ std::vector<std::string> llmopt::missingFeatures(std::span<const std::string> ne
 
 Result<Target> llmopt::findTarget(std::string_view name) {
   if (name == "native") {
+    if (const char *limit = std::getenv("LLMOPT_CPU"); limit && *limit && limit != name)
+      if (Result<Target> row = findTarget(limit); !row)
+        return usageError("E0301", "LLMOPT_CPU: " + row.error().message);
     for (auto row = table().rbegin(); row != table().rend(); ++row)
       if (!row->isGpu() && missingFeatures(row->features).empty())
         return *row;

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "llmopt/lib/Support/File.h"
+#include "llmopt/lib/Support/UserCache.h"
 #include "llmopt/runtime/MachineLimits.h"
 
 #include <algorithm>
@@ -124,11 +125,10 @@ Result<MachineLimits> MachineLimits::fromJson(const Json &json, std::string_view
 std::string llmopt::machineLimitsPath() {
   if (const char *path = std::getenv("LLMOPT_MACHINE_FILE"); path && *path)
     return path;
-  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
-  fs::path folder = cache && *cache ? fs::path(cache) : home && *home ? fs::path(home) / ".cache" : fs::path("/tmp");
+  std::string cache = userCacheFolder();
   char host[256] = "unknown";
   ::gethostname(host, sizeof host - 1);
-  return (folder / "llmopt" / ("machine-" + std::string(host) + ".json")).string();
+  return (cache.empty() ? "/tmp/llmopt" : cache) + "/machine-" + host + ".json";
 }
 
 Result<MachineLimits> llmopt::loadMachineLimits(const std::string &path) {

@@ -39,6 +39,7 @@ Result<Generator> Generator::create(const Engine &engine) {
 
 Result<std::vector<Generation>> Generator::generateBatch(std::span<const std::vector<int32_t>> prompts, const GenerateOptions &options,
                                                          const TokenCallback &onToken) const {
+  LLMOPT_RETURN_IF_ERROR(options.sampling.check());
   text::LaneContext context{options, endIds_, tokenizer_, size_t(engine_.model().maxPositions), !engine_.hasEncode(), onToken};
   return engine_.hasStep() ? text::generateRagged(engine_, context, prompts) : text::generatePadded(engine_, context, prompts);
 }

@@ -28,6 +28,23 @@ static double uniform(uint64_t seed, uint64_t stream, uint64_t index) {
   return double((uint64_t(words[0]) << 21) ^ (words[1] >> 11)) * 0x1p-53;
 }
 
+Status SamplingOptions::check() const {
+  struct Row {
+    const char *name, *wanted;
+    double value;
+    bool fits; // false for NaN
+  };
+  const Row rows[] = {{"temperature", "a number from 0 on", temperature, temperature >= 0 && std::isfinite(temperature)},
+                      {"top-k", "a number from 0 on", double(topK), topK >= 0},
+                      {"top-p", "0 to 1", topP, topP >= 0 && topP <= 1},
+                      {"min-p", "0 to 1", minP, minP >= 0 && minP <= 1},
+                      {"repetition penalty", "a number above 0", repetitionPenalty, repetitionPenalty > 0 && std::isfinite(repetitionPenalty)}};
+  for (const Row &row : rows)
+    if (!row.fits)
+      return usageError("E1514", std::string("sampling: ") + row.name + " is " + std::to_string(row.value) + ", expected " + row.wanted);
+  return {};
+}
+
 std::optional<int32_t> llmopt::argmax(std::span<const float> logits) {
   float best = -INFINITY;
   std::optional<int32_t> id;

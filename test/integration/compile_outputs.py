@@ -38,8 +38,8 @@ with tempfile.TemporaryDirectory(prefix="llmopt-outputs-") as folder:
     def at(name):
         return os.path.join(folder, name)
 
-    def compile(output, *flags):
-        return run(os.path.join(BUILD, "bin", "llmopt-compile"), at("m.mlir"), "-o", at(output), "--target=x86-64-v3", "--progress=none", *flags)
+    def compile(output, *flags, **options):
+        return run(os.path.join(BUILD, "bin", "llmopt-compile"), at("m.mlir"), "-o", at(output), "--target=x86-64-v3", "--progress=none", *flags, **options)
 
     def refused(name, text, *flags, output="no"):
         code, out, errors = compile(output, *flags)
@@ -47,6 +47,9 @@ with tempfile.TemporaryDirectory(prefix="llmopt-outputs-") as folder:
 
     with open(at("m.mlir"), "w") as file:
         file.write(MODEL)
+
+    code, out, errors = compile("no", "--target=native", env=dict(os.environ, LLMOPT_CPU="z80"))
+    check("a processor that is not known", code == 2 and not out and "error[E0301]" in errors and "LLMOPT_CPU" in errors and not os.path.exists(at("no")), errors)
 
     # One file each, in which the tools of LLVM find every kernel of the artifact.
     check("artifact", compile("m.llmopt")[0] == 0)

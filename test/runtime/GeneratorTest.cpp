@@ -11,6 +11,7 @@
 #include "runtime/text/GeneratorLane.h"
 
 #include <gtest/gtest.h>
+#include <limits>
 
 using namespace llmopt;
 
@@ -86,6 +87,23 @@ TEST_P(Generate, SeededDrawsDoNotDependOnTheBatch) {
     EXPECT_EQ(alone[i].ids, together[i].ids);
   options.sampling.seed = 8;
   EXPECT_NE(generator_.generateBatch(all, options)->front().ids, alone[0].ids);
+}
+
+TEST_P(Generate, RefusesSamplingOutsideItsRanges) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = std::numeric_limits<double>::infinity();
+  const std::pair<const char *, SamplingOptions> cases[] = {
+      {"temperature is nan", {.temperature = kNan}},       {"temperature is -1", {.temperature = -1}},
+      {"temperature is inf", {.temperature = kInfinity}},  {"top-k is -1", {.topK = -1}},
+      {"top-p is nan", {.topP = kNan}},                    {"top-p is 1.5", {.topP = 1.5}},
+      {"min-p is -0.1", {.minP = -0.1}},                   {"repetition penalty is 0", {.repetitionPenalty = 0}},
+      {"repetition penalty is nan", {.repetitionPenalty = kNan}}};
+  std::vector<int32_t> prompt = {1, 2, 3};
+  for (const auto &[words, sampling] : cases) {
+    Result<Generation> result = generator_.generate(prompt, {.maxTokens = 2, .sampling = sampling});
+    ASSERT_FALSE(result.ok()) << words;
+    EXPECT_EQ(result.error().code, "E1514");
+    EXPECT_NE(result.error().message.find(words), std::string::npos) << result.error().message;
+  }
 }
 
 TEST_P(Generate, EndTokenCallbackAndLimits) {

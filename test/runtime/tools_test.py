@@ -122,6 +122,7 @@ class Run(unittest.TestCase):
             (2, "artifact is required", []),
             (2, "nothing to run on", [at("decoder.llmopt")]),
             (2, "exclude each other", [at("decoder.llmopt"), "--ids", "1", "--prompt", "x"]),
+            (2, "temperature is nan", [at("decoder.llmopt"), "--ids", "1", "--temperature", "nan"]),
             (2, "'x' is not a token id", [at("decoder.llmopt"), "--ids", "1 x"]),
             (1, "cannot be opened", [at("missing.llmopt"), "--ids", "1"]),
             (1, "not an llmopt artifact", [at("cases.tsv"), "--ids", "1"]),

@@ -7,6 +7,7 @@
 #include "../../lib/Support/OpenBeneath.h"
 #include "llmopt/lib/Support/File.h"
 #include "llmopt/lib/Support/HugePages.h"
+#include "llmopt/lib/Support/UserCache.h"
 
 #include <cstdlib>
 #include <fcntl.h>
@@ -44,6 +45,28 @@ protected:
 };
 
 template <typename T> std::string codeOf(const Result<T> &result) { return result.ok() ? "ok" : result.error().code; }
+
+// https://specifications.freedesktop.org/basedir-spec/latest
+TEST(UserCache, BaseDirectories) {
+  struct Kept {
+    explicit Kept(const char *name) : name(name), had(std::getenv(name) != nullptr), value(had ? std::getenv(name) : "") {}
+    ~Kept() { had ? ::setenv(name, value.c_str(), 1) : ::unsetenv(name); }
+    const char *name;
+    bool had;
+    std::string value;
+  } cache("XDG_CACHE_HOME"), home("HOME");
+  ::setenv("HOME", "/home/ada", 1);
+  ::setenv("XDG_CACHE_HOME", "/var/cache/ada", 1);
+  EXPECT_EQ(userCacheFolder(), "/var/cache/ada/llmopt");
+  for (const char *ignored : {"", "relative"}) {
+    ::setenv("XDG_CACHE_HOME", ignored, 1);
+    EXPECT_EQ(userCacheFolder(), "/home/ada/.cache/llmopt") << ignored;
+  }
+  ::unsetenv("XDG_CACHE_HOME");
+  EXPECT_EQ(userCacheFolder(), "/home/ada/.cache/llmopt");
+  ::unsetenv("HOME");
+  EXPECT_EQ(userCacheFolder(), "");
+}
 
 } // namespace
 

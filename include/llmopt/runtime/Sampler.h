@@ -12,6 +12,7 @@
 #define LLMOPT_RUNTIME_SAMPLER_H
 
 #include "llmopt/lib/Artifact/TokenChoice.h"
+#include "llmopt/lib/Support/Status.h"
 
 #include <array>
 #include <cstdint>
@@ -29,6 +30,9 @@ struct SamplingOptions {
   double minP = 0;              ///< keep what has at least this share of the most probable
   double repetitionPenalty = 1; ///< of tokens seen: positive logits divided by it, others multiplied (arXiv:1909.05858)
   uint64_t seed = 0;
+
+  /// E1514 names the first that is no number or outside its range: temperature 0 and up, top-k 0 and up, top-p and min-p 0 to 1, penalty above 0.
+  Status check() const;
 };
 
 class Sampler {
