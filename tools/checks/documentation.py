@@ -3,6 +3,7 @@
 
 * docs/errors.md lists every error code of the sources, and no other.
 * docs/Environment.md lists every LLMOPT_ variable that the sources read, and no other.
+* README.md names every architecture of frontends/hf/architectures, and no other.
 * Every test that docs/BadInput.md names exists, and every row that the scripts there print is in its table.
 * A block of code marked `<!-- same-as: FILE -->` is a part of that file, word for word.
 * Every path of the repository that a page names in backquotes exists (but for docs/rationale).
@@ -50,6 +51,14 @@ def environment():
     problems.extend(f"docs/Environment.md: no source reads {name}" for name in sorted(listed - used))
 
 
+def architectures():
+    there = {os.path.basename(path)[:-5] for path in glob.glob(os.path.join(ROOT, "frontends/hf/architectures/*.json"))} - {"common"}
+    count, names = re.search(r"(\d+) architectures: ([\w\s,-]+)\. An architecture", read("README.md")).groups()
+    listed = names.replace(",", " ").split()
+    if sorted(listed) != sorted(there) or int(count) != len(there):
+        problems.append(f"README.md: {len(there)} architectures are there; not listed: {sorted(there - set(listed))}, only listed: {sorted(set(listed) - there)}")
+
+
 def bad_input():
     table = read("docs/BadInput.md")
     rows = dict(re.findall(r"^\| ([A-F]\d\d) \|.*\| ([^|]+) \|$", table, re.M))
@@ -87,6 +96,7 @@ def pages():
 
 errors()
 environment()
+architectures()
 bad_input()
 pages()
 for problem in problems:
