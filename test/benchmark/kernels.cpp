@@ -327,6 +327,8 @@ int main(int argc, char **argv) {
       std::sscanf(argument.c_str() + 9, "%ldx%ldx%ld", &options.shape[0], &options.shape[1], &options.shape[2]);
     else if (argument.rfind("--threads=", 0) == 0)
       options.threads = unsigned(std::clamp(std::atoi(argument.c_str() + 10), 1, 64));
+    else if (argument.starts_with("--"))
+      return std::fprintf(stderr, "usage: bench-kernels [--target=x86-64-v3] [--rounds=15] [--threads=2] [--linear=MxNxK] [part of a kernel's name]\n"), 2;
     else
       options.filter = argument;
   }
