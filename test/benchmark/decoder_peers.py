@@ -5,12 +5,15 @@ program after the other, with the same weights, tokens and number of threads; be
 
     decoder_peers.py FOLDER --llama SOURCE --llama-build FOLDER --scratch FOLDER [--formats bf16] [--peer-formats bf16 f16] [--threads 1 2]
                      [--tests prefill:128 prefill:512 decode:0 decode:128 decode:2048] [--rounds 7] [--wait FILE] [--only REGEX]
-                     [--json FILE] [--markdown FILE] [--svg FILE]
+                     [--avx2] [--json FILE] [--markdown FILE] [--svg FILE]
 
 --only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay, and rounds are added to those of the
 same test and programs: tests and rounds may be measured one by one.
 
 Formats of llama.cpp are also q8_0 and q4_0, beside which int8 and int4 of ours belong: blocks of 32 as theirs, and with "products in int8" activations in 8 bits as theirs.
+
+With --avx2 llmopt runs the AVX2 code of artifacts that have both (LLMOPT_CPU); --llama-build is then a build of llama.cpp that has nothing more, which takes
+-DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON.
 
 FOLDER has a config.json of type llama, qwen3 or gpt2; without weights they are drawn at random (seed 1). A test is prefill:TOKENS or decode:TOKENS-IN-THE-CACHE, with @THREADS for that
 number of threads only.
@@ -52,7 +55,7 @@ def run(*command):
 
 
 def build_llama(args):
-    program = os.path.join(args.scratch, "decoder-llama")
+    program = os.path.join(args.scratch, f"decoder-llama{args.suffix}")
     if not os.path.exists(program):
         libraries = [os.path.join(args.llama_build, name) for name in
                      ("src/libllama.a", "ggml/src/libggml.a", "ggml/src/libggml-cpu.a", "ggml/src/libggml-base.a")]
@@ -72,6 +75,7 @@ def prepare(args):
 
             make(args.folder, 1, weights)
     llama, own = build_llama(args), f"{args.build}/bin/bench-decoder"
+    targets = ["--target", "x86-64-v3", "--target", "x86-64-v4"] if args.avx2 else []
     commands = {}
     for element in args.peer_formats:
         path = os.path.join(args.scratch, f"{element}.gguf")
@@ -84,12 +88,12 @@ def prepare(args):
         variants = {f"llmopt {element}": (f"{element}.llmopt", [] if element == "bf16" else ["--kv-cache", "f16"])}
         if element in ("int8", "int4"):
             variants[f"llmopt {element}, products in int8"] = (f"{element}-products.llmopt", ["--kv-cache", "f16", "--products", "int8"])
-        if element == "bf16" and "avx512_bf16" in open("/proc/cpuinfo").read():
+        if element == "bf16" and not args.avx2 and "avx512_bf16" in open("/proc/cpuinfo").read():
             variants["llmopt bf16, products in bf16"] = ("bf16-products.llmopt", ["--products", "bf16"])
         for name, (file, flags) in variants.items():
-            path = os.path.join(args.scratch, file)
+            path = os.path.join(args.scratch, file.replace(".llmopt", f"{args.suffix}.llmopt"))
             if not os.path.exists(path):
-                run(f"{args.build}/bin/llmopt-compile", weights, "-O3", "-q", "--dtype", element, "-o", path, *flags)
+                run(f"{args.build}/bin/llmopt-compile", weights, "-O3", "-q", "--dtype", element, "-o", path, *flags, *targets)
             commands[name] = [own, path]
     return commands
 
@@ -154,15 +158,15 @@ def best(rows, key, **wanted):
     return max((row[key] for row in rows if all(row[name] == value for name, value in wanted.items())), default=None)
 
 
-def products_of(name):
+def products_of(name, avx2):
     """What a program multiplies."""
     bits = weight_bits(name)
     if name.startswith("llama"):
-        return "i8" if bits < 16 else "bf16" if "bf16" in name else "f32"
+        return "i8" if bits < 16 else "bf16" if "bf16" in name and not avx2 else "f32"
     return "i8" if name.endswith("products in int8") else "bf16" if name.endswith("products in bf16") else "f32"
 
 
-def floor_seconds(config, limits, test, threads, name, gigabyte):
+def floor_seconds(config, limits, test, threads, name, gigabyte, avx2):
     """What the test takes at the machine's limits. `gigabyte`: seconds for reading one."""
     kind, count = test
     gpt2 = config.model_type == "gpt2"
@@ -172,7 +176,7 @@ def floor_seconds(config, limits, test, threads, name, gigabyte):
     matrices = layers * (2 * width * heads * size + 2 * width * kv_heads * size + feed_forward)
     head = width * config.vocab_size
     if kind == "prefill":  # logits of the last token only
-        peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format=products_of(name))
+        peak = best(limits["arithmetic"], "operations_per_second", threads=threads, format=products_of(name, avx2))
         attention = 2 * layers * heads * size * count * (count + 1)
         f32 = best(limits["arithmetic"], "operations_per_second", threads=threads, format="f32")
         return peak and 2 * (count * matrices + head) / peak + attention / f32
@@ -206,7 +210,7 @@ def summarize(args, config, samples, gigabytes, limits, differences):
             peer = min((name for name in names if name.startswith("llama")), key=medians.get)
             tokens = test[1] if test[0] == "prefill" else GENERATE
             for name in names:
-                floors = [floor_seconds(config, limits, test, threads, name, gigabyte) for gigabyte in gigabytes[threads, test]]
+                floors = [floor_seconds(config, limits, test, threads, name, gigabyte, args.avx2) for gigabyte in gigabytes[threads, test]]
                 share = None not in floors and statistics.median(floor / taken for floor, taken in zip(floors, samples[name, threads, test]))
                 rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
                                  of_best_peer=medians[peer] / medians[name], of_limit=share or None, seconds=samples[name, threads, test], seconds_per_gigabyte=gigabytes[threads, test]))
@@ -270,9 +274,13 @@ def main():
     parser.add_argument("--tests", nargs="+", default=["prefill:128", "prefill:512", "decode:0", "decode:128", "decode:2048"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="")
+    parser.add_argument("--avx2", action="store_true", help="keep llmopt from AVX-512")
     for flag in ("wait", "json", "markdown", "svg"):
         parser.add_argument(f"--{flag}")
     args = parser.parse_args()
+    args.suffix = "-avx2" if args.avx2 else ""
+    if args.avx2:
+        os.environ["LLMOPT_CPU"] = "x86-64-v3"
     parsed = [(kind, *(int(part) for part in count.split("@"))) for kind, count in (test.split(":") for test in args.tests)]
     args.tests = [test[:2] for test in parsed]
     wanted = lambda threads: [test[:2] for test in parsed if test[2:] in ((), (threads,))]
