@@ -91,8 +91,8 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   bool rounded = strategy.getBf16Products() && takeRounded(problem);
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded};
   if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
-    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth, family.target.int8Dot && context.lanes == 16,
-                                 strategy.getInt8Products()};
+    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth,
+                                 codeArithmetic(family.target, context.lanes, quantized->format.bits, !strategy.getInt8Products()), strategy.getInt8Products()};
   LoweredKernel result;
   Status status;
   if (problem.norm)
@@ -112,7 +112,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;
-  result.arithmetic = problem.integer || context.codes ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
+  result.arithmetic = problem.integer || (context.codes && !context.codes->inFloats()) ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
   declareWeights(context, result);
   declareCost(context, family.shapes.symbols(), result);
   return result;

@@ -40,6 +40,7 @@ struct BlockPlan {
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
   bool pack, widen;
   int64_t words; ///< of the rows of a block; 0 where they are taken as they are
+  int64_t span = 0, unpackedSpan = 0; ///< inputs of a span of codes, and words of it where they are unpacked
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   int64_t columnTiles(const LinearSegment &segment) const { return (segment.panels() + tilePanels - 1) / tilePanels; }
@@ -53,7 +54,7 @@ struct BlockPlan {
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
-  int64_t widenedPanel() const { return (kBlock + 1) / 2 * 32; }
+  int64_t widenedPanel() const { return unpackedSpan ? kBlock / span * unpackedSpan : (kBlock + 1) / 2 * 32; }
   /// Before the rows that a norm in front gives.
   int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + words; }
 };
@@ -69,9 +70,13 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
       kBlock(blockOfDepth(context, bucket, depth)), kBlocks((depth + kBlock - 1) / kBlock),
       blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, kChunkColumns / bucket.getColumns()) : 1),
       pack(bucket.getPackInput() && !context.codes),
-      widen(context.problem.integer ? !context.byteDot()
-                                    : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
-      words(context.wordElements(blockRows())) {}
+      widen(context.codes             ? context.codes->unpacks()
+            : context.problem.integer ? !context.byteDot()
+                                      : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
+      words(context.wordElements(blockRows())) {
+  if (context.codes && widen)
+    span = context.codes->span(), unpackedSpan = context.codes->unpackedSpan();
+}
 
 class BlockWriter {
 public:
@@ -103,6 +108,7 @@ private:
   void widenPanels(Projection linear, const TileBlock &block);
   Value panelBlock(Projection linear, Value tile, int64_t panel, Value k0);
   Value blockDepth(Value k0);
+  Value endOfSpans(Value k0);
   Value sums() { return b_.scratch(); }
   Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
   /// The block's rows: those of the input, or, normed and in words, in scratch.
@@ -118,6 +124,7 @@ private:
     int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
     return b_.address(b_.scratch(), b_.index(place), b_.f32());
   }
+  Value widenedPanel(int64_t i) { return b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()); }
   int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
 
   KernelBuilder &b_;
@@ -287,10 +294,10 @@ void BlockWriter::prefetchCodes(const RowBlock &rows, Value rowTile, Projection 
 /// Adds the tile's products with this block's codes.
 KernelBuilder::Values BlockWriter::codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start) {
   int64_t span = context_.codes->span();
-  Value endSpan = b_.min(b_.index(context_.codes->spans()), b_.floorDiv(b_.add(block.k0, plan_.kBlock), span));
-  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), b_.floorDiv(block.k0, span), endSpan, plan_.blockRows(), tileOperands(b_, context_, linear)};
+  Value endSpan = endOfSpans(block.k0);
+  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), b_.floorDiv(block.k0, span), endSpan, plan_.blockRows(), tileOperands(b_, context_, linear), plan_.widen};
   for (int64_t i = 0; i < block.panels; ++i)
-    in.tile.panels.push_back(panelAddress(b_, context_, linear, b_.add(b_.mul(block.tile, plan_.tilePanels), i)));
+    in.tile.panels.push_back(plan_.widen ? widenedPanel(i) : panelAddress(b_, context_, linear, b_.add(b_.mul(block.tile, plan_.tilePanels), i)));
   return emitCodeTile(b_, *context_.codes, shape, in, start);
 }
 
@@ -306,12 +313,20 @@ Value BlockWriter::panelBlock(Projection linear, Value tile, int64_t panel, Valu
   return b_.address(start, b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
 }
 
+/// One past the last span of codes of the block of K at k0.
+Value BlockWriter::endOfSpans(Value k0) { return b_.min(b_.index(context_.codes->spans()), b_.floorDiv(b_.add(k0, plan_.kBlock), context_.codes->span())); }
+
 void BlockWriter::widenPanels(Projection linear, const TileBlock &block) {
   TileOperands in = tileOperands(b_, context_, linear);
+  if (context_.codes) {
+    for (int64_t i = 0; i < block.panels; ++i)
+      emitUnpackedCodes(b_, *context_.codes, in, plan_.lanes, panelAddress(b_, context_, linear, b_.add(b_.mul(block.tile, plan_.tilePanels), i)),
+                        b_.floorDiv(block.k0, context_.codes->span()), endOfSpans(block.k0), widenedPanel(i));
+    return;
+  }
   in.depth = blockDepth(block.k0);
   for (int64_t i = 0; i < block.panels; ++i)
-    emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, block.tile, i, block.k0),
-                     b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()));
+    emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, block.tile, i, block.k0), widenedPanel(i));
 }
 
 TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
@@ -338,7 +353,7 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
   if (plan_.widen) {
     in.format = context_.problem.integer ? PanelFormat::ShortDot : PanelFormat::Plain;
     for (int64_t i = 0; i < block.panels; ++i)
-      in.panels[size_t(i)] = b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32());
+      in.panels[size_t(i)] = widenedPanel(i);
   }
   return in;
 }

@@ -7,7 +7,6 @@
 #include "codegen/CPU/LinearCodes.h"
 
 #include "codegen/CPU/Elementwise.h"
-#include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -19,8 +18,16 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
-// Sums of 256 products of a byte and 12 bits, and of 256 numbers of 23 bits, fit into i32.
-int64_t CodeProducts::span() const { return std::gcd(block(), int64_t(256)); }
+CodeArithmetic cpu::codeArithmetic(const Target &target, int64_t lanes, int bits, bool exact) {
+  if (target.int8Dot && lanes == 16)
+    return CodeArithmetic::Bytes;
+  if (exact)
+    return CodeArithmetic::Floats;
+  return bits == 4 && target.vectorBits >= 256 ? CodeArithmetic::BytePairs : CodeArithmetic::Shorts;
+}
+
+// Sums of 256 products of a byte and a number of 23 bits fit into i32. In f32 spans are short, so that sums that begin at -zero * sum x stay small.
+int64_t CodeProducts::span() const { return std::gcd(block(), int64_t(inFloats() ? 32 : 256)); }
 
 namespace {
 
@@ -28,6 +35,8 @@ using Values = KernelBuilder::Values;
 
 /// Bits of a number's magnitude: its largest power of two becomes 2^kMagnitude.
 constexpr int64_t kMagnitude = 21;
+/// Bits of a digit.
+constexpr int64_t kDigit = 8;
 
 class DigitWriter {
 public:
@@ -38,17 +47,33 @@ public:
   /// Span `span` of a row; `present`: inputs it has, a span's or the last one's.
   void span(Value row, Value rowAt, Value span, int64_t present) {
     Value from = b_.address(rowAt, b_.mul(span, codes_.span()), b_.f32());
+    if (codes_.inFloats())
+      return floats(row, from, span, present);
     auto [unit, inverse] = codes_.rounded ? unitOfBytes(from, present) : unitOfDigits(from, present);
     Value scale = b_.fadd(unit, notFinite_);
     Value sum = storeNumbers(row, from, span, present, b_.splat(inverse, floats_));
-    Value facts = b_.address(facts_, b_.mul(b_.add(b_.mul(row, codes_.spans()), span), codes_.spanFacts()), b_.i32());
+    Value facts = factsOf(row, span);
     b_.store(scale, facts, b_.index(0));
-    int64_t factor = codes_.panels.zeros ? -1 : -codes_.zero;
     for (auto [i, digit] : llvm::enumerate(digitsOf(sum)))
-      b_.store(arith::MulIOp::create(b_.ops(), b_.loc(), digit, b_.constantInt(b_.i32(), factor)), facts, b_.index(1 + int64_t(i)));
+      b_.store(arith::MulIOp::create(b_.ops(), b_.loc(), digit, b_.constantInt(b_.i32(), zeroFactor())), facts, b_.index(1 + int64_t(i)));
   }
 
 private:
+  /// Inputs divided by the place of their codes in a word.
+  void floats(Value row, Value from, Value span, int64_t present) {
+    Value line = b_.address(words_, b_.add(b_.mul(row, codes_.stride()), b_.mul(span, codes_.span())), b_.f32()), sum = b_.constant(floats_, 0);
+    for (int64_t k = 0; k < codes_.span(); k += lanes_) {
+      Value x = load(from, b_.index(k), present);
+      sum = b_.fadd(sum, x);
+      SmallVector<float> places;
+      for (int64_t lane = 0; lane < lanes_; ++lane)
+        places.push_back(1.f / float(int64_t(1) << codePlace(codes_.panels.bits, k + lane)));
+      b_.store(b_.fmul(x, arith::ConstantOp::create(b_.ops(), b_.loc(), DenseElementsAttr::get(floats_, ArrayRef(places)))), line, b_.index(k));
+    }
+    b_.store(b_.fmul(b_.reduceAdd(sum), b_.constant(b_.f32(), double(zeroFactor()))), factsOf(row, span), b_.index(0));
+  }
+  Value factsOf(Value row, Value span) { return b_.address(facts_, b_.mul(b_.add(b_.mul(row, codes_.spans()), span), codes_.spanFacts()), b_.i32()); }
+  int64_t zeroFactor() const { return codes_.panels.zeros ? -1 : -codes_.zero; }
   Value bits(Value value, Type type) { return arith::BitcastOp::create(b_.ops(), b_.loc(), type, value); }
   Value load(Value from, Value k, int64_t present) {
     if (present == codes_.span())
@@ -90,11 +115,11 @@ private:
     OpBuilder &ops = b_.ops();
     Type type = number.getType();
     Values digits;
-    Value half = b_.constantInt(type, int64_t(1) << (codes_.digitBits() - 1)), mask = b_.constantInt(type, (int64_t(1) << codes_.digitBits()) - 1);
+    Value half = b_.constantInt(type, int64_t(1) << (kDigit - 1)), mask = b_.constantInt(type, (int64_t(1) << kDigit) - 1);
     for (int64_t i = 0; i + 1 < codes_.digits(); ++i) {
       Value moved = arith::AddIOp::create(ops, b_.loc(), number, half);
       digits.push_back(arith::SubIOp::create(ops, b_.loc(), arith::AndIOp::create(ops, b_.loc(), moved, mask), half));
-      number = arith::ShRSIOp::create(ops, b_.loc(), moved, b_.constantInt(type, codes_.digitBits()));
+      number = arith::ShRSIOp::create(ops, b_.loc(), moved, b_.constantInt(type, kDigit));
     }
     digits.push_back(number);
     return digits;
@@ -118,9 +143,9 @@ private:
 
   /// Digits k, k + 1, ... of a line: bytes in order, or 16 bits in the order (0, 2)(1, 3), in which bytes and nibbles are widened.
   void storeDigits(Value digits, Value line, Value k) {
-    Type narrow = b_.ops().getIntegerType(codes_.bytes ? 8 : 16);
+    Type narrow = b_.ops().getIntegerType(32 / codes_.wordInputs());
     Value stored = arith::TruncIOp::create(b_.ops(), b_.loc(), b_.vec(lanes_, narrow), digits);
-    if (!codes_.bytes) {
+    if (codes_.arithmetic == CodeArithmetic::Shorts) {
       SmallVector<int64_t> order;
       for (int64_t i = 0; i < lanes_; i += 4)
         order.append({i, i + 2, i + 1, i + 3});
@@ -136,6 +161,59 @@ private:
   Value facts_, words_, notFinite_;
 };
 
+/// Where a span of a panel lies: its codes, its scales and its zero points.
+struct SpanPlaces {
+  Value codes, scales, zeros;
+};
+
+/// In bytes from the panel's beginning.
+SpanPlaces packedPlaces(KernelBuilder &b, const CodeProducts &codes, Value span) {
+  const QuantizedPanels &panels = codes.panels;
+  int64_t inputs = codes.inputs, spansOfBlock = codes.block() / codes.span(), group = panels.groupBlocks(inputs);
+  Value block = b.floorDiv(span, spansOfBlock), inGroup = b.mod(block, group), groupAt = b.mul(b.floorDiv(block, group), panels.groupBytes(inputs));
+  Value codesAt = b.add(b.add(groupAt, panels.headBytes(inputs)), b.mul(inGroup, panels.blockBytes(inputs)));
+  codesAt = b.add(codesAt, b.mul(b.mod(span, spansOfBlock), codes.span() * kPanelColumns * panels.bits / 8));
+  Value scalesAt = b.add(groupAt, b.mul(inGroup, kPanelColumns * int64_t(dtypeSize(panels.scale))));
+  return {codesAt, scalesAt, b.add(b.add(groupAt, panels.scaleBytes(inputs)), b.mul(inGroup, kPanelColumns))};
+}
+
+/// In bytes from the beginning of the unpacked span `span`.
+SpanPlaces unpackedPlaces(KernelBuilder &b, const CodeProducts &codes, Value span) {
+  Value at = b.mul(span, codes.unpackedSpan() * 4);
+  return {b.add(at, (1 + codes.panels.zeros) * kPanelColumns * 4), at, b.add(at, kPanelColumns * 4)};
+}
+
+/// 16 scales, or their part `vector`, in f32.
+Value loadScales(KernelBuilder &b, const CodeProducts &codes, bool unpacked, int64_t lanes, Value panel, const SpanPlaces &places, int64_t vector) {
+  Type element = unpacked ? b.f32() : llm::elementTypeOf(b.context(), codes.panels.scale);
+  return loadElements(b, element, lanes, b.address(panel, places.scales, b.ops().getI8Type()), b.index(vector * lanes));
+}
+
+/// Zero points in the type of sums.
+Value loadZeros(KernelBuilder &b, const CodeProducts &codes, bool unpacked, int64_t lanes, Value panel, const SpanPlaces &places, int64_t vector) {
+  VectorType ints = b.vec(lanes, b.i32()), sums = b.vec(lanes, codes.inFloats() ? b.f32() : b.i32());
+  if (unpacked)
+    return b.load(sums, b.address(panel, places.zeros, b.ops().getI8Type()), b.index(vector * lanes), 16);
+  Value bytes = b.load(b.vec(lanes, b.ops().getI8Type()), panel, b.add(places.zeros, vector * lanes));
+  Value wide = arith::ExtUIOp::create(b.ops(), b.loc(), ints, bytes);
+  return codes.inFloats() ? Value(arith::SIToFPOp::create(b.ops(), b.loc(), sums, wide)) : wide;
+}
+
+/// Format of packed codes for the arithmetic, and of unpacked ones.
+PanelFormat codeFormat(const CodeProducts &codes, bool unpacked) {
+  bool bytes = codes.panels.bits == 8;
+  switch (codes.arithmetic) {
+  case CodeArithmetic::Bytes:
+  case CodeArithmetic::BytePairs:
+    return bytes || unpacked ? PanelFormat::CodeBytes : PanelFormat::CodeNibbles;
+  case CodeArithmetic::Shorts:
+    return unpacked ? PanelFormat::ShortDot : bytes ? PanelFormat::CodeBytePairs : PanelFormat::CodeNibblePairs;
+  case CodeArithmetic::Floats:
+    return unpacked ? PanelFormat::Plain : bytes ? PanelFormat::CodeByteFloats : PanelFormat::CodeNibbleFloats;
+  }
+  return PanelFormat::Plain;
+}
+
 class CodeTileWriter {
 public:
   CodeTileWriter(KernelBuilder &b, const CodeProducts &codes, const TileShape &shape, const CodeOperands &in)
@@ -147,14 +225,14 @@ public:
 
 private:
   Values addSpan(Value span, ValueRange totals);
-  Values startOf(Value facts, Value parameters);
+  Values startOf(Value facts, const SpanPlaces &places);
+  Value numberOf(ValueRange sums, int64_t row, int64_t vector);
   void readAhead(Value span);
   /// Facts of a row's span.
   Value factsOf(Value span) {
     return b_.address(in_.rows, b_.mul(b_.add(b_.mul(in_.firstRow, codes_.spans()), span), codes_.spanFacts()), b_.i32());
   }
   int64_t rowFacts() const { return codes_.spans() * codes_.spanFacts(); }
-  Value scaleOf(int64_t panel, int64_t vector, Value parameters);
 
   KernelBuilder &b_;
   const CodeProducts &codes_;
@@ -164,20 +242,19 @@ private:
 };
 
 /// Sums begin with -zero * (sum of the row's digits), the same in all columns or not.
-Values CodeTileWriter::startOf(Value facts, Value zeroPoints) {
-  OpBuilder &ops = b_.ops();
+Values CodeTileWriter::startOf(Value facts, const SpanPlaces &places) {
   Values zeros, start;
   if (codes_.panels.zeros)
     for (Value panel : in_.tile.panels)
-      for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
-        Value bytes = b_.load(b_.vec(shape_.lanes, ops.getI8Type()), panel, b_.add(zeroPoints, vector * shape_.lanes));
-        zeros.push_back(arith::ExtUIOp::create(ops, b_.loc(), ints_, bytes));
-      }
+      for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
+        zeros.push_back(loadZeros(b_, codes_, in_.unpacked, shape_.lanes, panel, places, vector));
   for (int64_t row = 0; row < shape_.rows; ++row)
     for (int64_t digit = 0; digit < codes_.digits(); ++digit) {
-      Value begin = b_.loadSplat(ints_, facts, b_.index(row * rowFacts() + 1 + digit));
+      Value begin = b_.loadSplat(codes_.inFloats() ? floats_ : ints_, facts, b_.index(row * rowFacts() + codes_.spanFacts() - codes_.digits() + digit));
       for (int64_t i = 0; i < shape_.panels * shape_.vectors(); ++i)
-        start.push_back(zeros.empty() ? begin : Value(arith::MulIOp::create(ops, b_.loc(), zeros[size_t(i)], begin)));
+        start.push_back(zeros.empty()        ? begin
+                        : codes_.inFloats() ? b_.fmul(zeros[size_t(i)], begin)
+                                            : Value(arith::MulIOp::create(b_.ops(), b_.loc(), zeros[size_t(i)], begin)));
     }
   return start;
 }
@@ -187,7 +264,7 @@ Values CodeTileWriter::startOf(Value facts, Value zeroPoints) {
 /// it across their ends.
 void CodeTileWriter::readAhead(Value span) {
   constexpr int64_t kLine = 64, kNowAndThen = 512, kGroups = 8, kMuchWork = 6;
-  int64_t inputs = codes_.inputs, columnsAndInputs = shape_.lanes * (codes_.bytes ? 4 : 2);
+  int64_t inputs = codes_.inputs, columnsAndInputs = shape_.lanes * codes_.wordInputs();
   int64_t work = shape_.rows * codes_.digits() * (kLine * 8 / codes_.panels.bits) / columnsAndInputs; // products for each line
   bool light = shape_.panels == 1 && shape_.rows * codes_.digits() == 1;
   if (in_.stream == 0 || (work < kMuchWork && !light))
@@ -202,55 +279,49 @@ void CodeTileWriter::readAhead(Value span) {
       b_.prefetch(panel, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/2);
 }
 
-Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
-  OpBuilder &ops = b_.ops();
-  const QuantizedPanels &panels = codes_.panels;
-  int64_t inputs = codes_.inputs, spansOfBlock = codes_.block() / codes_.span(), group = panels.groupBlocks(inputs);
-  Value block = b_.floorDiv(span, spansOfBlock), inGroup = b_.mod(block, group), groupAt = b_.mul(b_.floorDiv(block, group), panels.groupBytes(inputs));
-  Value codesAt = b_.add(b_.add(groupAt, panels.headBytes(inputs)), b_.mul(inGroup, panels.blockBytes(inputs)));
-  codesAt = b_.add(codesAt, b_.mul(b_.mod(span, spansOfBlock), codes_.span() * kPanelColumns * panels.bits / 8));
-  Value scalesAt = b_.add(groupAt, b_.mul(inGroup, kPanelColumns * int64_t(dtypeSize(panels.scale))));
-  Value zerosAt = b_.add(b_.add(groupAt, panels.scaleBytes(inputs)), b_.mul(inGroup, kPanelColumns));
+/// The span's sum of a row in a vector of columns, in f32.
+Value CodeTileWriter::numberOf(ValueRange sums, int64_t row, int64_t vector) {
+  Value base = b_.constant(floats_, double(int64_t(1) << kDigit)), number;
+  for (int64_t digit = codes_.digits() - 1; digit >= 0; --digit) {
+    Value sum = sums[size_t((row * codes_.digits() + digit) * shape_.panels * shape_.vectors() + vector)];
+    Value wide = codes_.inFloats() ? sum : Value(arith::SIToFPOp::create(b_.ops(), b_.loc(), floats_, sum));
+    number = number ? b_.fma(number, base, wide) : wide;
+  }
+  return number;
+}
 
+Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
+  SpanPlaces places = in_.unpacked ? unpackedPlaces(b_, codes_, b_.sub(span, in_.firstSpan)) : packedPlaces(b_, codes_, span);
   // Each digit of a row is a row of its own.
-  TileShape exact{shape_.rows * codes_.digits(), shape_.panels, shape_.lanes};
+  TileShape digits{shape_.rows * codes_.digits(), shape_.panels, shape_.lanes};
   TileOperands in = in_.tile;
-  in.element = b_.i32();
-  in.format = codes_.bytes ? (panels.bits == 8 ? PanelFormat::CodeBytes : PanelFormat::CodeNibbles)
-                           : (panels.bits == 8 ? PanelFormat::CodeBytePairs : PanelFormat::CodeNibblePairs);
+  in.element = codes_.inFloats() ? b_.f32() : b_.i32();
+  in.format = codeFormat(codes_, in_.unpacked);
   Value line = b_.add(b_.mul(in_.firstRow, codes_.digits() * codes_.stride()), b_.mul(span, codes_.spanWords()));
   in.a = b_.address(in_.rows, b_.add(line, codes_.factElements(in_.most)), b_.i32());
   in.aRow = codes_.stride();
   in.depth = b_.index(codes_.spanWords());
   in.depthMultiple = codes_.spanWords();
   // Loops of a few steps are all overhead, unless rows give a step enough work.
-  if (exact.rows <= exact.panels * exact.vectors() || (codes_.bytes && codes_.digits() > 1))
+  if (digits.rows <= digits.panels * digits.vectors() || codes_.digits() > 1 || codes_.inFloats())
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
+  bool pairs = codes_.arithmetic == CodeArithmetic::BytePairs || codes_.arithmetic == CodeArithmetic::Shorts;
+  if (pairs && digits.accumulators() > 2) // in longer ones LLVM's scheduler spills
+    in.unroll = 2;
   readAhead(span);
   for (Value &panel : in.panels)
-    panel = b_.address(panel, codesAt, ops.getI8Type());
+    panel = b_.address(panel, places.codes, b_.ops().getI8Type());
   Value facts = factsOf(span);
-  Values sums = emitTileLoop(b_, exact, in, startOf(facts, zerosAt));
+  Values sums = emitTileLoop(b_, digits, in, startOf(facts, places));
 
   Values scales, result;
   for (Value panel : in_.tile.panels)
-    for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
-      Type element = llm::elementTypeOf(b_.context(), panels.scale);
-      Value at = b_.address(panel, scalesAt, ops.getI8Type());
-      scales.push_back(loadElements(b_, element, shape_.lanes, at, b_.index(vector * shape_.lanes)));
-    }
-  Value base = b_.constant(floats_, double(int64_t(1) << codes_.digitBits()));
+    for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
+      scales.push_back(loadScales(b_, codes_, in_.unpacked, shape_.lanes, panel, places, vector));
   for (int64_t row = 0; row < shape_.rows; ++row) {
-    Value rowScale = b_.loadSplat(floats_, facts, b_.index(row * rowFacts()));
-    for (int64_t i = 0; i < shape_.panels * shape_.vectors(); ++i) {
-      Value number;
-      for (int64_t digit = codes_.digits() - 1; digit >= 0; --digit) {
-        Value sum = sums[size_t((row * codes_.digits() + digit) * shape_.panels * shape_.vectors() + i)];
-        Value wide = arith::SIToFPOp::create(ops, b_.loc(), floats_, sum);
-        number = number ? b_.fma(number, base, wide) : wide;
-      }
-      result.push_back(b_.fma(number, b_.fmul(scales[size_t(i)], rowScale), totals[result.size()]));
-    }
+    Value rowScale = codes_.inFloats() ? Value() : b_.loadSplat(floats_, facts, b_.index(row * rowFacts()));
+    for (auto [i, scale] : llvm::enumerate(scales))
+      result.push_back(b_.fma(numberOf(sums, row, int64_t(i)), rowScale ? b_.fmul(scale, rowScale) : scale, totals[result.size()]));
   }
   return result;
 }
@@ -265,6 +336,24 @@ void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lan
     b.forLoop(b.index(0), b.index(whole), 1, [&](Value span) { writer.span(row, rowAt, span, codes.span()); });
     if (rest)
       writer.span(row, rowAt, b.index(whole), rest);
+  });
+}
+
+void cpu::emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, Value firstSpan, Value endSpan, Value to) {
+  TileOperands in = tile;
+  in.element = codes.inFloats() ? b.f32() : b.i32();
+  in.format = codeFormat(codes, /*unpacked=*/false);
+  in.depth = b.index(codes.spanWords());
+  b.forLoop(firstSpan, endSpan, 1, [&](Value span) {
+    SpanPlaces from = packedPlaces(b, codes, span), target = unpackedPlaces(b, codes, b.sub(span, firstSpan));
+    auto at = [&](Value base, Value place) { return b.address(base, place, b.ops().getI8Type()); };
+    for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector) {
+      Value place = b.index(vector * lanes);
+      b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), at(to, target.scales), place);
+      if (codes.panels.zeros)
+        b.store(loadZeros(b, codes, /*unpacked=*/false, lanes, panel, from, vector), at(to, target.zeros), place);
+    }
+    emitWidenedPanel(b, in, lanes, at(panel, from.codes), at(to, target.codes));
   });
 }
 

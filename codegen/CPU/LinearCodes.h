@@ -3,12 +3,17 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Weights stay codes (codegen/Common/QuantizedPanels.h). Rows of f32 become whole numbers: in each span of at most 256 inputs the largest magnitude gives a power of two,
-// and an element is a multiple of 2^-21 of that, rounded to nearest. Such a number is written in digits small enough for the machine's dot product, so a span's sums
+// Weights stay codes (codegen/Common/QuantizedPanels.h), and products of a span of at most a block are added before its scale:
 //
-//   sum (code - zero) x  =  scale of the row's span * sum over digits of base^digit * (sum code * digit  -  zero * sum digit)
+//   sum (code - zero) x  =  sum code * x  -  zero * sum x
 //
-// are exact in i32, and only adding up spans rounds. The error is that of f32 arithmetic, and a row's bits depend on nothing but the row.
+// With a dot product of bytes (vpdpbusd), rows of f32 become whole numbers: in each span of at most 256 inputs the largest magnitude gives a power of two,
+// and an element is a multiple of 2^-21 of that, rounded to nearest. Such a number is written in three digits of 8 bits, so a span's sums are exact in i32,
+//
+//   scale of the row's span * sum over digits of 256^digit * (sum code * digit  -  zero * sum digit)
+//
+// and only adding up spans rounds. Elsewhere products are those of f32: codes are widened where they lie in their words, as multiples of powers of two, and rows are
+// divided by these beforehand. Either way the error is that of f32 arithmetic, and a row's bits depend on nothing but the row.
 //
 // Where rows may be rounded to 8 bits (strategy attribute `int8Products`), there is one digit: an element is a multiple of 1/127 of its span's largest magnitude.
 //
@@ -18,42 +23,60 @@
 
 #include "codegen/CPU/MatMulTile.h"
 #include "codegen/Common/QuantizedPanels.h"
+#include "codegen/Common/WeightPacking.h"
 
 namespace llmopt::cpu {
+
+/// What a kernel's sums are of: four products of bytes in one instruction (vpdpbusd), or two of them (vpmaddubsw, codes of 4 bits); two of 16 bits (vpmaddwd); f32.
+enum class CodeArithmetic { Bytes, BytePairs, Shorts, Floats };
+
+/// `exact`: rows are not rounded to 8 bits.
+CodeArithmetic codeArithmetic(const Target &target, int64_t lanes, int bits, bool exact);
 
 /// The facts of one kernel.
 struct CodeProducts {
   QuantizedPanels panels;
   int64_t zero = 0;    ///< of all blocks where they have none of their own
   int64_t inputs = 0;  ///< K
-  bool bytes = false;  ///< sums of four products of bytes in one instruction; else of two of 16 bits
+  CodeArithmetic arithmetic = CodeArithmetic::Floats;
   bool rounded = false; ///< rows to 8 bits
 
+  bool inFloats() const { return arithmetic == CodeArithmetic::Floats; }
   int64_t block() const { return panels.blockInputs(inputs); }
   int64_t span() const;
   int64_t spans() const { return (inputs + span() - 1) / span(); }
   /// Bytes of a panel from one span to the next, on an average: what lies in front of a group's codes is shared out.
   int64_t spanBytes() const { return panels.groupBytes(inputs) * span() / (panels.groupBlocks(inputs) * block()); }
-  /// A number is three digits of 8 bits, or two of 12; one of 8.
-  int64_t digits() const { return rounded ? 1 : bytes ? 3 : 2; }
-  int64_t digitBits() const { return bytes ? 8 : 12; }
-  /// Words of a span, of four digits or two, and from one digit of a row to the next. Distances that are multiples of 4 KiB would share cache sets.
-  int64_t spanWords() const { return span() / (bytes ? 4 : 2); }
+  /// A number is three digits of 8 bits; one where it has 8 bits, or is f32.
+  int64_t digits() const { return rounded || inFloats() ? 1 : 3; }
+  /// Inputs of a word of 32 bits of a digit.
+  int64_t wordInputs() const { return inFloats() ? 1 : arithmetic == CodeArithmetic::Shorts ? 2 : 4; }
+  /// Words of a span, and from one digit of a row to the next. Distances that are multiples of 4 KiB would share cache sets.
+  int64_t spanWords() const { return span() / wordInputs(); }
   int64_t stride() const { return spans() * spanWords() + 16; }
-  /// Words in front of the digits of rows: of each span its scale, and what its sums begin with.
-  int64_t spanFacts() const { return 1 + digits(); }
+  /// Words in front of the digits of rows: of each span its scale (not of f32), and what its sums begin with.
+  int64_t spanFacts() const { return inFloats() ? 1 : 1 + digits(); }
   int64_t factElements(int64_t rows) const { return (rows * spans() * spanFacts() + 15) / 16 * 16; }
   int64_t elements(int64_t rows) const { return factElements(rows) + rows * digits() * stride(); }
+  /// Many rows read unpacked codes where unpacking takes as long as multiplying.
+  bool unpacks() const { return arithmetic != CodeArithmetic::Bytes; }
+  /// Words of an unpacked span: 16 scales in f32, 16 zero points where blocks have their own, [spanWords][16] codes.
+  int64_t unpackedSpan() const { return (1 + panels.zeros + spanWords()) * kPanelColumns; }
 };
 
 /// Brings `count` rows of f32 at `from` into digits at `to`, where there is room for `most`.
 void emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
+/// Brings spans [firstSpan, endSpan) of the panel at `panel` to `to`, unpacked.
+void emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, mlir::Value panel, mlir::Value firstSpan, mlir::Value endSpan,
+                       mlir::Value to);
+
 /// Rows [firstRow, firstRow + shape.rows) of the digits at `rows`, and their spans [firstSpan, endSpan).
 struct CodeOperands {
   mlir::Value rows, firstRow, firstSpan, endSpan;
   int64_t most = 0;  ///< rows there is room for
-  TileOperands tile; ///< the panels' beginnings, and the target's facts
+  TileOperands tile; ///< the panels' beginnings, unpacked ones at firstSpan, and the target's facts
+  bool unpacked = false;
   int64_t stream = 0;  ///< panels of a weight that are read from memory side by side, once; the next tile's lie behind them. 0: read again and again
 };
 

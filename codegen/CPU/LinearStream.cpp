@@ -41,6 +41,7 @@ TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, P
   in.format = context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
   in.hasBf16Dot = context.target.bf16Dot;
+  in.hasByteDot = context.target.int8Dot && context.lanes == 16;
   in.targetLanes = context.target.vectorBits / 32;
   return in;
 }
@@ -161,7 +162,7 @@ void StreamWriter::readAhead(TileOperands &in) {
 KernelBuilder::Values StreamWriter::products(const TileShape &shape, TileOperands &in) {
   if (context_.codes)
     return emitCodeTile(b_, *context_.codes, shape,
-                        {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*stream=*/shape.panels / int64_t(segment_.linears.size())},
+                        {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*unpacked=*/false, /*stream=*/shape.panels / int64_t(segment_.linears.size())},
                         zeroTile(b_, shape, b_.f32()));
   if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
     readAhead(in);

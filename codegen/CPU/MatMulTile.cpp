@@ -10,6 +10,8 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
@@ -27,7 +29,10 @@ int64_t stepsTogether(PanelFormat format) {
   case PanelFormat::CodeBytePairs:
     return 2;
   case PanelFormat::CodeNibblePairs:
+  case PanelFormat::CodeByteFloats:
     return 4;
+  case PanelFormat::CodeNibbleFloats:
+    return 8;
   default:
     return 1;
   }
@@ -36,6 +41,10 @@ int64_t stepsTogether(PanelFormat format) {
 bool isCode(PanelFormat format) {
   return format == PanelFormat::CodeBytes || format == PanelFormat::CodeNibbles || format == PanelFormat::CodeBytePairs || format == PanelFormat::CodeNibblePairs;
 }
+bool isCodeOfFloats(PanelFormat format) { return format == PanelFormat::CodeByteFloats || format == PanelFormat::CodeNibbleFloats; }
+
+/// Elements (panelElement) of a panel in each step.
+int64_t stepElements(PanelFormat format) { return format == PanelFormat::CodeNibbleFloats ? 8 : 16; }
 
 /// Writes the steps of one tile.
 class TileWriter {
@@ -45,6 +54,8 @@ public:
 
   /// Steps k, k + 1, ..., k + count - 1; for pairs, k is even and `count` may be odd.
   Values steps(Value k, int64_t count, ValueRange tile);
+  bool inBytePairs() const { return !in_.hasByteDot && (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles); }
+  Values bytePairLoop(ValueRange initial);
   Value panelVector(Value panelAtK, int64_t step, int64_t vector);
 
 private:
@@ -54,8 +65,11 @@ private:
   Value dotPairs(Value a, Value w, Value sum);
   Value dotBytes(Value a, Value w, Value sum);
   Value dotShorts(Value a, Value w, Value sum);
+  Value bytePairs(Value w, Value a, Value sum);
+  Value inParts(ArrayRef<StringRef> names, Value x, Value y, Type element);
   Value byteVector(Value panelAtK, int64_t step, int64_t vector);
   Value codeVector(Value panelAtK, int64_t step, int64_t vector);
+  Value floatCodeVector(Value panelAtK, int64_t step, int64_t vector);
   Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
@@ -93,28 +107,38 @@ Value TileWriter::dotBytes(Value a, Value w, Value sum) {
   return LLVM::CallIntrinsicOp::create(ops, b_.loc(), type_, ops.getStringAttr("llvm.x86.avx512.vpdpbusd.512"), operands).getResult(0);
 }
 
-// vpmaddwd. Products of bytes fill at most 17 bits of 32: nothing saturates, unlike in vpmaddubsw. LLVM does not split intrinsics
-// of vectors that are wider than the target's.
-Value TileWriter::dotShorts(Value a, Value w, Value sum) {
+/// x86 intrinsics of the same operation on 128, 256 and 512 bits. LLVM does not split those of vectors that are wider than the target's.
+Value TileWriter::inParts(ArrayRef<StringRef> names, Value x, Value y, Type element) {
   OpBuilder &ops = b_.ops();
-  int64_t lanes = std::min(shape_.lanes, in_.targetLanes);
-  VectorType shorts = b_.vec(2 * shape_.lanes, ops.getI16Type()), part = b_.vec(lanes, b_.i32());
-  const char *name = lanes == 16 ? "llvm.x86.avx512.pmaddw.d.512" : lanes == 8 ? "llvm.x86.avx2.pmadd.wd" : "llvm.x86.sse2.pmadd.wd";
-  Value left = vector::BitCastOp::create(ops, b_.loc(), shorts, a), right = vector::BitCastOp::create(ops, b_.loc(), shorts, w), products;
-  auto multiply = [&](Value x, Value y) {
-    Value operands[] = {x, y};
-    return LLVM::CallIntrinsicOp::create(ops, b_.loc(), part, ops.getStringAttr(name), operands).getResult(0);
+  int64_t lanes = std::min(shape_.lanes, in_.targetLanes), from = cast<VectorType>(x.getType()).getNumElements() / shape_.lanes, to = 32 / element.getIntOrFloatBitWidth();
+  auto call = [&](Value left, Value right) {
+    Value operands[] = {left, right};
+    return LLVM::CallIntrinsicOp::create(ops, b_.loc(), b_.vec(to * lanes, element), ops.getStringAttr(names[lanes == 16 ? 2 : lanes == 8 ? 1 : 0]), operands).getResult(0);
   };
-  if (lanes == shape_.lanes) {
-    products = multiply(left, right);
-  } else {
-    products = b_.constantInt(type_, 0);
-    for (int64_t first = 0; first < shape_.lanes; first += lanes) {
-      auto slice = [&](Value x) -> Value { return vector::ExtractStridedSliceOp::create(ops, b_.loc(), x, 2 * first, 2 * lanes, int64_t(1)); };
-      products = vector::InsertStridedSliceOp::create(ops, b_.loc(), multiply(slice(left), slice(right)), products, first, int64_t(1));
-    }
+  if (lanes == shape_.lanes)
+    return call(x, y);
+  Value result = b_.constantInt(b_.vec(to * shape_.lanes, element), 0);
+  for (int64_t first = 0; first < shape_.lanes; first += lanes) {
+    auto slice = [&](Value whole) -> Value { return vector::ExtractStridedSliceOp::create(ops, b_.loc(), whole, from * first, from * lanes, int64_t(1)); };
+    result = vector::InsertStridedSliceOp::create(ops, b_.loc(), call(slice(x), slice(y)), result, to * first, int64_t(1));
   }
-  return arith::AddIOp::create(ops, b_.loc(), sum, products);
+  return result;
+}
+
+// vpmaddwd. Products of bytes fill at most 17 bits of 32: nothing saturates, unlike in vpmaddubsw.
+Value TileWriter::dotShorts(Value a, Value w, Value sum) {
+  VectorType shorts = b_.vec(2 * shape_.lanes, b_.ops().getI16Type());
+  Value left = vector::BitCastOp::create(b_.ops(), b_.loc(), shorts, a), right = vector::BitCastOp::create(b_.ops(), b_.loc(), shorts, w);
+  Value products = inParts({"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"}, left, right, b_.i32());
+  return arith::AddIOp::create(b_.ops(), b_.loc(), sum, products);
+}
+
+// vpmaddubsw. Of codes of 4 bits and bytes from -127 a product of two pairs is at most 2 * 15 * 127, and eight of them fit into 16 bits.
+Value TileWriter::bytePairs(Value w, Value a, Value sum) {
+  VectorType bytes = b_.vec(4 * shape_.lanes, b_.ops().getI8Type());
+  Value left = vector::BitCastOp::create(b_.ops(), b_.loc(), bytes, w), right = vector::BitCastOp::create(b_.ops(), b_.loc(), bytes, a);
+  Value products = inParts({"llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx512.pmaddubs.w.512"}, left, right, b_.ops().getI16Type());
+  return arith::AddIOp::create(b_.ops(), b_.loc(), sum, products);
 }
 
 Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
@@ -123,7 +147,7 @@ Value TileWriter::multiplyAdd(Value a, Value w, Value sum) {
   if (in_.format == PanelFormat::ByteDot)
     return dotBytes(a, w, sum);
   if (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles)
-    return dotBytes(w, a, sum);
+    return inBytePairs() ? bytePairs(w, a, sum) : dotBytes(w, a, sum);
   if (in_.format == PanelFormat::BytePairs || in_.format == PanelFormat::ShortDot || in_.format == PanelFormat::CodeBytePairs ||
       in_.format == PanelFormat::CodeNibblePairs)
     return dotShorts(a, w, sum);
@@ -194,7 +218,21 @@ Value TileWriter::codeVector(Value panelAtK, int64_t step, int64_t vector) {
   return pairs ? Value(vector::BitCastOp::create(ops, b_.loc(), type_, codes)) : codes;
 }
 
+/// Masked in its place in the word, or shifted down from the highest one.
+Value TileWriter::floatCodeVector(Value panelAtK, int64_t step, int64_t vector) {
+  OpBuilder &ops = b_.ops();
+  int64_t bits = in_.format == PanelFormat::CodeNibbleFloats ? 4 : 8, together = stepsTogether(in_.format), place = codePlace(bits, step);
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  Value at = b_.address(panelAtK, b_.index((step / together * 16 + vector * shape_.lanes) * 4), ops.getI8Type());
+  Value words = b_.load(ints, at, b_.index(0), 16);
+  Value code = step % together == together - 1 ? Value(arith::ShRUIOp::create(ops, b_.loc(), words, b_.constantInt(ints, 32 - bits)))
+                                               : Value(arith::AndIOp::create(ops, b_.loc(), words, b_.constantInt(ints, ((int64_t(1) << bits) - 1) << place)));
+  return arith::SIToFPOp::create(ops, b_.loc(), type_, code);
+}
+
 Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
+  if (isCodeOfFloats(in_.format))
+    return floatCodeVector(panelAtK, step, vector);
   if (in_.format == PanelFormat::BF16Pairs)
     return pairVector(panelAtK, step, vector);
   if (in_.format == PanelFormat::BytePairs)
@@ -244,7 +282,7 @@ void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> p
 
 Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
   llvm::SmallVector<Value> rowsAtK, panelsAtK;
-  Value aOffset = b_.mul(k, in_.aStep), bOffset = b_.mul(k, 16);
+  Value aOffset = b_.mul(k, in_.aStep), bOffset = b_.mul(k, stepElements(in_.format));
   if (in_.aRows.empty())
     rowsAtK.push_back(b_.address(in_.a, aOffset, in_.element));
   for (Value row : in_.aRows)
@@ -259,6 +297,19 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
     else
       byRows(i, rowsAtK, panelsAtK, result);
   return result;
+}
+
+// Eight words at a time, as many as sums of 16 bits have room for.
+Values TileWriter::bytePairLoop(ValueRange initial) {
+  int64_t group = std::gcd(in_.depthMultiple, int64_t(8)), unroll = std::min(std::max(in_.unroll, stepsTogether(in_.format)), group);
+  VectorType type = b_.vec(2 * shape_.lanes, b_.ops().getI16Type());
+  Values zeros(initial.size(), b_.constantInt(type, 0));
+  return b_.forLoop(b_.index(0), in_.depth, group, initial, [&](Value k, ValueRange sums) {
+    Values shorts = b_.forLoop(k, b_.add(k, group), unroll, zeros, [&](Value step, ValueRange tile) { return steps(step, unroll, tile); });
+    for (auto [part, sum] : llvm::zip(shorts, sums))
+      part = dotShorts(part, b_.constantInt(type, 1), sum);
+    return shorts;
+  });
 }
 
 } // namespace
@@ -279,6 +330,8 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   case PanelFormat::CodeBytePairs:
     return b.ops().getIntegerType(16);
   case PanelFormat::CodeNibblePairs:
+  case PanelFormat::CodeByteFloats:
+  case PanelFormat::CodeNibbleFloats:
     return b.ops().getIntegerType(8);
   }
   return in.element;
@@ -286,6 +339,8 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
 
 KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &in, ValueRange initial) {
   TileWriter writer(b, shape, in);
+  if (writer.inBytePairs())
+    return writer.bytePairLoop(initial);
   int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);
   Value zero = b.index(0);
@@ -311,7 +366,7 @@ void cpu::emitWidenedPanel(KernelBuilder &b, const TileOperands &in, int64_t lan
   TileWriter writer(b, shape, in);
   int64_t unit = stepsTogether(in.format);
   b.forLoop(b.index(0), in.depth, unit, [&](Value k) {
-    Value from = b.address(panel, b.mul(k, 16), panelElement(b, in)), target = b.address(to, b.mul(k, 16), b.f32());
+    Value from = b.address(panel, b.mul(k, stepElements(in.format)), panelElement(b, in)), target = b.address(to, b.mul(k, 16), b.f32());
     for (int64_t step = 0; step < unit; ++step)
       for (int64_t vector = 0; vector < shape.vectors(); ++vector)
         b.store(writer.panelVector(from, step, vector), target, b.index(step * 16 + vector * lanes));

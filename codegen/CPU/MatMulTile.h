@@ -22,8 +22,29 @@ namespace llmopt::cpu {
 /// are words of two bf16 each, depth counts words, and both products of two words are added.
 /// Integers, whose sums are i32 and exact: ByteDot: words of four bytes, unsigned in A and signed in B. ShortDot: words of two i16. BytePairs: A as in
 /// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
-/// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles) or of two i16.
-enum class PanelFormat { Plain, F16, BF16Pairs, BF16Dot, ByteDot, BytePairs, ShortDot, CodeBytes, CodeNibbles, CodeBytePairs, CodeNibblePairs };
+/// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles; without vpdpbusd codes are at most 15 either way, and the
+/// depth is known), words of two i16, or f32, which are divided by 2^codePlace.
+enum class PanelFormat {
+  Plain,
+  F16,
+  BF16Pairs,
+  BF16Dot,
+  ByteDot,
+  BytePairs,
+  ShortDot,
+  CodeBytes,
+  CodeNibbles,
+  CodeBytePairs,
+  CodeNibblePairs,
+  CodeByteFloats,
+  CodeNibbleFloats
+};
+
+/// Lowest bit of the code of input `k` in its word of 32 bits, where it is masked; the highest one is shifted down.
+constexpr int64_t codePlace(int bits, int64_t k) {
+  int64_t place = k % 4 * 8 + k / 4 % (8 / bits) * 4;
+  return place + bits == 32 ? 0 : place;
+}
 
 struct TileShape {
   int64_t rows = 1;
@@ -48,6 +69,7 @@ struct TileOperands {
   PanelFormat format = PanelFormat::Plain;
   bool hasF16Conversion = true; ///< the target has vcvtph2ps
   bool hasBf16Dot = false;      ///< the target has vdpbf16ps
+  bool hasByteDot = false;      ///< and vpdpbusd
   int64_t targetLanes = 4;      ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
   mlir::Value depth;            ///< K
   int64_t depthMultiple = 1;    ///< K is known to be a multiple of this
@@ -59,7 +81,7 @@ struct TileOperands {
 /// The accumulators after K steps from `initial`.
 KernelBuilder::Values emitTileLoop(KernelBuilder &b, const TileShape &shape, const TileOperands &operands, mlir::ValueRange initial);
 
-/// Widens one panel of `operands`' format to f32, [depth][16] at `to` (rounded up to whole pairs).
+/// Widens one panel of `operands`' format to f32 (codes to the words that are multiplied), [depth][16] at `to` (rounded up to whole pairs).
 void emitWidenedPanel(KernelBuilder &b, const TileOperands &operands, int64_t lanes, mlir::Value panel, mlir::Value to);
 
 /// Accumulators that start at zero.

@@ -65,35 +65,43 @@ int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
 /// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than it has ways.
 bool collides(int64_t depth) { return depth % 1024 == 0; }
 
-/// Each row of the input is three rows of digits where there is a dot product of bytes in the widest vectors, else two; one where 8 bits are enough.
-int64_t digitsOf(const Target &target, const GemmFacts &facts) { return facts.int8Products ? 1 : target.int8Dot && target.vectorBits == 512 ? 3 : 2; }
+/// Products with codes by a dot product of bytes in the widest vectors: a row counts for its digits, three of them, or one where 8 bits are enough.
+void addByteDot(const Target &target, const GemmFacts &facts, llvm::function_ref<void(int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock)> add) {
+  int64_t digits = facts.int8Products ? 1 : 3, kBlock = roundUp(facts.depth, 8);
+  // Beside the sums of digits lie those in f32.
+  int64_t budget = 24 / (digits == 1 ? 2 : 1), mostRows = budget / digits;
+  // Sums of digits and those in f32 have registers. One digit of four rows: those in f32 may wait in memory for the end of a span, four streams are worth more.
+  int64_t mostSums = digits > 1 ? budget / (digits + 1) : 16;
+  for (int64_t rows = 1; rows <= 4; ++rows) {
+    // So little to do for each line that the processor looks far ahead by itself, farthest in one sequential stream.
+    int64_t most = rows * digits == 1 ? 1 : std::clamp<int64_t>(mostSums / rows, 1, 4);
+    add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(most))), kBlock, 0);
+  }
+  int64_t tileRows = mostRows / 2;
+  // Rows whose digits lie in half the second-level cache. One digit's products are so fast that a tile's beginning and end count for more.
+  int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * (digits == 1 ? 1 : 4)), 2 * tileRows, digits == 1 ? 192 : 96);
+  add(0, tileRows, 32, std::min<int64_t>(kBlock, digits == 1 ? 2048 : 512), roundUp(block, tileRows));
+}
 
-/// Products with codes: a row counts for its digits.
+/// Products with codes.
 strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   SmallVector<GemmBucketAttr> buckets;
-  int64_t digits = digitsOf(target, facts), vectorsPerPanel = 512 / target.vectorBits, kBlock = roundUp(facts.depth, 8);
-  // Beside the sums of digits lie those in f32.
-  int64_t budget = (target.vectorRegisters >= 32 ? 24 : 12) / (digits == 1 ? 2 : 1), mostRows = std::max<int64_t>(1, budget / (digits * vectorsPerPanel));
-  auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t mBlock) {
-    // Codes of a column tile stay near the core for all row tiles. One digit's products are so fast that a tile's beginning and end count for more.
-    int64_t most = mBlock ? (digits == 1 ? 2048 : 512) : kBlock;
-    buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, std::min(kBlock, most), mBlock, /*packInput=*/false));
+  auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock) {
+    if (!facts.rows || (maxM ? *facts.rows == rows : buckets.empty()))
+      buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, /*packInput=*/false));
   };
-  // Sums of digits and those in f32 have registers. One digit of four rows: those in f32 may wait in memory for the end of a span, four streams are worth more.
-  int64_t mostSums = digits > 1 ? budget / ((digits + 1) * vectorsPerPanel) : target.vectorRegisters >= 32 ? 16 : mostRows;
-  for (int64_t rows = 1; rows <= std::min<int64_t>(4, mostRows); ++rows)
-    if (!facts.rows || *facts.rows == rows) {
-      // So little to do for each line that the processor looks far ahead by itself, farthest in one sequential stream.
-      int64_t most = rows * digits == 1 ? 1 : std::clamp<int64_t>(mostSums / rows, 1, 4);
-      add(rows, rows, 16 * int64_t(llvm::bit_floor(uint64_t(most))), 0);
-    }
-  int64_t panels = mostRows >= 4 ? 2 : 1, tileRows = std::max<int64_t>(1, mostRows / panels);
-  // Rows whose digits lie in half the second-level cache.
-  int64_t block = std::clamp<int64_t>(target.l2Bytes / 2 / (facts.depth * (digits == 1 ? 1 : 4)), 2 * tileRows, digits == 1 ? 192 : 96);
-  if (!facts.rows || buckets.empty())
-    add(0, tileRows, 16 * panels, roundUp(block, tileRows));
+  if (target.int8Dot && target.vectorBits == 512) {
+    addByteDot(target, facts, add);
+  } else {
+    int64_t kBlock = depthBlock(facts.depth, /*weightBytes=*/1);
+    for (int64_t rows = 1; rows <= 4; ++rows)
+      if (int64_t columns = facts.int8Products && rows == 1 ? 16 : streamColumns(target, rows, /*weightBytes=*/1))
+        add(rows, rows, columns, roundUp(facts.depth, 8), 0);
+    Tile tile = gemmTile(target);
+    add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows));
+  }
   GemmBucketAttr last = buckets.pop_back_val();
-  add(0, last.getRows(), last.getColumns(), last.getMBlock());
+  buckets.push_back(GemmBucketAttr::get(context, 0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), /*packInput=*/false));
   return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false, facts.int8Products);
 }
 
