@@ -30,6 +30,7 @@ reading memory in the same round (the best of one, two and four streams), or tha
 multiplies those), over the time it took.
 """
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -242,7 +243,7 @@ def markdown(report):
 def svg(report):
     """A bar for each program and test: speed, the best peer's = 1."""
     names = list(dict.fromkeys(row["name"] for row in report["rows"]))
-    colors = {name: color for name, color in zip(names, ["#b0b7bf", "#1b6ca8", "#4f9bd1", "#8d99a6", "#d9a441", "#b5651d"])}
+    colors = {name: color for name, color in zip(names, itertools.cycle(["#b0b7bf", "#1b6ca8", "#4f9bd1", "#8d99a6", "#d9a441", "#b5651d"]))}
     line, parts, y = 15, [], 20 + 16 * len(names)
     scale = 420 / max(row["of_best_peer"] for row in report["rows"])
     for i, name in enumerate(names):
