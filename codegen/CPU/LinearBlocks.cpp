@@ -134,12 +134,19 @@ private:
 };
 
 // Each thread gets rows of its own where there are enough of them: rows stay in the core's cache from one stage to the next, are normed
-// and packed once, and blocks of rows are of equal height. The number of row groups follows from that of the parts. Unit u of groups * T
-// is column tile u % T of group u / T; a part walks its run of units, in each group block by block.
+// and packed once, and blocks of rows are of equal height. The number of row groups follows from that of the parts, halved while it is even and
+// too large, so that twice as many parts are halves of these (Stage::halves). Unit u of groups * T is column tile u % T of group u / T; a part
+// walks its run of units, in each group block by block.
 void BlockWriter::run() {
   constexpr int64_t kGroupRows = 48; // with fewer, weights would pass through the caches for too little work
+  constexpr int kHalvings = 16;
   Value columns = b_.index(plan_.columnTiles(context_.problem)), one = b_.index(1), tiles = rowTiles_.tiles;
-  Value groups = b_.max(b_.min(b_.parts(), b_.floorDiv(tiles, std::max<int64_t>(1, kGroupRows / plan_.tileRows))), one);
+  Value most = b_.max(b_.floorDiv(tiles, std::max<int64_t>(1, kGroupRows / plan_.tileRows)), one), groups = b_.parts();
+  for (int i = 0; i < kHalvings; ++i) {
+    Value isEven = b_.equal(b_.mod(groups, b_.index(2)), b_.index(0));
+    groups = b_.select(b_.less(most, groups), b_.select(isEven, b_.floorDiv(groups, 2), groups), groups);
+  }
+  groups = b_.min(groups, most);
   Value units = b_.mul(b_.mul(groups, columns), b_.min(b_.dim(context_.problem.rows), one)); // none without rows
   Value begin = b_.floorDiv(b_.mul(units, b_.part()), b_.parts()), end = b_.floorDiv(b_.mul(units, b_.add(b_.part(), 1)), b_.parts());
   auto share = [&](Value count, Value index, Value of) { return b_.floorDiv(b_.mul(count, index), of); };

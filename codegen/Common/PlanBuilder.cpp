@@ -266,6 +266,7 @@ Status EntryBuilder::addKernel(exec::KernelOp kernel) {
   stage.flops = expressions_.add(code->flops);
   stage.bytesMoved = expressions_.add(code->bytesMoved);
   stage.arithmetic = code->arithmetic;
+  stage.halves = true;
   if (!code->second.empty())
     return addTwoStages(std::move(stage), *code, std::move(written)), Status();
   entry_.stages.push_back(std::move(stage));

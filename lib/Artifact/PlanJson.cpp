@@ -194,6 +194,8 @@ Json write(const Stage &stage) {
   json.set("variants", listOf(stage.variants, [](const Variant &v) { return write(v); }));
   if (stage.unitwise) // most are not
     json.set("unitwise", true);
+  if (stage.halves)
+    json.set("halves", true);
   return json.set("barrier", stage.barrier).set("flops", stage.flops).set("bytes_moved", stage.bytesMoved)
       .set("arithmetic", dtypeName(stage.arithmetic));
 }
@@ -209,6 +211,7 @@ Stage readStage(Reader &in, const Json &json) {
     stage.variants.push_back(readVariant(in, variant));
   stage.barrier = in.flag(json, "barrier");
   stage.unitwise = json.find("unitwise") && in.flag(json, "unitwise");
+  stage.halves = json.find("halves") && in.flag(json, "halves"); // older artifacts do not say
   stage.flops = in.index(json, "flops");
   stage.bytesMoved = in.index(json, "bytes_moved");
   stage.arithmetic = in.dtype(json, "arithmetic");

@@ -24,6 +24,7 @@ struct Launch {
   uint32_t stage, variant;
   bool barrier;
   bool unitwise; ///< the barrier is for sequences with several tokens
+  bool halves;
 };
 /// A binding whose address changes from call to call.
 struct Patch {
@@ -105,7 +106,7 @@ Status HostRunner::writeLaunches(Shape &base) {
                               {shape.pointers.data() + shape.pointers.size(), shape.dims.data() + shape.dims.size(), kScalarFunctions},
                               s,
                               uint32_t(v),
-                              stage.barrier, false});
+                              stage.barrier, false, stage.halves});
     shape.dims.push_back(units);
     for (plan::ExprId dim : stage.dims)
       shape.dims.push_back(shape.values[dim]);
@@ -131,6 +132,22 @@ static bool usableInPlace(const BoundTensor &tensor, int64_t bytes) {
   return reinterpret_cast<uintptr_t>(tensor.data) % kAlignment == 0 && tensor.bytes >= uint64_t(bytes) && tensor.data;
 }
 
+static bool hasOneTokenEach(const StepTable &table) {
+  const SequenceRow *rows = table.rows[0];
+  return rows && std::all_of(rows, rows + table.sequences, [](const SequenceRow &row) { return row.count <= 1; });
+}
+
+/// One call of all threads.
+struct HostRunner::Region {
+  cpu::ThreadTeam &team;
+  const HostShape &shape;
+  const StepTable &table;
+  unsigned parts;
+  bool oneTokenEach;
+  /// Whether the barrier behind a launch is left out because the next one reads only what units of the same number wrote.
+  bool joins(size_t index) const { return oneTokenEach && shape.launches[index].unitwise; }
+};
+
 Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &base, std::span<const BoundTensor> inputs,
                        std::span<const BoundTensor> outputs, const StepTable &table) {
   auto &shape = static_cast<HostShape &>(base);
@@ -155,9 +172,9 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
   for (const Patch &patch : shape.patches)
     shape.pointers[patch.slot] = shape.addresses[patch.buffer];
 
-  auto work = [&](unsigned part) {
-    profiler_.on() ? walkTimed(team, shape, table, part, turn.parts()) : walk(team, shape, table, part, turn.parts());
-  };
+  Region region{team, shape, table, turn.parts(), hasOneTokenEach(table)};
+  dealer_.begin(turn.parts(), shape.launches.size());
+  auto work = [&](unsigned part) { profiler_.on() ? walkTimed(region, part) : walk(region, part); };
   turn.run(work);
 
   // Also where an output is an input, a weight or another output's buffer.
@@ -167,30 +184,44 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
   return {};
 }
 
-static bool hasOneTokenEach(const StepTable &table) {
-  const SequenceRow *rows = table.rows[0];
-  return rows && std::all_of(rows, rows + table.sequences, [](const SequenceRow &row) { return row.count <= 1; });
+/// What a share takes at least, roughly: this only says how small its pieces may get.
+static double shareMicroseconds(const StageCost &cost, DType arithmetic, unsigned parts) {
+  double flopsPerMicrosecond = arithmetic == DType::F32 ? 1e5 : arithmetic == DType::BF16 ? 2e5 : 4e5, bytesPerMicrosecond = 1e4;
+  return std::max(cost.flops / flopsPerMicrosecond, cost.bytesMoved / bytesPerMicrosecond) / parts;
 }
 
-void HostRunner::walk(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts) {
-  void *scratch = memory_.scratch.data() + shape.scratchBytes * part;
-  bool oneTokenEach = hasOneTokenEach(table);
-  for (const Launch &launch : shape.launches) {
-    launch.kernel(&launch.args, &table, part, parts, scratch);
-    if (launch.barrier && !(launch.unitwise && oneTokenEach))
-      team.barrier();
+void HostRunner::runLaunch(const Region &region, size_t index, unsigned part) {
+  const Launch &launch = region.shape.launches[index];
+  void *scratch = memory_.scratch.data() + region.shape.scratchBytes * part;
+  // Units that are joined must stay with the thread that has them in the other launch.
+  bool isDealt = region.parts > 1 && launch.halves && !region.joins(index) && !(index > 0 && region.joins(index - 1));
+  unsigned halvings = 0;
+  if (isDealt) {
+    const plan::Stage &stage = entry_.stages[launch.stage];
+    halvings = dealer_.halvings(shareMicroseconds(profiler_.cost(launch.stage, region.shape.values, region.table), stage.arithmetic, region.parts));
+  }
+  if (halvings == 0)
+    return launch.kernel(&launch.args, &region.table, part, region.parts, scratch);
+  dealer_.deal(index, part, halvings, [&](Piece piece) { launch.kernel(&launch.args, &region.table, piece.part, piece.parts, scratch); });
+}
+
+void HostRunner::walk(const Region &region, unsigned part) {
+  for (size_t i = 0; i < region.shape.launches.size(); ++i) {
+    runLaunch(region, i, part);
+    if (region.shape.launches[i].barrier && !region.joins(i))
+      region.team.barrier();
   }
 }
 
-void HostRunner::walkTimed(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts) {
-  void *scratch = memory_.scratch.data() + shape.scratchBytes * part;
-  for (const Launch &launch : shape.launches) {
+void HostRunner::walkTimed(const Region &region, unsigned part) {
+  for (size_t i = 0; i < region.shape.launches.size(); ++i) {
+    const Launch &timed = region.shape.launches[i];
     int64_t begin = StageProfiler::now();
-    launch.kernel(&launch.args, &table, part, parts, scratch);
-    profiler_.addLaunch(part, {launch.stage, begin, StageProfiler::now()});
+    runLaunch(region, i, part);
+    profiler_.addLaunch(part, {timed.stage, begin, StageProfiler::now()});
     // A barrier after every stage, so that each time is the stage's alone.
-    team.barrier();
+    region.team.barrier();
     if (part == 0)
-      profiler_.addTime(launch.stage, launch.variant, shape.values, table, StageProfiler::now() - begin);
+      profiler_.addTime(timed.stage, timed.variant, region.shape.values, region.table, StageProfiler::now() - begin);
   }
 }

@@ -10,6 +10,7 @@
 #include "runtime/core/CodeImage.h"
 #include "runtime/core/EntryRunner.h"
 #include "runtime/core/Mapping.h"
+#include "runtime/core/PieceDealer.h"
 
 namespace llmopt {
 
@@ -38,10 +39,14 @@ private:
   std::unique_ptr<Shape> newShape() const override;
   Status writeLaunches(Shape &shape) override;
   uint64_t arenaLimit() const override { return memory_.arena.limit(); }
-  void walk(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts);
-  void walkTimed(cpu::ThreadTeam &team, const HostShape &shape, const StepTable &table, unsigned part, unsigned parts);
+  struct Region;
+  /// One thread's part of a launch.
+  void runLaunch(const Region &region, size_t index, unsigned part);
+  void walk(const Region &region, unsigned part);
+  void walkTimed(const Region &region, unsigned part);
 
   RunnerMemory &memory_;
+  PieceDealer dealer_;
   std::vector<void *> fixed_;                   ///< address of each weight and state buffer
   std::vector<std::vector<KernelFunction>> kernels_; ///< of each stage's variants
 };

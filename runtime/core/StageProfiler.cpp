@@ -48,21 +48,26 @@ void StageProfiler::addLaunch(unsigned part, const TimedLaunch &launch) {
     launches_[part].push_back(launch);
 }
 
-void StageProfiler::addTime(uint32_t index, size_t variant, std::span<const int64_t> values, const StepTable &table, int64_t nanoseconds) {
+StageCost StageProfiler::cost(uint32_t index, std::span<const int64_t> values, const StepTable &table) const {
   const plan::Stage &stage = entry_.stages[index];
-  double flops = double(values[stage.flops]), bytes = double(values[stage.bytesMoved]);
+  StageCost cost{double(values[stage.flops]), double(values[stage.bytesMoved])};
   if (const std::optional<CacheReader> &reader = readers_[index]; reader && table.tokens) {
     double keys = 0; // summed over the tokens; under a window they see fewer
     for (const SequenceRow &row : std::span(table.rows[reader->group], table.sequences)) {
       double hidden = reader->group == 0 ? double(row.count - 1) / 2 : 0; // of a sequence's own later tokens, on average
       keys += double(row.count) * (double(row.length) - hidden);
-      bytes += reader->bytesPerToken * double(row.length);
+      cost.bytesMoved += reader->bytesPerToken * double(row.length);
     }
-    flops *= keys / double(table.tokens);
+    cost.flops *= keys / double(table.tokens);
   }
+  return cost;
+}
+
+void StageProfiler::addTime(uint32_t index, size_t variant, std::span<const int64_t> values, const StepTable &table, int64_t nanoseconds) {
+  StageCost cost = this->cost(index, values, table);
   StageTime &time = times_[firstTime_[index] + variant];
   time.nanoseconds += uint64_t(nanoseconds);
   ++time.calls;
-  time.flops += flops;
-  time.bytesMoved += bytes;
+  time.flops += cost.flops;
+  time.bytesMoved += cost.bytesMoved;
 }

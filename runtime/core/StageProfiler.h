@@ -26,6 +26,11 @@ struct TimedLaunch {
   int64_t begin, end;
 };
 
+/// What a stage does in one call.
+struct StageCost {
+  double flops = 0, bytesMoved = 0;
+};
+
 class StageProfiler {
 public:
   StageProfiler(const plan::Plan &plan, const plan::Entry &entry);
@@ -34,6 +39,8 @@ public:
   bool on() const { return !launches_.empty(); }
 
   static int64_t now();
+  /// Of a stage with these values of the entry's expressions, in this step.
+  StageCost cost(uint32_t stage, std::span<const int64_t> values, const StepTable &table) const;
   /// One thread's part of a launch; the first million of each thread are kept. Each thread calls it for itself.
   void addLaunch(unsigned part, const TimedLaunch &launch);
   /// A whole stage, from when the first thread could begin to when all were done.

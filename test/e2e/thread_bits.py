@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # llmopt-test: quick
 # llmopt-packages: numpy
-"""Results have the same bits with any number of threads: an encoder, a decoder and one with experts, of drawn weights and odd sizes, in f32 and with products of
-bf16, over steps short and long enough for each kind of kernel."""
+"""Results have the same bits with any number of threads, and with threads that take over pieces of each other's work: an encoder, a decoder and one with
+experts, of drawn weights and odd sizes, in f32 and with products of bf16, over steps short and long enough for each kind of kernel."""
 import json
 import os
 
@@ -19,13 +19,16 @@ CASES = {
                     num_attention_heads=6, num_key_value_heads=3, num_local_experts=5, num_experts_per_tok=2, vocab_size=61, max_position_embeddings=160,
                     rms_norm_eps=1e-6, hidden_act="silu"),
 }
+# Threads, and the least piece of work: stages of these small models are dealt in pieces only if told to be.
+WAYS = ((2, None), (3, None), (2, "0"), (5, "0"))
 FORMATS = {"f32": [], "bf16": ["--dtype", "bf16", "--products", "bf16"]}
 
 
-def bits(artifact, name, length, threads):
+def bits(artifact, name, length, threads, piece=None):
     """What the model gives for two sequences, as integers, so that NaN equals nothing by accident."""
     np.save(scratch("ids.npy"), (np.arange(2 * length) * 7 % 61).reshape(2, length))
-    code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", scratch("ids.npy"), "--batch", 2, "-o", scratch("out.npy"), "-t", threads)
+    env = {"LLMOPT_PIECE_US": piece} if piece else {}
+    code, _, errors = tool("llmopt-eval", "logits", artifact, "--ids", scratch("ids.npy"), "--batch", 2, "-o", scratch("out.npy"), "-t", threads, env=env)
     if not check(f"{name} runs with {threads} threads", code == 0, errors[:300]):
         return None
     values = np.load(scratch("out.npy"))
@@ -42,7 +45,7 @@ for model, config in CASES.items():
         for length in (1, 2, 9, 75) if artifact else ():
             name = f"{model} {form} 2x{length}"
             one = bits(artifact, name, length, 1)
-            for threads in (2, 3):
-                other = bits(artifact, name, length, threads)
-                check(f"{name}: 1 and {threads} threads", one is not None and np.array_equal(one, other))
+            for threads, piece in WAYS:
+                other = bits(artifact, name, length, threads, piece)
+                check(f"{name}: 1 and {threads} threads{', in pieces' if piece else ''}", one is not None and np.array_equal(one, other))
 finish()

@@ -63,7 +63,7 @@ Plan samplePlan() {
   entry.outputs = {3};
   entry.stages = {{.name = "add", .family = "loops", .bindings = {0, 1, 2, 3}, .dims = {0}, .selector = 0,
                    .variants = {{.kernel = "k4", .limit = 4, .units = 0, .scratchBytes = 1}, {.kernel = "k", .units = 2}},
-                   .barrier = false, .unitwise = true, .flops = 2, .bytesMoved = 2}};
+                   .barrier = false, .unitwise = true, .halves = true, .flops = 2, .bytesMoved = 2}};
   entry.requirements = {{.relation = Requirement::Relation::LessEqual, .lhs = 2, .rhs = 1, .node = "Slice_2"}};
   plan.entries.push_back(entry);
   return plan;
@@ -77,6 +77,7 @@ TEST(PlanJson, RoundTrip) {
   EXPECT_EQ(plan->entries[0].stages[0].variants[0].limit, 4);
   EXPECT_FALSE(plan->entries[0].stages[0].barrier);
   EXPECT_TRUE(plan->entries[0].stages[0].unitwise);
+  EXPECT_TRUE(plan->entries[0].stages[0].halves);
   EXPECT_EQ(plan->weights[0].dtype, DType::BF16);
   EXPECT_EQ(plan->entries[0].requirements[0].node, "Slice_2");
 }

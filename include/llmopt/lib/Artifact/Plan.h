@@ -72,6 +72,7 @@ struct Stage {
   /// The barrier is not needed where no sequence has more than one token in the step, and this and the next stage run their first
   /// variants with as many work units: each then reads only what the unit of the same number wrote here.
   bool unitwise = false;
+  bool halves = false; ///< part i of n of its kernels is parts 2i and 2i + 1 of 2n: threads may take parts of different sizes
   ExprId flops = 0, bytesMoved = 0; ///< for profiles: arithmetic done, memory that must move
   DType arithmetic = DType::F32;    ///< what the flops are done in
 };
