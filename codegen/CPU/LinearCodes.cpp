@@ -303,10 +303,13 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   in.depth = b_.index(codes_.spanWords());
   in.depthMultiple = codes_.spanWords();
   // Loops of a few steps are all overhead, unless rows give a step enough work.
-  if (digits.rows <= digits.panels * digits.vectors() || codes_.digits() > 1 || codes_.inFloats())
+  if (digits.rows <= digits.panels * digits.vectors() || codes_.digits() > 1)
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
+  // In longer ones LLVM's scheduler spills: a word of codes in f32, and where more than a row or two are multiplied by pairs.
   bool pairs = codes_.arithmetic == CodeArithmetic::BytePairs || codes_.arithmetic == CodeArithmetic::Shorts;
-  if (pairs && digits.accumulators() > 2) // in longer ones LLVM's scheduler spills
+  if (codes_.inFloats())
+    in.unroll = 32 / codes_.panels.bits;
+  else if (pairs && digits.accumulators() > 2)
     in.unroll = 2;
   readAhead(span);
   for (Value &panel : in.panels)

@@ -49,9 +49,9 @@ int64_t streamColumns(const Target &target, int64_t rows, int64_t weightBytes) {
 
 int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// K in equal blocks short enough for a panel block to stay near the core; widened panels lie beside the narrow ones.
-int64_t depthBlock(int64_t depth, int64_t weightBytes) {
-  int64_t most = weightBytes < 4 ? 512 : 768;
+/// K in equal blocks short enough for a panel block to stay near the core; narrow panels that are widened first, where registers are few, in its first-level cache beside the rows.
+int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes) {
+  int64_t most = weightBytes == 4 ? 768 : target.vectorRegisters < 32 ? 256 : 512;
   int64_t blocks = std::max<int64_t>(1, (depth + most - 1) / most);
   return roundUp((depth + blocks - 1) / blocks, 8);
 }
@@ -93,7 +93,7 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   if (target.int8Dot && target.vectorBits == 512) {
     addByteDot(target, facts, add);
   } else {
-    int64_t kBlock = depthBlock(facts.depth, /*weightBytes=*/1);
+    int64_t kBlock = depthBlock(target, facts.depth, /*weightBytes=*/1);
     for (int64_t rows = 1; rows <= 4; ++rows)
       if (int64_t columns = facts.int8Products && rows == 1 ? 16 : streamColumns(target, rows, /*weightBytes=*/1))
         add(rows, rows, columns, roundUp(facts.depth, 8), 0);
@@ -121,7 +121,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
   // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
   constexpr int64_t kFew = 24;
-  int64_t kBlock = depthBlock(facts.depth, facts.weightBytes);
+  int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes);
   bool panelFits = facts.weightBytes == 4 && 2 * facts.depth * tile.columns * facts.weightBytes <= target.l2Bytes * 7 / 8;
   if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
     add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
