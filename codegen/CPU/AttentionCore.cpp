@@ -35,6 +35,12 @@ AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int
 
 static int64_t outputElements(const AttentionShape &shape) { return shape.maxRows * shape.valuePanels() * 16; }
 static int64_t roundUp(int64_t value) { return (value + 15) / 16 * 16; }
+/// Scores of a row tile, of two where tiles overlap; a row more stands in for those that the second tile does not have.
+static int64_t scoreElements(const AttentionShape &shape) {
+  return (shape.overlaps() ? 2 * (shape.tileRows + 1) : shape.tileRows) * shape.span();
+}
+/// A vector each for the rows' maxima, for maxima that nobody wants, and for sums of weights.
+static int64_t foundElements(const AttentionShape &shape) { return shape.overlaps() ? (3 * shape.tileRows + 1) * 16 : 0; }
 /// AVX-512 multiplies by powers of two.
 static bool hasScaling(const AttentionShape &shape) { return shape.lanes == 16; }
 
@@ -44,13 +50,14 @@ AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Valu
   maximum_ = output_ + outputElements(shape);
   sum_ = maximum_ + roundUp(shape.maxRows);
   scores_ = sum_ + shape.maxRows * 16;
-  bounds_ = scores_ + shape.tileRows * shape.span(); // four i64 a row: two bounds, the span a range ends with, spans of a range
+  found_ = scores_ + scoreElements(shape);
+  bounds_ = found_ + foundElements(shape); // four i64 a row: two bounds, the span a range ends with, spans of a range
   joined_ = bounds_ + roundUp(shape.maxRows * 8);
 }
 
 int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
   return roundUp(shape.maxRows * shape.queryStride()) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
-         shape.tileRows * shape.span() + roundUp(shape.maxRows * 8) + (shape.inRanges ? shape.maxRows * shape.stateElements() : 0);
+         scoreElements(shape) + foundElements(shape) + roundUp(shape.maxRows * 8) + (shape.inRanges ? shape.maxRows * shape.stateElements() : 0);
 }
 
 Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
@@ -63,7 +70,9 @@ Value AttentionCore::weight(Value scores, Value maximum, bool rough) {
   Number below(b_, b_.fsub(scores, maximum));
   if (baseE)
     below = below * kLog2E;
-  return (hasScaling(shape_) ? f32::exp2ByScaling(below, rough) : f32::exp2NotPositive(below, rough)).v;
+  if (!hasScaling(shape_))
+    return f32::exp2NotPositive(below, rough).v;
+  return (rough ? f32::exp2ByTable(below) : f32::exp2ByScaling(below)).v;
 }
 
 /// The same where keys may be hidden, which weigh nothing.
@@ -195,45 +204,136 @@ void AttentionCore::span(Value first, Value rows, const KeySpan &keys) {
   auto constant = rows.getDefiningOp<arith::ConstantIntOp>();
   if (!constant) {
     RowTiles tiles(b_, rows, shape_.tileRows);
+    if (shape_.overlaps() && !adjust && !keys.next)
+      return overlappedTiles(first, tiles, keys);
     b_.forLoop(b_.index(0), tiles.tiles, 1,
-               [&](Value tile) { rowTile({b_.add(first, tiles.firstRow(tile)), tiles.rowCount(tile)}, keys); });
+               [&](Value tile) { rowTile({b_.add(first, tiles.firstRow(tile)), tiles.rowCount(tile), scoreBuffer(b_.index(0))}, keys); });
     return;
   }
   int64_t count = constant.value(), tiles = (count + shape_.tileRows - 1) / shape_.tileRows;
   for (int64_t tile = 0, row = 0; tile < tiles; ++tile) {
     int64_t height = count / tiles + (tile < count % tiles ? 1 : 0);
-    rowTile({b_.add(first, row), b_.index(height), height}, keys);
+    rowTile({b_.add(first, row), b_.index(height), scoreBuffer(b_.index(0)), height}, keys);
     row += height;
   }
 }
 
 // A later row sees at least as far as an earlier one, so what the last row does not see is left out for the whole tile.
-void AttentionCore::rowTile(const RowTile &tile, const KeySpan &span) {
+KeySpan AttentionCore::visibleKeys(const RowTile &tile, const KeySpan &span) {
   Value last = b_.add(b_.add(tile.first, tile.rows), -1);
   KeySpan keys = span;
   keys.count = b_.min(span.count, b_.sub(b_.load(b_.i64(), part(bounds_, last, 8), b_.index(1)), span.key));
+  return keys;
+}
+
+void AttentionCore::rowTile(const RowTile &tile, const KeySpan &span) {
+  KeySpan keys = visibleKeys(tile, span);
   b_.ifThen(b_.less(b_.index(0), keys.count), [&] { visibleTile(tile, keys); });
 }
 
 Value AttentionCore::blockCount(const KeySpan &keys) { return b_.floorDiv(b_.add(keys.count, kKeys - 1), kKeys); }
 
 void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
-  forHeight(tile, [&](int64_t rows) { scores(tile.first, rows, keys); });
+  forHeight(tile, [&](int64_t rows) { scores(tile, rows, keys); });
   // The first values come while the last keys are used.
   Value next;
   if (keys.next)
     next = keys.values(b_.min(b_.index(1), b_.add(blockCount(keys), -1)));
-  auto rowAt = [&](Value i) { return SoftmaxRow{b_.add(tile.first, i), part(scores_, i, shape_.span())}; };
   // All maxima first: the rows' exponentials then follow each other without waiting for a maximum across lanes.
-  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { updateMaximum(rowAt(i), keys); });
+  b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) { updateMaximum(rowOf(tile, i), keys); });
   b_.forLoop(b_.index(0), tile.rows, 1, [&](Value i) {
     Value share; // of what is to be prefetched
     if (next)
       share = b_.address(next, b_.mul(i, shape_.span()), b_.f32());
-    weighRow(rowAt(i), keys, share);
+    weighRow(rowOf(tile, i), keys, share);
   });
-  forHeight(tile, [&](int64_t rows) { weightedValues(tile.first, rows, keys); });
+  forHeight(tile, [&](int64_t rows) { weightedValues(tile, rows, keys); });
 }
+
+//===----------------------------------------------------------------------===//
+// Row tiles that overlap
+//===----------------------------------------------------------------------===//
+
+/// Of keys.count from the first on those that all rows of the tile see as a whole: an earlier row sees at most as far, a later one begins at the earliest there.
+Value AttentionCore::wholeBlocks(const RowTile &tile, const KeySpan &keys) {
+  Value last = b_.add(b_.add(tile.first, tile.rows), -1), high = b_.load(b_.i64(), part(bounds_, tile.first, 8), b_.index(1));
+  Value low = b_.load(b_.i64(), part(bounds_, last, 8), b_.index(0)), seen = b_.min(keys.count, b_.sub(high, keys.key));
+  return b_.select(b_.less(keys.key, low), b_.index(0), b_.floorDiv(b_.max(seen, b_.index(0)), kKeys));
+}
+
+// Scores and maxima of a tile, then the products of the tile before with its own values, during which this tile's scores become weights.
+void AttentionCore::overlappedTiles(Value first, const RowTiles &tiles, const KeySpan &span) {
+  Value zero = b_.index(0), lastTile = b_.add(tiles.tiles, -1);
+  auto tileAt = [&](Value i) { return RowTile{b_.add(first, tiles.firstRow(i)), tiles.rowCount(i), scoreBuffer(b_.mod(i, b_.index(2)))}; };
+  b_.forLoop(zero, b_.add(tiles.tiles, 1), 1, [&](Value i) {
+    RowTile tile = tileAt(b_.min(i, lastTile)), before = tileAt(b_.max(b_.add(i, -1), zero));
+    KeySpan keys = visibleKeys(tile, span), keysBefore = visibleKeys(before, span);
+    Value exists = b_.less(i, tiles.tiles);
+    tile.whole = wholeBlocks(tile, keys);
+    b_.ifThen(exists, [&] {
+      for (int64_t row = 0; row < shape_.tileRows; ++row)
+        b_.store(b_.constant(type_, -FLT_MAX), part(found_, b_.index(row), 16), zero);
+      forHeight(tile, [&](int64_t rows) { scores(tile, rows, keys); });
+      b_.forLoop(zero, tile.rows, 1, [&](Value row) {
+        SoftmaxRow own = rowOf(tile, row);
+        own.done = b_.mul(tile.whole, kKeys);
+        own.found = part(found_, row, 16);
+        updateMaximum(own, keys);
+      });
+    });
+    Value blocks = b_.max(b_.min(tile.whole, b_.floorDiv(keysBefore.count, kKeys)), zero), follows = b_.less(zero, i);
+    Beside beside{tile, b_.select(follows, b_.select(exists, blocks, zero), zero)};
+    b_.ifThen(follows, [&] { forHeight(before, [&](int64_t rows) { weightedValues(before, rows, keysBefore, &beside); }); });
+    b_.ifThen(exists, [&] {
+      b_.forLoop(zero, tile.rows, 1, [&](Value row) {
+        SoftmaxRow own = rowOf(tile, row);
+        own.done = b_.mul(beside.blocks, kKeys);
+        own.found = part(found_, b_.add(row, 2 * shape_.tileRows), 16);
+        weighRow(own, keys, {});
+      });
+    });
+  });
+}
+
+/// Products of the blocks that both tiles see as a whole. Where several passes take some features each, so they do with rows to be weighed.
+AttentionCore::Values AttentionCore::valuesBeside(const Beside &beside, const TileShape &shape, TileOperands in,
+                                                  function_ref<void(Value, TileOperands &)> readBlock, Value pass, int64_t passes, Values sums) {
+  int64_t rows = (shape.rows + passes - 1) / passes, steps = shape_.blockSteps() / (kKeys / 16);
+  Values own, maxima, found;
+  for (int64_t i = 0; i < rows; ++i) {
+    Value row = b_.min(b_.add(b_.mul(pass, rows), i), b_.index(shape_.tileRows)); // at most the one that stands in
+    own.push_back(rowOf(beside.tile, row).scores);
+    maxima.push_back(part(maximum_, b_.add(beside.tile.first, row), 1));
+    found.push_back(part(found_, b_.add(row, 2 * shape_.tileRows), 16));
+    sums.push_back(b_.constant(type_, 0));
+  }
+  sums = b_.forLoop(b_.index(0), beside.blocks, 1, sums, [&](Value block, ValueRange before) {
+    readBlock(block, in);
+    in.aCopies.clear();
+    for (int64_t vector = 1; vector < shape.panels; ++vector)
+      in.aCopies.push_back(b_.opaque(in.aCopies.empty() ? in.a : in.aCopies.back()));
+    return b_.forLoop(b_.index(0), b_.index(shape_.blockSteps()), steps, before, [&](Value k, ValueRange sums) {
+      Value key = b_.add(b_.mul(block, kKeys), b_.mul(b_.floorDiv(k, steps), 16));
+      Values weights(sums.drop_front(size_t(shape.accumulators())));
+      auto weighRows = [&](int64_t step) {
+        for (int64_t i = 0; i < rows; ++i)
+          if (i * steps / rows == step)
+            weights[size_t(i)] = b_.fadd(weights[size_t(i)], weighVector(own[size_t(i)], key, b_.loadSplat(type_, maxima[size_t(i)], b_.index(0)), false));
+      };
+      Values after = emitTileSteps(b_, shape, in, k, steps, sums.take_front(size_t(shape.accumulators())), weighRows);
+      after.append(weights);
+      return after;
+    });
+  });
+  for (int64_t i = 0; i < rows; ++i)
+    b_.store(sums[size_t(shape.accumulators() + i)], found[size_t(i)], b_.index(0));
+  sums.truncate(size_t(shape.accumulators()));
+  return sums;
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
 
 TileOperands AttentionCore::cachedOperands() const {
   TileOperands in;
@@ -276,11 +376,19 @@ void AttentionCore::scoreTile(Value first, const TileShape &shape, const ScoreTi
         part.push_back(sums[size_t(shape.index(row, panel, vector))]);
     storeTile(b_, single, part, tile.to[size_t(panel)], shape_.span());
   }
+  if (!tile.maxima)
+    return;
+  for (int64_t row = 0; row < shape.rows; ++row) {
+    Value most = b_.load(type_, tile.maxima, b_.index(row * 16));
+    for (int64_t panel = 0; panel < shape.panels; ++panel)
+      most = b_.fmax(sums[size_t(shape.index(row, panel, 0))], most);
+    b_.store(most, tile.maxima, b_.index(row * 16));
+  }
 }
 
 /// Takes whole blocks, as many at once as a tile has panels: long streams side by side, which memory gives faster than one. Returns the
 /// first block that is left.
-Value AttentionCore::scoresSideBySide(Value first, const TileShape &shape, const KeySpan &keys, Value firstBlock) {
+Value AttentionCore::scoresSideBySide(const RowTile &rowTile, const TileShape &shape, const KeySpan &keys, Value firstBlock) {
   int64_t count = shape.panels;
   Value blocks = blockCount(keys), lastOne = b_.add(blocks, -1), whole = b_.floorDiv(keys.count, kKeys);
   Value end = b_.sub(whole, b_.mod(b_.sub(whole, firstBlock), b_.index(count)));
@@ -298,65 +406,74 @@ Value AttentionCore::scoresSideBySide(Value first, const TileShape &shape, const
       Value isEnd = b_.equal(key, b_.index(kKeys - 16));
       for (int64_t i = 0; i < count; ++i) {
         tile.panels.push_back(keyPanel(own[size_t(i)], key));
-        tile.to.push_back(scoresAt(b_.add(b_.mul(b_.add(block, i), kKeys), key)));
+        tile.to.push_back(b_.address(rowTile.scores, b_.add(b_.mul(b_.add(block, i), kKeys), key), b_.f32()));
         tile.next.push_back(b_.select(isEnd, later[size_t(i)], keyPanel(own[size_t(i)], b_.add(key, 16))));
       }
-      scoreTile(first, shape, tile);
+      scoreTile(rowTile.first, shape, tile);
     });
   });
   return end;
 }
 
 // Whole panels: what lies behind the last key is computed and then masked.
-void AttentionCore::scores(Value first, int64_t rows, const KeySpan &keys) {
+void AttentionCore::scores(const RowTile &rowTile, int64_t rows, const KeySpan &keys) {
   Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0), begin = firstBlock;
   TileShape shape{rows, panelsAtOnce(rows), shape_.lanes}, single{rows, 1, shape_.lanes};
   if (keys.next)
-    begin = scoresSideBySide(first, shape, keys, firstBlock);
+    begin = scoresSideBySide(rowTile, shape, keys, firstBlock);
   b_.forLoop(begin, blocks, 1, [&](Value block) {
     Value from = keys.keys(block), before = b_.mul(block, kKeys), count = b_.min(b_.sub(keys.count, before), b_.index(kKeys)), next;
     if (keys.next)
       next = b_.select(b_.equal(b_.add(block, 1), blocks), keys.values(firstBlock), keys.keys(b_.min(b_.add(block, 1), b_.add(blocks, -1))));
-    auto tileAt = [&](const TileShape &shape, Value key) {
+    Value maxima;
+    if (rowTile.whole)
+      maxima = part(found_, b_.select(b_.less(block, rowTile.whole), b_.index(0), b_.index(shape_.tileRows)), 16);
+    auto tileAt = [&](const TileShape &shape, Value key, Value maxima = {}) {
       ScoreTile tile;
+      tile.maxima = maxima;
       for (int64_t panel = 0; panel < shape.panels; ++panel) {
         Value at = b_.add(key, panel * 16);
         tile.panels.push_back(keyPanel(from, at));
-        tile.to.push_back(scoresAt(b_.add(before, at)));
+        tile.to.push_back(b_.address(rowTile.scores, b_.add(before, at), b_.f32()));
         if (next)
           tile.next.push_back(keyPanel(next, at));
       }
-      scoreTile(first, shape, tile);
+      scoreTile(rowTile.first, shape, tile);
     };
     Value panels = b_.floorDiv(b_.add(count, 15), 16), whole = b_.mul(b_.floorDiv(panels, shape.panels), shape.columns());
-    b_.forLoop(b_.index(0), whole, shape.columns(), [&](Value key) { tileAt(shape, key); });
+    b_.forLoop(b_.index(0), whole, shape.columns(), [&](Value key) { tileAt(shape, key, maxima); });
     if (shape.panels > 1)
       b_.forLoop(whole, b_.mul(panels, 16), 16, [&](Value key) { tileAt(single, key); });
   });
 }
 
-void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &keys) {
-  int64_t width = shape_.valuePanels() * 16, begin = 0;
+void AttentionCore::weightedValues(const RowTile &tile, int64_t rows, const KeySpan &keys, const Beside *beside) {
+  int64_t width = shape_.valuePanels() * 16, begin = 0, most = panelsAtOnce(rows);
+  if (beside) // half of the registers are for weights
+    most = std::min<int64_t>(most, int64_t(llvm::bit_floor(uint64_t(shape_.accumulators / 2 / rows))));
   Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
-  for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
-    int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
+  for (int64_t count = most; count >= 1; count /= 2) {
+    int64_t passes = (shape_.valuePanels() - begin) / count, end = begin + passes * count;
     TileShape shape{rows, count, shape_.lanes};
     auto body = [&](Value panel) {
-      Value output = b_.address(part(output_, first, width), b_.mul(panel, 16), b_.f32());
+      Value output = b_.address(part(output_, tile.first, width), b_.mul(panel, 16), b_.f32());
+      TileOperands in = cachedOperands();
+      in.aRow = shape_.span();
+      in.unroll = shape_.unroll;
+      auto readBlock = [&](Value block, TileOperands &in) {
+        in.a = b_.address(tile.scores, b_.mul(block, shape_.blockSteps()), b_.f32());
+        in.panels.clear();
+        for (int64_t i = 0; i < count; ++i)
+          in.panels.push_back(valuePanel(keys.values(block), b_.add(panel, i)));
+      };
       auto sum = [&](Value block, ValueRange sums) {
-        TileOperands in = cachedOperands();
-        in.a = scoresAt(b_.mul(block, shape_.blockSteps()));
-        in.aRow = shape_.span();
-        in.unroll = shape_.unroll;
+        readBlock(block, in);
         in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
         if (shape_.inPairs())
           in.depth = b_.floorDiv(b_.add(in.depth, 1), 2); // the last key's neighbour weighs nothing
-        Value values = keys.values(block), after = b_.add(block, 1), isLast = b_.equal(after, blocks);
+        Value after = b_.add(block, 1), isLast = b_.equal(after, blocks);
         Values next;
-        for (int64_t i = 0; i < count; ++i) {
-          in.panels.push_back(valuePanel(values, b_.add(panel, i)));
-          if (!keys.next)
-            continue;
+        for (int64_t i = 0; keys.next && i < count; ++i) {
           Value later = b_.min(b_.add(panel, count + i), b_.index(shape_.valuePanels() - 1)), isEnd = b_.equal(panel, b_.index(end - count));
           Value restart = b_.select(isEnd, keys.next(b_.index(i)), valuePanel(keys.values(firstBlock), later));
           next.push_back(b_.select(isLast, restart, valuePanel(keys.values(b_.min(after, b_.add(blocks, -1))), b_.add(panel, i))));
@@ -364,8 +481,13 @@ void AttentionCore::weightedValues(Value first, int64_t rows, const KeySpan &key
         in.perStep = readAhead(next, in.unroll);
         return emitTileLoop(b_, shape, in, sums);
       };
-      Values tile = b_.forLoop(firstBlock, blocks, 1, loadTile(b_, shape, b_.f32(), output, width), sum);
-      storeTile(b_, shape, tile, output, width);
+      Values sums = loadTile(b_, shape, b_.f32(), output, width);
+      Value from = firstBlock;
+      if (beside && begin == 0) {
+        sums = valuesBeside(*beside, shape, in, readBlock, b_.floorDiv(panel, count), passes, sums);
+        from = b_.max(firstBlock, beside->blocks);
+      }
+      storeTile(b_, shape, b_.forLoop(from, blocks, 1, sums, sum), output, width);
     };
     if (begin < end)
       b_.forLoop(b_.index(begin), b_.index(end), count, body);
@@ -411,6 +533,13 @@ AttentionCore::Values AttentionCore::largest(const SoftmaxPart &part, ValueRange
   });
 }
 
+/// Scores of a row from `at` on become weights, which it gives.
+Value AttentionCore::weighVector(Value scores, Value at, Value maximum, bool mayHide) {
+  Value p = visibleWeight(b_.load(type_, scores, at), maximum, mayHide);
+  b_.store(shape_.inPairs() ? words_.round(p) : p, scores, at); // halves take the place of scores already read
+  return p;
+}
+
 AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximum, Values sums, Value next) {
   int64_t vectors = 16 / shape_.lanes;
   return b_.forLoop(part.from, part.to, 16, sums, [&](Value first, ValueRange before) {
@@ -418,8 +547,7 @@ AttentionCore::Values AttentionCore::weigh(const SoftmaxPart &part, Value maximu
     if (next)
       b_.prefetch(next, first, b_.f32(), /*locality=*/2); // a line
     for (int64_t v = 0; v < vectors; ++v) {
-      Value i = b_.add(first, v * shape_.lanes), p = visibleWeight(b_.load(type_, part.scores, i), maximum, part.low || adjust);
-      b_.store(shape_.inPairs() ? words_.round(p) : p, part.scores, i); // halves take the place of scores already read
+      Value p = weighVector(part.scores, b_.add(first, v * shape_.lanes), maximum, part.low || adjust);
       after.push_back(b_.fadd(before[size_t(v)], p));
     }
     return after;
@@ -440,6 +568,8 @@ std::array<AttentionCore::SoftmaxPart, 3> AttentionCore::softmaxParts(const Soft
   Value bounds = part(bounds_, row.row, 8), zero = b_.index(0);
   Value low = b_.load(b_.i64(), bounds, zero), high = b_.load(b_.i64(), bounds, b_.index(1));
   Value begin = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys) : zero, end = b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16);
+  if (row.done)
+    begin = b_.max(begin, row.done);
   Value from = b_.mul(b_.floorDiv(b_.add(b_.max(b_.sub(low, keys.key), zero), 15), 16), 16);
   Value to = b_.mul(b_.floorDiv(b_.max(b_.sub(high, keys.key), zero), 16), 16);
   from = b_.min(b_.max(from, begin), end);
@@ -448,11 +578,24 @@ std::array<AttentionCore::SoftmaxPart, 3> AttentionCore::softmaxParts(const Soft
           SoftmaxPart{row.scores, to, end, keys.key, keys.count, low, high}};
 }
 
+AttentionCore::Values AttentionCore::eachPart(const SoftmaxRow &row, const KeySpan &keys, Values found, function_ref<Values(const SoftmaxPart &, ValueRange)> body) {
+  auto all = [&] {
+    Values now = found;
+    for (const SoftmaxPart &part : softmaxParts(row, keys))
+      now = body(part, now);
+    return now;
+  };
+  if (!row.done)
+    return all();
+  return b_.ifThen(b_.less(row.done, keys.count), TypeRange(ValueRange(found)), all, [&] { return found; });
+}
+
 /// Brings the row's maximum, and what was summed with the one before, up to date.
 void AttentionCore::updateMaximum(const SoftmaxRow &row, const KeySpan &keys) {
   Values context = loadRow ? loadRow(row.row) : Values{}, maxima(size_t(16 / shape_.lanes), b_.constant(type_, -FLT_MAX));
-  for (const SoftmaxPart &part : softmaxParts(row, keys))
-    maxima = largest(part, context, maxima);
+  if (row.found)
+    maxima[0] = b_.load(type_, row.found, b_.index(0));
+  maxima = eachPart(row, keys, maxima, [&](const SoftmaxPart &part, ValueRange before) { return largest(part, context, Values(before)); });
   for (size_t v = 1; v < maxima.size(); ++v)
     maxima[0] = b_.fmax(maxima[v], maxima[0]);
   Value before = b_.load(b_.f32(), part(maximum_, row.row, 1), b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
@@ -467,8 +610,9 @@ void AttentionCore::updateMaximum(const SoftmaxRow &row, const KeySpan &keys) {
 void AttentionCore::weighRow(const SoftmaxRow &row, const KeySpan &keys, Value next) {
   Value maximum = b_.loadSplat(type_, part(maximum_, row.row, 1), b_.index(0)), sumsAt = part(sum_, row.row, 16);
   Values sums(size_t(16 / shape_.lanes), b_.constant(type_, 0));
-  for (const SoftmaxPart &part : softmaxParts(row, keys))
-    sums = weigh(part, maximum, sums, next);
+  if (row.found) // unless nothing has been
+    sums[0] = b_.select(b_.less(b_.index(0), row.done), b_.load(type_, row.found, b_.index(0)), sums[0]);
+  sums = eachPart(row, keys, sums, [&](const SoftmaxPart &part, ValueRange before) { return weigh(part, maximum, Values(before), next); });
   for (size_t v = 1; v < sums.size(); ++v)
     sums[0] = b_.fadd(sums[0], sums[v]);
   b_.store(b_.fadd(b_.load(type_, sumsAt, b_.index(0)), sums[0]), sumsAt, b_.index(0));

@@ -48,6 +48,9 @@ struct AttentionShape {
   bool hasBf16Dot = false;                 ///< the target has vdpbf16ps
   bool inRanges = false;                   ///< keys are cut into ranges
   static constexpr int64_t kMostRanges = 16, kLeastSpans = 2; ///< ranges of a row, spans of a range
+  /// Weights of one row tile are computed during the products of another, where registers are left beside these: the processor has ports that
+  /// products do not use.
+  bool overlaps() const { return lanes == 16 && maxRows > tileRows; }
   bool inPairs() const { return cached == PanelFormat::BF16Dot; }
   /// Floats of a row's sums and maximum in memory.
   int64_t stateElements() const { return (valuePanels() + 2) * 16; }
@@ -112,9 +115,21 @@ public:
 private:
   struct RowTile {
     mlir::Value first, rows;
-    int64_t staticRows = 0; ///< known height, or 0
+    mlir::Value scores;         ///< their buffer
+    int64_t staticRows = 0;     ///< known height, or 0
+    mlir::Value whole = {};     ///< blocks from the first on that all rows see as a whole, and whose maxima come from the score tiles; null: not made use of
+  };
+  /// What is computed during products of values.
+  struct Beside {
+    RowTile tile; ///< whose weights
+    mlir::Value blocks;
   };
   void rowTile(const RowTile &tile, const KeySpan &span);
+  void overlappedTiles(mlir::Value first, const RowTiles &tiles, const KeySpan &span);
+  KeySpan visibleKeys(const RowTile &tile, const KeySpan &span);
+  mlir::Value wholeBlocks(const RowTile &tile, const KeySpan &keys);
+  Values valuesBeside(const Beside &beside, const TileShape &shape, TileOperands in, llvm::function_ref<void(mlir::Value block, TileOperands &in)> readBlock,
+                      mlir::Value pass, int64_t passes, Values sums);
   void visibleTile(const RowTile &tile, const KeySpan &keys);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
@@ -122,17 +137,21 @@ private:
   /// Panels of keys, where their scores go, and panels to be prefetched meanwhile (or none).
   struct ScoreTile {
     Values panels, to, next;
+    mlir::Value maxima = {}; ///< of rows, a vector each, to be brought up to date; may be null
   };
-  void scores(mlir::Value first, int64_t rows, const KeySpan &keys);
-  mlir::Value scoresSideBySide(mlir::Value first, const TileShape &shape, const KeySpan &keys, mlir::Value firstBlock);
+  void scores(const RowTile &tile, int64_t rows, const KeySpan &keys);
+  mlir::Value scoresSideBySide(const RowTile &tile, const TileShape &shape, const KeySpan &keys, mlir::Value firstBlock);
   void scoreTile(mlir::Value first, const TileShape &shape, const ScoreTile &tile);
-  mlir::Value scoresAt(mlir::Value key) { return b_.address(scratch_, b_.add(key, scores_), b_.f32()); }
+  mlir::Value scoreBuffer(mlir::Value number) { return part(scores_, number, (shape_.tileRows + 1) * shape_.span()); }
   mlir::Value keyPanel(mlir::Value block, mlir::Value key) { return b_.address(block, b_.mul(key, shape_.keySteps()), cachedElement()); }
   mlir::Value valuePanel(mlir::Value block, mlir::Value panel) { return b_.address(block, b_.mul(panel, shape_.blockSteps() * 16), cachedElement()); }
-  void weightedValues(mlir::Value first, int64_t rows, const KeySpan &keys);
+  void weightedValues(const RowTile &tile, int64_t rows, const KeySpan &keys, const Beside *beside = nullptr);
   struct SoftmaxRow {
     mlir::Value row, scores; ///< number, and address of its scores of the span
+    mlir::Value done = {};   ///< scores [0, done) have been taken into account in `found`: maxima or sums of weights; may be null
+    mlir::Value found = {};
   };
+  SoftmaxRow rowOf(const RowTile &tile, mlir::Value row) { return {b_.add(tile.first, row), b_.address(tile.scores, b_.mul(row, shape_.span()), b_.f32())}; }
   /// Scores [from, to) of a row, both multiples of 16. Without bounds the row sees all of them.
   struct SoftmaxPart {
     mlir::Value scores, from, to;
@@ -140,9 +159,12 @@ private:
     mlir::Value low, high;  ///< keys the row sees, or null
   };
   std::array<SoftmaxPart, 3> softmaxParts(const SoftmaxRow &row, const KeySpan &keys);
+  /// Parts that are left, one after the other.
+  Values eachPart(const SoftmaxRow &row, const KeySpan &keys, Values found, llvm::function_ref<Values(const SoftmaxPart &, mlir::ValueRange)> body);
   void updateMaximum(const SoftmaxRow &row, const KeySpan &keys);
   void weighRow(const SoftmaxRow &row, const KeySpan &keys, mlir::Value next);
   Values largest(const SoftmaxPart &part, mlir::ValueRange context, Values most);
+  mlir::Value weighVector(mlir::Value scores, mlir::Value at, mlir::Value maximum, bool mayHide);
   Values weigh(const SoftmaxPart &part, mlir::Value maximum, Values sums, mlir::Value next);
   mlir::Value visibleWeight(mlir::Value scores, mlir::Value maximum, bool mayHide);
   void rescale(mlir::Value row, mlir::Value before, mlir::Value after);
@@ -166,9 +188,9 @@ private:
   Bf16Words words_;
   mlir::Value scratch_;
   mlir::VectorType type_;
-  /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, bounds of visible keys, and of
-  /// rows with ranges what is joined.
-  int64_t output_, maximum_, sum_, scores_, bounds_, joined_;
+  /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, what is found in them before a row's
+  /// turn comes, bounds of visible keys, and of rows with ranges what is joined.
+  int64_t output_, maximum_, sum_, scores_, found_, bounds_, joined_;
 };
 
 } // namespace llmopt::cpu

@@ -280,6 +280,11 @@ void KernelBuilder::storePart(Value value, Value base, Value offset, Value count
 Value KernelBuilder::loadSplat(VectorType type, Value base, Value offset) {
   return splat(load(type.getElementType(), base, offset), type);
 }
+Value KernelBuilder::opaque(Value address) {
+  auto copy = LLVM::InlineAsmOp::create(builder_, loc_, address.getType(), ValueRange{address}, /*asm=*/"", /*constraints=*/"=r,0", /*side effects=*/false,
+                                        /*aligned stack=*/false, LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+  return copy.getResult(0);
+}
 void KernelBuilder::prefetch(Value base, Value offset, Type element, int locality) {
   auto i32Attr = [&](int32_t value) { return builder_.getI32IntegerAttr(value); };
   LLVM::Prefetch::create(builder_, loc_, address(base, offset, element), i32Attr(/*rw=*/0), i32Attr(locality), i32Attr(/*data=*/1));

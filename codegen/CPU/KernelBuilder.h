@@ -133,6 +133,8 @@ public:
   /// Puts `body` into a function of its own that is called here. LLVM hoists the constants of a loop out of all loops around it, where
   /// they would take the registers of a matrix product's inner loop.
   void outline(llvm::function_ref<void()> body);
+  /// The same address, which LLVM does not know to be the same.
+  Value opaque(Value address);
   /// Runs `body` for each work unit of this part.
   void forEachUnit(llvm::function_ref<void(Value unit)> body);
 

@@ -70,6 +70,11 @@ Value cpu::broadcastOffset(KernelBuilder &b, Value index, ArrayRef<SymExpr> lead
   return offset;
 }
 
+/// Whether nobody uses this value but to round it to bf16.
+bool LinearEpilogue::isRounded(Value value) const {
+  return llvm::all_of(value.getUsers(), [](Operation *user) { return isa<llm::CastOp>(user) && elementOf(user->getResult(0)).isBF16(); });
+}
+
 LinearEpilogue::Row LinearEpilogue::startRow(Value row) {
   Row result;
   for (const Access &access : accesses_) {
@@ -115,7 +120,7 @@ Value LinearEpilogue::evaluate(Value value, llvm::DenseMap<Value, Value> &known,
       operands.push_back(evaluate(operand, known, row, column, count));
     auto gelu = value.getDefiningOp<llm::GeluOp>();
     bool byTable = gelu && looksUp_ && elementOf(value).isF32();
-    result = byTable ? emitGeluByTable(b_, operands[0], gelu.getTanh()) : emitElementwise(b_, value.getDefiningOp(), operands);
+    result = byTable ? emitGeluByTable(b_, operands[0], gelu.getTanh(), isRounded(value)) : emitElementwise(b_, value.getDefiningOp(), operands);
   }
   known[value] = result;
   return result;

@@ -58,6 +58,7 @@ private:
     llvm::SmallVector<mlir::Value> operands, outputs; ///< element offsets of column 0
   };
   void addAccess(mlir::Value value);
+  bool isRounded(mlir::Value value) const;
   Row startRow(mlir::Value row);
   bool liesRowByRow(const Access &access);
   void prefetchLine(mlir::Value row, mlir::Value firstColumn, int64_t columns, mlir::Value line);

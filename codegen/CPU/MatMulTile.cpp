@@ -53,7 +53,7 @@ public:
       : b_(b), shape_(shape), in_(in), type_(b.vec(shape.lanes, in.element)) {}
 
   /// Steps k, k + 1, ..., k + count - 1; for pairs, k is even and `count` may be odd.
-  Values steps(Value k, int64_t count, ValueRange tile);
+  Values steps(Value k, int64_t count, ValueRange tile, function_ref<void(int64_t)> beside = nullptr);
   bool inBytePairs() const { return !in_.hasByteDot && (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles); }
   Values bytePairLoop(ValueRange initial);
   Value panelVector(Value panelAtK, int64_t step, int64_t vector);
@@ -259,8 +259,10 @@ void TileWriter::byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> pane
   for (int64_t row = 0; row < shape_.rows; ++row) {
     Value a = splatOf(rowsAtK, row, i);
     for (auto [column, weight] : llvm::enumerate(weights)) {
+      if (column > 0 && !in_.aCopies.empty())
+        a = splatOf(rowsAtK[column], row, i);
       Value &sum = tile[size_t(row) * weights.size() + column];
-      sum = multiplyAdd(a, weight, sum);
+      sum = in_.aCopies.empty() ? multiplyAdd(a, weight, sum) : multiplyAdd(weight, a, sum); // LLVM takes the last factor from memory
     }
   }
 }
@@ -280,22 +282,27 @@ void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> p
     }
 }
 
-Values TileWriter::steps(Value k, int64_t count, ValueRange tile) {
+Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<void(int64_t)> beside) {
   llvm::SmallVector<Value> rowsAtK, panelsAtK;
   Value aOffset = b_.mul(k, in_.aStep), bOffset = b_.mul(k, stepElements(in_.format));
   if (in_.aRows.empty())
     rowsAtK.push_back(b_.address(in_.a, aOffset, in_.element));
   for (Value row : in_.aRows)
     rowsAtK.push_back(b_.address(row, aOffset, in_.element));
+  for (Value copy : in_.aCopies)
+    rowsAtK.push_back(b_.address(copy, aOffset, in_.element));
   for (Value panel : in_.panels)
     panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
   Values result(tile.begin(), tile.end());
   bool fewRows = shape_.rows < shape_.panels * shape_.vectors();
-  for (int64_t i = 0; i < count; ++i)
+  for (int64_t i = 0; i < count; ++i) {
+    if (beside)
+      beside(i);
     if (fewRows)
       byVectors(i, rowsAtK, panelsAtK, result);
     else
       byRows(i, rowsAtK, panelsAtK, result);
+  }
   return result;
 }
 
@@ -359,6 +366,11 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   if (unit == 2 && in.depthMultiple % 2 != 0)
     tile = b.forLoop(whole, in.depth, 1, tile, [&](Value k, ValueRange sums) { return writer.steps(k, 1, sums); });
   return tile;
+}
+
+KernelBuilder::Values cpu::emitTileSteps(KernelBuilder &b, const TileShape &shape, const TileOperands &in, Value k, int64_t count, ValueRange tile,
+                                         function_ref<void(int64_t)> beside) {
+  return TileWriter(b, shape, in).steps(k, count, tile, beside);
 }
 
 void cpu::emitWidenedPanel(KernelBuilder &b, const TileOperands &in, int64_t lanes, Value panel, Value to) {

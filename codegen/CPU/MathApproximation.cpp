@@ -49,7 +49,7 @@ Number f32::exp2NotPositive(Number x, bool rough) {
   return x.fromBits(p.bits() + shifted.bits().shl(23));
 }
 
-Number f32::exp2ByScaling(Number x, bool rough) {
+Number f32::exp2ByScaling(Number x) {
   KernelBuilder &b = *x.b;
   OpBuilder &ops = b.ops();
   Type type = x.v.getType();
@@ -59,9 +59,8 @@ Number f32::exp2ByScaling(Number x, bool rough) {
   Value allLanes = b.constantInt(ops.getIntegerType(16), -1), currentRounding = b.constantInt(b.i32(), 4), none = b.constant(type, 0);
   Value floor = b.constantInt(b.i32(), 9);
   Number r = call("llvm.x86.avx512.mask.reduce.ps.512", {x.v, floor, none, allLanes, currentRounding}); // x - floor(x)
-  Number p = rough ? r.polynomial({7.802452266443098e-2, 2.260671553931319e-1, 6.958335405064472e-1, 9.999252185640101e-1})
-                   : r.polynomial({2.1702255454374812e-4, 1.243968782859711e-3, 9.6788409960256e-3, 5.54833419845874e-2, 2.402298362739645e-1,
-                                   6.931469838406188e-1, 1.0});
+  Number p = r.polynomial({2.1702255454374812e-4, 1.243968782859711e-3, 9.6788409960256e-3, 5.54833419845874e-2, 2.402298362739645e-1,
+                           6.931469838406188e-1, 1.0});
   return call("llvm.x86.avx512.mask.scalef.ps.512", {p.v, x.v, none, allLanes, currentRounding}); // p * 2^floor(x)
 }
 

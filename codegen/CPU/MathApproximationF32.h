@@ -15,7 +15,9 @@ Number exp(Number x, int64_t shift = 0); ///< e^x 2^shift
 /// 2^x for x <= 0, not less than 2^-126; NaN stays. `rough`: relative error 8e-5, enough where the result is rounded to bf16.
 Number exp2NotPositive(Number x, bool rough = false);
 /// The same for 16 lanes on AVX-512, but what is smaller than all numbers is 0: 2^-infinity too.
-Number exp2ByScaling(Number x, bool rough = false);
+Number exp2ByScaling(Number x);
+/// The same with a relative error of 1.2e-4, enough where the result is rounded to bf16: one multiply-add, and tables in registers.
+Number exp2ByTable(Number x);
 Number log(Number x);
 Number log1p(Number x);
 Number tanh(Number x);
