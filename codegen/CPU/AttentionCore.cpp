@@ -35,12 +35,10 @@ AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int
 
 static int64_t outputElements(const AttentionShape &shape) { return shape.maxRows * shape.valuePanels() * 16; }
 static int64_t roundUp(int64_t value) { return (value + 15) / 16 * 16; }
-/// Scores of a row tile, of two where tiles overlap; a row more stands in for those that the second tile does not have.
-static int64_t scoreElements(const AttentionShape &shape) {
-  return (shape.overlaps() ? 2 * (shape.tileRows + 1) : shape.tileRows) * shape.span();
-}
+/// Scores of a row tile, of two where tiles overlap.
+static int64_t scoreElements(const AttentionShape &shape) { return (shape.overlaps() ? 2 : 1) * shape.tileRows * shape.span(); }
 /// A vector each for the rows' maxima, for maxima that nobody wants, and for sums of weights.
-static int64_t foundElements(const AttentionShape &shape) { return shape.overlaps() ? (3 * shape.tileRows + 1) * 16 : 0; }
+static int64_t foundElements(const AttentionShape &shape) { return shape.overlaps() ? 3 * shape.tileRows * 16 : 0; }
 /// AVX-512 multiplies by powers of two.
 static bool hasScaling(const AttentionShape &shape) { return shape.lanes == 16; }
 
@@ -295,13 +293,13 @@ void AttentionCore::overlappedTiles(Value first, const RowTiles &tiles, const Ke
   });
 }
 
-/// Products of the blocks that both tiles see as a whole. Where several passes take some features each, so they do with rows to be weighed.
+/// Products of the blocks that both tiles see as a whole. The other tile has as many rows or one less, for which nothing is of use then.
 AttentionCore::Values AttentionCore::valuesBeside(const Beside &beside, const TileShape &shape, TileOperands in,
-                                                  function_ref<void(Value, TileOperands &)> readBlock, Value pass, int64_t passes, Values sums) {
-  int64_t rows = (shape.rows + passes - 1) / passes, steps = shape_.blockSteps() / (kKeys / 16);
+                                                  function_ref<void(Value, TileOperands &)> readBlock, Values sums) {
+  int64_t rows = shape.rows, steps = shape_.blockSteps() / (kKeys / 16);
   Values own, maxima, found;
   for (int64_t i = 0; i < rows; ++i) {
-    Value row = b_.min(b_.add(b_.mul(pass, rows), i), b_.index(shape_.tileRows)); // at most the one that stands in
+    Value row = b_.index(i);
     own.push_back(rowOf(beside.tile, row).scores);
     maxima.push_back(part(maximum_, b_.add(beside.tile.first, row), 1));
     found.push_back(part(found_, b_.add(row, 2 * shape_.tileRows), 16));
@@ -448,49 +446,51 @@ void AttentionCore::scores(const RowTile &rowTile, int64_t rows, const KeySpan &
 }
 
 void AttentionCore::weightedValues(const RowTile &tile, int64_t rows, const KeySpan &keys, const Beside *beside) {
-  int64_t width = shape_.valuePanels() * 16, begin = 0, most = panelsAtOnce(rows);
-  if (beside) // half of the registers are for weights
-    most = std::min<int64_t>(most, int64_t(llvm::bit_floor(uint64_t(shape_.accumulators / 2 / rows))));
+  int64_t width = shape_.valuePanels() * 16, begin = 0;
   Value blocks = blockCount(keys), firstBlock = keys.firstBlock ? keys.firstBlock : b_.index(0);
-  for (int64_t count = most; count >= 1; count /= 2) {
-    int64_t passes = (shape_.valuePanels() - begin) / count, end = begin + passes * count;
+  auto columns = [&](Value panel, int64_t count, int64_t end, const Beside *beside) {
     TileShape shape{rows, count, shape_.lanes};
-    auto body = [&](Value panel) {
-      Value output = b_.address(part(output_, tile.first, width), b_.mul(panel, 16), b_.f32());
-      TileOperands in = cachedOperands();
-      in.aRow = shape_.span();
-      in.unroll = shape_.unroll;
-      auto readBlock = [&](Value block, TileOperands &in) {
-        in.a = b_.address(tile.scores, b_.mul(block, shape_.blockSteps()), b_.f32());
-        in.panels.clear();
-        for (int64_t i = 0; i < count; ++i)
-          in.panels.push_back(valuePanel(keys.values(block), b_.add(panel, i)));
-      };
-      auto sum = [&](Value block, ValueRange sums) {
-        readBlock(block, in);
-        in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
-        if (shape_.inPairs())
-          in.depth = b_.floorDiv(b_.add(in.depth, 1), 2); // the last key's neighbour weighs nothing
-        Value after = b_.add(block, 1), isLast = b_.equal(after, blocks);
-        Values next;
-        for (int64_t i = 0; keys.next && i < count; ++i) {
-          Value later = b_.min(b_.add(panel, count + i), b_.index(shape_.valuePanels() - 1)), isEnd = b_.equal(panel, b_.index(end - count));
-          Value restart = b_.select(isEnd, keys.next(b_.index(i)), valuePanel(keys.values(firstBlock), later));
-          next.push_back(b_.select(isLast, restart, valuePanel(keys.values(b_.min(after, b_.add(blocks, -1))), b_.add(panel, i))));
-        }
-        in.perStep = readAhead(next, in.unroll);
-        return emitTileLoop(b_, shape, in, sums);
-      };
-      Values sums = loadTile(b_, shape, b_.f32(), output, width);
-      Value from = firstBlock;
-      if (beside && begin == 0) {
-        sums = valuesBeside(*beside, shape, in, readBlock, b_.floorDiv(panel, count), passes, sums);
-        from = b_.max(firstBlock, beside->blocks);
-      }
-      storeTile(b_, shape, b_.forLoop(from, blocks, 1, sums, sum), output, width);
+    Value output = b_.address(part(output_, tile.first, width), b_.mul(panel, 16), b_.f32());
+    TileOperands in = cachedOperands();
+    in.aRow = shape_.span();
+    in.unroll = shape_.unroll;
+    auto readBlock = [&](Value block, TileOperands &in) {
+      in.a = b_.address(tile.scores, b_.mul(block, shape_.blockSteps()), b_.f32());
+      in.panels.clear();
+      for (int64_t i = 0; i < count; ++i)
+        in.panels.push_back(valuePanel(keys.values(block), b_.add(panel, i)));
     };
+    auto sum = [&](Value block, ValueRange sums) {
+      readBlock(block, in);
+      in.depth = b_.min(b_.sub(keys.count, b_.mul(block, kKeys)), b_.index(kKeys));
+      if (shape_.inPairs())
+        in.depth = b_.floorDiv(b_.add(in.depth, 1), 2); // the last key's neighbour weighs nothing
+      Value after = b_.add(block, 1), isLast = b_.equal(after, blocks);
+      Values next;
+      for (int64_t i = 0; keys.next && i < count; ++i) {
+        Value later = b_.min(b_.add(panel, count + i), b_.index(shape_.valuePanels() - 1)), isEnd = b_.equal(panel, b_.index(end - count));
+        Value restart = b_.select(isEnd, keys.next(b_.index(i)), valuePanel(keys.values(firstBlock), later));
+        next.push_back(b_.select(isLast, restart, valuePanel(keys.values(b_.min(after, b_.add(blocks, -1))), b_.add(panel, i))));
+      }
+      in.perStep = readAhead(next, in.unroll);
+      return emitTileLoop(b_, shape, in, sums);
+    };
+    Values sums = loadTile(b_, shape, b_.f32(), output, width);
+    Value from = firstBlock;
+    if (beside) {
+      sums = valuesBeside(*beside, shape, in, readBlock, sums);
+      from = b_.max(firstBlock, beside->blocks);
+    }
+    storeTile(b_, shape, b_.forLoop(from, blocks, 1, sums, sum), output, width);
+  };
+  if (beside) { // the first columns, with half of the registers
+    begin = std::min({shape_.valuePanels(), panelsAtOnce(rows), int64_t(llvm::bit_floor(uint64_t(shape_.accumulators / 2 / rows)))});
+    columns(b_.index(0), begin, begin, beside);
+  }
+  for (int64_t count = panelsAtOnce(rows); count >= 1; count /= 2) {
+    int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
     if (begin < end)
-      b_.forLoop(b_.index(begin), b_.index(end), count, body);
+      b_.forLoop(b_.index(begin), b_.index(end), count, [&](Value panel) { columns(panel, count, end, nullptr); });
     begin = end;
   }
 }

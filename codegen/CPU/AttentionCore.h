@@ -129,7 +129,7 @@ private:
   KeySpan visibleKeys(const RowTile &tile, const KeySpan &span);
   mlir::Value wholeBlocks(const RowTile &tile, const KeySpan &keys);
   Values valuesBeside(const Beside &beside, const TileShape &shape, TileOperands in, llvm::function_ref<void(mlir::Value block, TileOperands &in)> readBlock,
-                      mlir::Value pass, int64_t passes, Values sums);
+                      Values sums);
   void visibleTile(const RowTile &tile, const KeySpan &keys);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
@@ -142,7 +142,7 @@ private:
   void scores(const RowTile &tile, int64_t rows, const KeySpan &keys);
   mlir::Value scoresSideBySide(const RowTile &tile, const TileShape &shape, const KeySpan &keys, mlir::Value firstBlock);
   void scoreTile(mlir::Value first, const TileShape &shape, const ScoreTile &tile);
-  mlir::Value scoreBuffer(mlir::Value number) { return part(scores_, number, (shape_.tileRows + 1) * shape_.span()); }
+  mlir::Value scoreBuffer(mlir::Value number) { return part(scores_, number, shape_.tileRows * shape_.span()); }
   mlir::Value keyPanel(mlir::Value block, mlir::Value key) { return b_.address(block, b_.mul(key, shape_.keySteps()), cachedElement()); }
   mlir::Value valuePanel(mlir::Value block, mlir::Value panel) { return b_.address(block, b_.mul(panel, shape_.blockSteps() * 16), cachedElement()); }
   void weightedValues(const RowTile &tile, int64_t rows, const KeySpan &keys, const Beside *beside = nullptr);

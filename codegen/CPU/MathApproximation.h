@@ -25,7 +25,7 @@ mlir::Value emitSilu(KernelBuilder &b, mlir::Value x);
 mlir::Value emitSoftplus(KernelBuilder &b, mlir::Value x);
 mlir::Value emitGelu(KernelBuilder &b, mlir::Value x, bool tanh);
 /// The same for vectors of 16 f32 on AVX-512, with coefficients from tables in registers: half the instructions. Errors are below 3e-8;
-/// `rough`: below 2e-5, and 3e-3 of the result down to 1e-4, enough where it is rounded to bf16.
+/// `rough`: below 1.5e-5, for results that are rounded to bf16.
 mlir::Value emitGeluByTable(KernelBuilder &b, mlir::Value x, bool tanh, bool rough = false);
 
 enum class Rounding { Floor, Ceil, Nearest, Truncate };

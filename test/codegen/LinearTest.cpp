@@ -221,6 +221,14 @@ func.func @f(%x: tensor<?x?x24xf32> {llm.dims = ["b", "s", 24]}, %w: tensor<37x2
   }
 }
 
+std::string geluText(bool tanh, bool rounded) {
+  std::string y = type("?x16", rounded ? "bf16" : "f32"), text = "func.func @f(%x: tensor<?x1xf32> {llm.dims = [\"m\", 1]}, %w: tensor<16x1xf32>) -> " + y + " {\n";
+  text += "  %r = exec.kernel \"linear\"(%x, %w) : (tensor<?x1xf32>, tensor<16x1xf32>) -> " + y + " {\n  ^bb0(%a: tensor<?x1xf32>, %b: tensor<16x1xf32>):\n";
+  text += "    %p = llm.linear %a, %b : tensor<?x1xf32>, tensor<16x1xf32> -> tensor<?x16xf32>\n    %" + std::string(rounded ? "g" : "y") + " = llm.gelu %p ";
+  text += std::string(tanh ? "{tanh} " : "") + ": tensor<?x16xf32>\n" + (rounded ? "    %y = llm.cast %g : tensor<?x16xf32> -> tensor<?x16xbf16>\n" : "");
+  return text + "    exec.yield %y : " + y + "\n  }\n  return %r : " + y + "\n}\n";
+}
+
 // Both forms of GELU, on a grid that comes to the ends of all pieces of a table, and beyond.
 TEST(Linear, Gelu) {
   auto exact = [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); };
@@ -234,9 +242,7 @@ TEST(Linear, Gelu) {
   for (const TargetPair &pair : runnableTargets())
     for (bool tanh : {false, true}) {
       SCOPED_TRACE(pair.name() + (tanh ? " tanh" : ""));
-      std::string text = std::regex_replace(plainText(16, 1, "f32"), std::regex("exec.yield %y"),
-                                            std::string("%z = llm.gelu %y ") + (tanh ? "{tanh} " : "") + ": tensor<?x16xf32>\n    exec.yield %z");
-      auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+      auto kernel = CompiledKernel::make(geluText(tanh, false), cpu::lowerLinear, pair.target, pair.strategy);
       int64_t m = int64_t(grid.size());
       Buffer x(size_t(m * 4)), y = filled(size_t(m * 16), NAN);
       std::copy(grid.begin(), grid.end(), x.data());
@@ -254,6 +260,23 @@ TEST(Linear, Gelu) {
       ASSERT_TRUE(std::isnan(y.data()[0]));
       if (!tanh)
         ASSERT_NEAR(y.data()[16], 0, 1e-8);
+
+      // To bf16: what rounding costs, and little more.
+      x.data()[0] = grid[0];
+      x.data()[1] = grid[1];
+      auto rounded = CompiledKernel::make(geluText(tanh, true), cpu::lowerLinear, pair.target, pair.strategy);
+      rounded->run({x.data<void>(), one.packed.data<void>(), y.data<void>()}, {{"m", m}}, 1);
+      for (int64_t i = 0; i < m; ++i) {
+        float value = grid[size_t(i)], got = bf16ToFloat(y.data<uint16_t>()[i * 16]);
+        double expected = value == INFINITY ? INFINITY : tanh ? byTanh(value) : exact(value);
+        if (std::isinf(expected))
+          ASSERT_EQ(got, INFINITY);
+        else
+          ASSERT_NEAR(got, expected, 1.5e-5 + std::abs(expected) / 256) << value;
+      }
+      x.data()[0] = NAN;
+      rounded->run({x.data<void>(), one.packed.data<void>(), y.data<void>()}, {{"m", 1}}, 1);
+      ASSERT_TRUE(std::isnan(bf16ToFloat(y.data<uint16_t>()[0])));
     }
 }
 
