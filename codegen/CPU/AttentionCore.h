@@ -115,9 +115,9 @@ public:
 private:
   struct RowTile {
     mlir::Value first, rows;
-    mlir::Value scores;         ///< their buffer
-    int64_t staticRows = 0;     ///< known height, or 0
-    mlir::Value whole = {};     ///< blocks from the first on that all rows see as a whole, and whose maxima come from the score tiles; null: not made use of
+    mlir::Value scores;     ///< their buffer
+    int64_t staticRows = 0; ///< known height, or 0
+    mlir::Value whole = {}; ///< blocks from the first on that all rows see as a whole, whose maxima come from the score tiles; null: from the scores
   };
   /// What is computed during products of values.
   struct Beside {
