@@ -21,6 +21,8 @@ CASES = {
 }
 # Threads, and the least piece of work: stages of these small models are dealt in pieces only if told to be.
 WAYS = ((2, None), (3, None), (2, "0"), (5, "0"))
+# Of 2 x 125 rows, eighths of a share would be other groups of rows than quarters if groups followed from the number of parts alone.
+LENGTHS = (1, 2, 9, 75, 125)
 FORMATS = {"f32": [], "bf16": ["--dtype", "bf16", "--products", "bf16"]}
 
 
@@ -42,7 +44,7 @@ for model, config in CASES.items():
     json.dump(config, open(os.path.join(folder, "config.json"), "w"))
     for form, flags in FORMATS.items():
         artifact = compile_model(folder, f"{model}-{form}", "-O3", "--weights", "random:3", *flags)
-        for length in (1, 2, 9, 75) if artifact else ():
+        for length in LENGTHS if artifact else ():
             name = f"{model} {form} 2x{length}"
             one = bits(artifact, name, length, 1)
             for threads, piece in WAYS:
