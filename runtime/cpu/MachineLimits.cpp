@@ -94,6 +94,18 @@ void measureReading(MachineLimits &limits, unsigned threads) {
   }
 }
 
+/// Keeps all threads busy until the host of a virtual machine has given each its own core: for the first tenths of a second two may share one.
+void awaken(unsigned threads) {
+  constexpr double kSeconds = 0.5;
+  cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
+  double begin = now();
+  auto work = [&](unsigned) {
+    while (now() - begin < kSeconds)
+      cpu::arithmeticLoops()[0].run(1000);
+  };
+  turn.run(work);
+}
+
 void measureArithmetic(MachineLimits &limits, unsigned threads) {
   for (const cpu::ArithmeticLoop &loop : cpu::arithmeticLoops()) {
     std::vector<std::string> features(loop.features.begin(), loop.features.end());
@@ -138,6 +150,7 @@ Result<MachineLimits> llmopt::measureMachine(unsigned mostThreads, const std::fu
   for (unsigned threads = 1; threads <= mostThreads; ++threads) {
     std::string count = " with " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
     progress("arithmetic" + count);
+    awaken(threads);
     measureArithmetic(limits, threads);
     progress("reading" + count);
     measureReading(limits, threads);

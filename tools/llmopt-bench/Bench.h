@@ -21,6 +21,7 @@ struct BenchOptions {
   std::vector<std::string> depths = {"0"}, threads = {"0"};
   std::vector<std::string> shapes;
   std::optional<size_t> repeats;
+  uint32_t warmUpMilliseconds = 200; ///< of runs that do not count (--shape), one at least: the first ones get their memory from the system
   ProfileFlags profile;
 };
 

@@ -106,6 +106,7 @@ Status tools::benchFusions(const FusionOptions &options) {
 
   BenchOptions once = options.bench;
   once.repeats = 1;
+  once.warmUpMilliseconds = 0;
   Json rows{Json::Array{}};
   if (options.bench.format == "md")
     std::printf("| fusion | made | test | with (ms) | without (ms) | gain |\n| --- | ---: | --- | ---: | ---: | ---: |\n");

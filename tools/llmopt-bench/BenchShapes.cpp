@@ -139,8 +139,11 @@ static Result<Sample> measure(const Engine &engine, const BenchOptions &options,
     sample.test += (sample.test.empty() ? "" : " ") + shape;
   if (sample.test.empty())
     sample.test = "its own";
-  LLMOPT_RETURN_IF_ERROR(once());
   Clock::time_point start = Clock::now();
+  do
+    LLMOPT_RETURN_IF_ERROR(once());
+  while (Clock::now() - start < std::chrono::milliseconds(options.warmUpMilliseconds));
+  start = Clock::now();
   auto enough = [&] {
     size_t count = sample.nanoseconds.size();
     return options.repeats ? count >= *options.repeats : count >= 100 || (count >= 10 && Clock::now() - start > std::chrono::seconds(3));

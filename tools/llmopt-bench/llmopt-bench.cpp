@@ -66,6 +66,8 @@ static void addTests(CLI::App &app, BenchOptions &options) {
       ->allow_extra_args(false)->capture_default_str();
   app.add_option("-r,--repetitions", options.repeats, "Runs of each test [default: 5; with --shape 10 to 100, about 3 seconds]")
       ->check(CLI::Range(1, 100000));
+  app.add_option("--warm-up", options.warmUpMilliseconds, "Milliseconds of runs that do not count, one at least; with --shape")
+      ->check(CLI::Range(0, 60000))->capture_default_str();
   app.add_option("--shape", options.shapes, "NAME=8x128: shape of an input, for models that do not generate; once for each input "
                                             "whose dimensions do not follow from the others'")->allow_extra_args(false);
   app.add_option("-o,--output", options.format, "md or json")->check(CLI::IsMember({"md", "json"}))->capture_default_str();
