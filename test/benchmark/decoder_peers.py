@@ -33,7 +33,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import re
 import signal
 import statistics
@@ -43,6 +42,8 @@ import time
 
 import numpy as np
 from transformers import AutoConfig
+
+import contest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 GENERATE = 8  # tokens of one measurement of decoding
@@ -185,11 +186,6 @@ def floor_seconds(config, limits, test, threads, name, gigabyte, avx2):
     return GENERATE * (weight_bits(name) / 8 * (matrices + head) + cached) * gigabyte * 1e-9
 
 
-def processor():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} processors"
-
-
 def add_earlier(before, samples, gigabytes):
     """Puts the earlier rounds of the tests that were measured again, with the same programs, in front."""
     for threads, test in gigabytes:
@@ -215,7 +211,7 @@ def summarize(args, config, samples, gigabytes, limits, differences):
                 share = None not in floors and statistics.median(floor / taken for floor, taken in zip(floors, samples[name, threads, test]))
                 rows.append(dict(test=":".join(map(str, test)), threads=threads, name=name, tokens_per_second=tokens / medians[name],
                                  of_best_peer=medians[peer] / medians[name], of_limit=share or None, seconds=samples[name, threads, test], seconds_per_gigabyte=gigabytes[threads, test]))
-    return dict(machine=processor(), date=time.strftime("%Y-%m-%d"), rounds=max((len(row["seconds"]) for row in rows), default=0), limits=limits, differences=differences, rows=rows)
+    return dict(machine=contest.machine(), date=time.strftime("%Y-%m-%d"), rounds=max((len(row["seconds"]) for row in rows), default=0), limits=limits, differences=differences, rows=rows)
 
 
 def title_of(row):

@@ -10,7 +10,6 @@ Needs numpy and onnxruntime. Every program generates the same number of tokens, 
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import struct
@@ -18,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import contest
 
 STORIES_STEPS = 200
 CAPP_DEPTH, CAPP_STEPS, CAPP_LAYERS, CAPP_HEADS, CAPP_SIZE = 7, 100, 4, 4, 16
@@ -113,11 +114,6 @@ def onnxruntime_rates(model, threads):
     return rates
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} processors"
-
-
 def contests(args, scratch):
     """[(title, [(name, runner)])], the peers first."""
     stories, capp = f"{args.data}/stories260k", f"{args.data}/capp-gpt/model.onnx"
@@ -164,7 +160,7 @@ def main():
             for title, runners in todo:
                 for name, runner in runners:
                     samples[title, name] += runner.rates()
-    report = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "contests": []}
+    report = {"machine": contest.machine(), "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "contests": []}
     for title, runners in todo:
         peers = [name for name, runner in runners if not isinstance(runner, Artifact)]
         fastest = max(statistics.median(samples[title, name]) for name in peers)
