@@ -253,7 +253,7 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
       if (direct && isPlain && plan_.kBlocks == 1 && !context_.codes && context_.target.vectorRegisters >= 32)
         in.perStep = [&, panels = std::move(in.perStep)](Value k) {
           panels(k);
-          epilogue.prefetchStep(firstRow, column, shape, b_.floorDiv(k, in.unroll));
+          b_.ifThen(b_.less(k, b_.index(epilogue.prefetchSteps(shape) * in.unroll)), [&] { epilogue.prefetchStep(firstRow, column, shape, b_.floorDiv(k, in.unroll)); });
         };
       else if (direct)
         b_.ifThen(isLast, [&] { epilogue.prefetchRows(firstRow, column, shape); });
@@ -365,25 +365,34 @@ TileOperands BlockWriter::operands(const LinearSegment &segment, const RowBlock 
   return in;
 }
 
-/// Row tile i of n prefetches the i-th part of the block that comes next, evenly over its own steps: with few row tiles several lines each.
+/// Row tiles prefetch the block that comes next, each a part of one panel, evenly over its own steps; where there are few, a part of all panels. Addresses grow by the same
+/// number in each step and all else is computed in front of the loop: on Intel's processors arithmetic with addresses shares two ports with the multiply-adds.
 void BlockWriter::addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block) {
   Type element = panelElement(b_, in);
-  int64_t stepElements = 16 * in.unroll * block.panels, line = 512 / element.getIntOrFloatBitWidth();
-  Value tiles = b_.sub(rows.last, rows.first), index = b_.sub(rowTile, rows.first);
-  // Elements each step is responsible for, and the most lines that can be.
-  Value share = b_.add(b_.floorDiv(b_.index(stepElements), tiles), 1);
-  int64_t fewestTiles = plan_.blockTiles <= 4 ? 1 : 4, lines = (stepElements / fewestTiles + line - 1) / line;
-  Value next = panelBlock(linear, block.nextTile, 0, block.nextK0);
-  Value begin = b_.mul(b_.mul(index, share), b_.floorDiv(in.depth, in.unroll));
-  int64_t unroll = in.unroll, blockElements = plan_.kBlock * 16, gap = plan_.depth * 16 - blockElements;
+  bool all = plan_.blockTiles <= 4;
+  int64_t fewestTiles = all ? 1 : std::max<int64_t>(1, 4 / block.panels); // for each panel
+  int64_t line = 512 / element.getIntOrFloatBitWidth(), lines = (16 * in.unroll / fewestTiles + line - 1) / line;
+  Value tiles = b_.sub(rows.last, rows.first), index = b_.sub(rowTile, rows.first), panel = b_.index(0);
+  if (!all) {
+    tiles = b_.max(b_.floorDiv(tiles, block.panels), b_.index(1));
+    panel = b_.mod(index, b_.index(block.panels));
+    index = b_.floorDiv(index, block.panels);
+  }
+  // Elements for each input, and from there on the further lines of a step.
+  Value share = b_.add(b_.floorDiv(b_.index(16), tiles), 1), begin = b_.mul(b_.mul(index, share), in.depth);
+  llvm::SmallVector<Value> next, further;
+  for (int64_t i = 0; i < (all ? block.panels : 1); ++i)
+    next.push_back(b_.address(panelAddress(b_, context_, linear, b_.add(b_.mul(block.nextTile, plan_.tilePanels), b_.add(panel, i))),
+                              b_.add(b_.mul(block.nextK0, 16), begin), element));
+  for (int64_t i = 1; i < lines; ++i)
+    further.push_back(b_.min(b_.index(i * line), b_.add(b_.mul(share, in.unroll), -1)));
   KernelBuilder *b = &b_;
   in.perStep = [=](Value k) {
-    Value offset = b->add(begin, b->mul(b->floorDiv(k, unroll), share));
-    for (int64_t i = 0; i < lines; ++i) {
-      Value place = i ? b->add(offset, b->min(b->index(i * line), b->add(share, -1))) : offset;
-      if (gap > 0) // to the same block of the next panel
-        place = b->add(place, b->mul(b->floorDiv(place, blockElements), gap));
-      b->prefetch(next, place, element, /*locality=*/2);
+    Value place = b->mul(k, share);
+    for (Value panel : next) {
+      b->prefetch(panel, place, element, /*locality=*/2);
+      for (Value offset : further)
+        b->prefetch(panel, b->add(place, offset), element, /*locality=*/2);
     }
   };
 }

@@ -223,10 +223,11 @@ void LinearEpilogue::prefetchRows(Value firstRow, Value firstColumn, const TileS
       prefetchLine(b_.add(firstRow, r), firstColumn, shape.columns(), b_.index(line));
 }
 
+int64_t LinearEpilogue::prefetchSteps(const TileShape &shape) { return shape.rows * mostLines(shape); }
+
 void LinearEpilogue::prefetchStep(Value firstRow, Value firstColumn, const TileShape &shape, Value step) {
   int64_t lines = mostLines(shape);
-  Value row = b_.min(b_.floorDiv(step, lines), b_.index(shape.rows - 1));
-  prefetchLine(b_.add(firstRow, row), firstColumn, shape.columns(), b_.mod(step, lines));
+  prefetchLine(b_.add(firstRow, b_.floorDiv(step, lines)), firstColumn, shape.columns(), b_.mod(step, lines));
 }
 
 bool LinearEpilogue::isLight() const {

@@ -39,7 +39,8 @@ public:
                      mlir::Value tile, int64_t productStride);
   /// Prefetches what emitRegisters will read row by row, such as a residual, and write: before the product, so that nothing waits for it behind.
   void prefetchRows(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape);
-  /// The same during the product, a line of each tensor for each of its first steps: all at once would keep the product's own loads waiting.
+  /// The same during the product, a line of each tensor in each of its first `prefetchSteps` steps: all at once would keep the product's own loads waiting.
+  static int64_t prefetchSteps(const TileShape &shape);
   void prefetchStep(mlir::Value firstRow, mlir::Value firstColumn, const TileShape &shape, mlir::Value step);
   /// Few and cheap operations: worth repeating for each register of a tile.
   bool isLight() const;
