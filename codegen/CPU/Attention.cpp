@@ -92,6 +92,7 @@ Result<DenseProblem> denseProblem(exec::KernelOp kernel, ShapeAnalysis &shapes) 
   problem.op = *attentions.begin();
   auto strategy = dyn_cast_or_null<strategy::AttentionAttr>(kernel.getStrategyAttr());
   problem.bf16Products = strategy && strategy.getBf16Products();
+  problem.amx = strategy && strategy.getAmx();
   LLMOPT_RETURN_IF_ERROR(fillOperands(problem, kernel, shapes));
   LLMOPT_RETURN_IF_ERROR(fillShapes(problem, shapes));
   return problem;

@@ -42,20 +42,29 @@ static int64_t foundElements(const AttentionShape &shape) { return shape.overlap
 /// AVX-512 multiplies by powers of two.
 static bool hasScaling(const AttentionShape &shape) { return shape.lanes == 16; }
 
-AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, Value scratch)
-    : b_(b), shape_(shape), words_(b, shape.hasBf16Dot), scratch_(scratch), type_(b.vec(shape.lanes, b.f32())) {
-  output_ = roundUp(shape.maxRows * shape.queryStride());
+/// What tile registers need.
+static int64_t tileElements(const AttentionShape &shape, const Target &target) {
+  return shape.amx ? AmxTiles::memoryWords(target) + shape.valuePanels() * AmxTiles::kWords * 16 + shape.tileRows * shape.valuePanels() * 16 : 0;
+}
+
+AttentionCore::AttentionCore(KernelBuilder &b, const AttentionShape &shape, const Target &target, Value scratch)
+    : b_(b), shape_(shape), words_(b, shape.hasBf16Dot), scratch_(scratch), type_(b.vec(shape.lanes, b.f32())),
+      tiles_(b, target, PanelFormat::BF16Dot, b.address(scratch, b.index(scratchElements(shape, target) - tileElements(shape, target)), b.f32())) {
+  output_ = roundUp(shape.roomRows() * shape.queryStride());
   maximum_ = output_ + outputElements(shape);
   sum_ = maximum_ + roundUp(shape.maxRows);
   scores_ = sum_ + shape.maxRows * 16;
   found_ = scores_ + scoreElements(shape);
   bounds_ = found_ + foundElements(shape); // four i64 a row: two bounds, the span a range ends with, spans of a range
   joined_ = bounds_ + roundUp(shape.maxRows * 8);
+  lastValues_ = scratchElements(shape, target) - tileElements(shape, target) + AmxTiles::memoryWords(target);
+  fewRows_ = lastValues_ + shape.valuePanels() * AmxTiles::kWords * 16;
 }
 
-int64_t AttentionCore::scratchElements(const AttentionShape &shape) {
-  return roundUp(shape.maxRows * shape.queryStride()) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
-         scoreElements(shape) + foundElements(shape) + roundUp(shape.maxRows * 8) + (shape.inRanges ? shape.maxRows * shape.stateElements() : 0);
+int64_t AttentionCore::scratchElements(const AttentionShape &shape, const Target &target) {
+  return roundUp(shape.roomRows() * shape.queryStride()) + outputElements(shape) + roundUp(shape.maxRows) + shape.maxRows * 16 +
+         scoreElements(shape) + foundElements(shape) + roundUp(shape.maxRows * 8) + (shape.inRanges ? shape.maxRows * shape.stateElements() : 0) +
+         tileElements(shape, target);
 }
 
 Value AttentionCore::part(int64_t offset, Value row, int64_t rowElements) {
@@ -199,6 +208,12 @@ void AttentionCore::forHeight(const RowTile &tile, function_ref<void(int64_t)> b
 }
 
 void AttentionCore::span(Value first, Value rows, const KeySpan &keys) {
+  if (shape_.amx) {
+    b_.forLoop(b_.index(0), rows, shape_.tileRows, [&](Value row) {
+      rowTile({b_.add(first, row), b_.min(b_.sub(rows, row), b_.index(shape_.tileRows)), scoreBuffer(b_.index(0))}, keys);
+    });
+    return;
+  }
   auto constant = rows.getDefiningOp<arith::ConstantIntOp>();
   if (!constant) {
     RowTiles tiles(b_, rows, shape_.tileRows);
@@ -232,7 +247,10 @@ void AttentionCore::rowTile(const RowTile &tile, const KeySpan &span) {
 Value AttentionCore::blockCount(const KeySpan &keys) { return b_.floorDiv(b_.add(keys.count, kKeys - 1), kKeys); }
 
 void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
-  forHeight(tile, [&](int64_t rows) { scores(tile, rows, keys); });
+  if (shape_.amx)
+    tiledScores(tile, keys);
+  else
+    forHeight(tile, [&](int64_t rows) { scores(tile, rows, keys); });
   // The first values come while the last keys are used.
   Value next;
   if (keys.next)
@@ -245,7 +263,10 @@ void AttentionCore::visibleTile(const RowTile &tile, const KeySpan &keys) {
       share = b_.address(next, b_.mul(i, shape_.span()), b_.f32());
     weighRow(rowOf(tile, i), keys, share);
   });
-  forHeight(tile, [&](int64_t rows) { weightedValues(tile, rows, keys); });
+  if (shape_.amx)
+    tiledValues(tile, keys);
+  else
+    forHeight(tile, [&](int64_t rows) { weightedValues(tile, rows, keys); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -535,4 +556,8 @@ void AttentionCore::weighRow(const SoftmaxRow &row, const KeySpan &keys, Value n
   for (size_t v = 1; v < sums.size(); ++v)
     sums[0] = b_.fadd(sums[0], sums[v]);
   b_.store(b_.fadd(b_.load(type_, sumsAt, b_.index(0)), sums[0]), sumsAt, b_.index(0));
+  if (shape_.amx) { // keys come in groups of 32
+    VectorType halves = b_.vec(16, b_.ops().getIntegerType(16));
+    b_.store(b_.constantInt(halves, 0), row.scores, b_.mul(b_.floorDiv(b_.add(keys.count, 15), 16), 16));
+  }
 }

@@ -24,6 +24,7 @@
 #ifndef LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
 #define LLMOPT_CODEGEN_CPU_ATTENTIONCORE_H
 
+#include "codegen/CPU/AmxTiles.h"
 #include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/MatMulTile.h"
 
@@ -46,11 +47,12 @@ struct AttentionShape {
   PanelFormat cached = PanelFormat::Plain; ///< of keys and values: Plain (f32), F16 or BF16Dot
   bool hasF16Conversion = true;            ///< the target has vcvtph2ps
   bool hasBf16Dot = false;                 ///< the target has vdpbf16ps
+  bool amx = false;                        ///< products in tile registers
   bool inRanges = false;                   ///< keys are cut into ranges
   static constexpr int64_t kMostRanges = 16, kLeastSpans = 2; ///< ranges of a row, spans of a range
   /// Weights of one row tile are computed during the products of another, where registers are left beside these: the processor has ports that
   /// products do not use.
-  bool overlaps() const { return lanes == 16 && maxRows > tileRows; }
+  bool overlaps() const { return lanes == 16 && maxRows > tileRows && !amx; }
   bool inPairs() const { return cached == PanelFormat::BF16Dot; }
   /// Floats of a row's sums and maximum in memory.
   int64_t stateElements() const { return (valuePanels() + 2) * 16; }
@@ -60,6 +62,11 @@ struct AttentionShape {
   int64_t blockSteps() const { return inPairs() ? kKeys / 2 : kKeys; }
   /// Floats between queries: room for those that are to be rounded.
   int64_t queryStride() const { return inPairs() ? 2 * keySteps() : keySize; }
+  /// Products in tile registers, where `wanted` and words of a key fill those: of `rows` rows, which is how many a span has or a multiple of it.
+  void useTiles(bool wanted, int64_t rows);
+  AmxTiles::Shape amxShape() const { return tileRows > AmxTiles::kRows ? AmxTiles::Shape{2, 2} : AmxTiles::Shape{1, 4}; }
+  /// Rows in scratch: those of a tile may be more than there are.
+  int64_t roomRows() const { return amx ? maxRows + tileRows : maxRows; }
   static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
 };
 
@@ -83,8 +90,11 @@ public:
   using Values = KernelBuilder::Values;
 
   /// `scratch`: room for scratchElements() floats.
-  AttentionCore(KernelBuilder &b, const AttentionShape &shape, mlir::Value scratch);
-  static int64_t scratchElements(const AttentionShape &shape);
+  AttentionCore(KernelBuilder &b, const AttentionShape &shape, const Target &target, mlir::Value scratch);
+  static int64_t scratchElements(const AttentionShape &shape, const Target &target);
+  /// Before the first span and after the last one of a work unit.
+  void begin();
+  void end();
 
   /// Changes scores of one row at keys [key, key + lanes) of which `count` exist: bias, mask, cap. `row` is what `loadRow` gave.
   std::function<mlir::Value(mlir::Value scores, mlir::ValueRange row, mlir::Value key, mlir::Value count)> adjust;
@@ -131,6 +141,9 @@ private:
   Values valuesBeside(const Beside &beside, const TileShape &shape, TileOperands in, llvm::function_ref<void(mlir::Value block, TileOperands &in)> readBlock,
                       Values sums);
   void visibleTile(const RowTile &tile, const KeySpan &keys);
+  void tiledScores(const RowTile &tile, const KeySpan &keys);
+  void tiledValues(const RowTile &tile, const KeySpan &keys);
+  void copyLastValues(const KeySpan &keys, mlir::Value keysLeft);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
   mlir::Value blockCount(const KeySpan &keys);
@@ -191,6 +204,9 @@ private:
   /// Element offsets in scratch, behind the queries: weighted sums of values, maxima, partial row sums, scores, what is found in them before a row's
   /// turn comes, bounds of visible keys, and of rows with ranges what is joined.
   int64_t output_, maximum_, sum_, scores_, found_, bounds_, joined_;
+  /// With tile registers: values of the last keys, results of a tile that has fewer rows than registers.
+  int64_t lastValues_, fewRows_;
+  AmxTiles tiles_;
 };
 
 } // namespace llmopt::cpu

@@ -34,6 +34,7 @@ AttentionShape shapeOf(const DenseProblem &problem, const Target &target) {
   shape.blocks = 4;
   shape.cached = problem.bf16Products ? PanelFormat::BF16Dot : PanelFormat::Plain;
   shape.hasBf16Dot = target.bf16Dot;
+  shape.useTiles(problem.amx, shape.maxRows);
   return shape;
 }
 
@@ -45,7 +46,7 @@ class DenseWriter {
 public:
   DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols);
   void unit(Value unit);
-  int64_t scratchBytes() const { return (coreAt_ + AttentionCore::scratchElements(shape_)) * 4; }
+  int64_t scratchBytes() const { return (coreAt_ + AttentionCore::scratchElements(shape_, target_)) * 4; }
 
 private:
   void startRow(Value batch, Value head, Value token, Value row);
@@ -73,6 +74,7 @@ private:
 
   KernelBuilder &b_;
   const DenseProblem &problem_;
+  const Target &target_;
   SymContext &symbols_;
   llm::AttentionOp op_;
   AttentionShape shape_;
@@ -83,10 +85,10 @@ private:
 };
 
 DenseWriter::DenseWriter(KernelBuilder &b, const DenseProblem &problem, const Target &target, SymContext &symbols)
-    : b_(b), problem_(problem), symbols_(symbols), op_(problem.op),
+    : b_(b), problem_(problem), target_(target), symbols_(symbols), op_(problem.op),
       shape_(shapeOf(problem, target)), valuesAt_(shape_.blocks * keyElements(shape_)), rowsAt_(valuesAt_ + shape_.blocks * valueElements(shape_)),
       factsAt_(rowsAt_ + (shape_.inPairs() ? keyElements(shape_) : 0)),
-      coreAt_(factsAt_ + (2 * shape_.maxRows + 15) / 16 * 16), core_(b, shape_, b.address(b.scratch(), b.index(coreAt_), b.f32())),
+      coreAt_(factsAt_ + (2 * shape_.maxRows + 15) / 16 * 16), core_(b, shape_, target, b.address(b.scratch(), b.index(coreAt_), b.f32())),
       queries_(b.dim(problem.queries)), keys_(b.dim(problem.keys)) {
   setRules();
 }
@@ -230,6 +232,7 @@ void DenseWriter::unit(Value unit) {
       });
     });
   };
+  core_.begin();
   eachRow([&](Value token, Value head, Value row) { startRow(batch, head, token, row); });
   Value keys = head(problem_.key, batch, kvHead), values = head(problem_.value, batch, kvHead);
   Value first = low(begin), last = high(b_.add(begin, b_.add(tokens, -1)));
@@ -246,6 +249,7 @@ void DenseWriter::unit(Value unit) {
     });
     core_.span(b_.index(0), b_.mul(tokens, group), span);
   });
+  core_.end();
   eachRow([&](Value token, Value head, Value row) {
     core_.finishRow(row, b_.address(this->head(problem_.output, batch, head), b_.mul(token, problem_.output.token), b_.f32()));
   });

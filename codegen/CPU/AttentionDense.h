@@ -28,7 +28,7 @@ struct DenseProblem {
   SymExpr batch, queries, keys;        ///< B, S, T
   int64_t heads = 0, kvHeads = 0, keySize = 0, valueSize = 0;
   llvm::SmallVector<SymExpr, 4> maskDims;
-  bool bf16Products = false;
+  bool bf16Products = false, amx = false;
   int64_t group() const { return heads / kvHeads; }
   /// Query tokens of one work unit, which has `group` rows each.
   int64_t tileTokens() const { return std::max<int64_t>(1, 96 / group()); }

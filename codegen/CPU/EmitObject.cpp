@@ -46,6 +46,8 @@ std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const Target &target, std
     features += ",+avx512bf16";
   if (target.int8Dot)
     features += ",+avx512vnni";
+  if (target.amx)
+    features += ",+amx-tile,+amx-bf16,+amx-int8";
   return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
       triple, target.cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
 }

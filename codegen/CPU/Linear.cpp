@@ -89,7 +89,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
   bool rounded = strategy.getBf16Products() && takeRounded(problem);
-  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded};
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded, strategy.getAmx()};
   if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
     context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth,
                                  codeArithmetic(family.target, context.lanes, quantized->format.bits, !strategy.getInt8Products()), strategy.getInt8Products()};

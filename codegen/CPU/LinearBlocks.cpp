@@ -12,11 +12,12 @@
 //                    the next tile's block is prefetched, spread evenly over the row tiles. Where registers are few, narrow
 //                    weights are widened into scratch memory first
 //   weight           of a gated pair
-//   row tile         the register tile
+//   row tile         the register tile, in vectors or (Intel AMX) in tile registers
 //
 // Sums continue from one block of K to the next as one chain, so blocks change no bits.
 //
 //===----------------------------------------------------------------------===//
+#include "codegen/CPU/AmxTiles.h"
 #include "codegen/CPU/LinearEpilogue.h"
 #include "codegen/CPU/LinearPacking.h"
 #include "codegen/CPU/LinearStream.h"
@@ -39,7 +40,9 @@ struct BlockPlan {
 
   int64_t lanes, depth, tileRows, tilePanels, kBlock, kBlocks, blockTiles, chunk;
   bool pack, widen;
-  int64_t words; ///< of the rows of a block; 0 where they are taken as they are
+  AmxTiles::Shape amx; ///< of a register tile
+  int64_t words;       ///< of the rows of a block; 0 where they are taken as they are
+  int64_t amxWords;    ///< what tile registers need
   int64_t span = 0, unpackedSpan = 0; ///< inputs of a span of codes, and words of it where they are unpacked
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
@@ -56,7 +59,7 @@ struct BlockPlan {
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() : 0; }
   int64_t widenedPanel() const { return unpackedSpan ? kBlock / span * unpackedSpan : (kBlock + 1) / 2 * 32; }
   /// Before the rows that a norm in front gives.
-  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + words; }
+  int64_t otherElements(int64_t weights) const { return sumElements(weights) + packedElements() + widenedElements() + words + amxWords; }
 };
 
 /// Whole spans of codes.
@@ -73,7 +76,8 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
       widen(context.codes             ? context.codes->unpacks()
             : context.problem.integer ? !context.byteDot()
                                       : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
-      words(context.wordElements(blockRows())) {
+      amx{tileRows / AmxTiles::kRows, tilePanels}, words(context.amx ? blockRows() * depth : context.wordElements(blockRows())),
+      amxWords(context.amx ? AmxTiles::memoryWords(context.target) : 0) {
   if (context.codes && widen)
     span = context.codes->span(), unpackedSpan = context.codes->unpackedSpan();
 }
@@ -81,7 +85,8 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
 class BlockWriter {
 public:
   BlockWriter(KernelBuilder &b, const LinearContext &context, const BlockPlan &plan)
-      : b_(b), context_(context), plan_(plan), rowTiles_(b, b.dim(context.problem.rows), plan.tileRows) {}
+      : b_(b), context_(context), plan_(plan), rowTiles_(b, b.dim(context.problem.rows), plan.tileRows),
+        tiles_(b, context.target, context.bf16Products ? PanelFormat::BF16Dot : PanelFormat::ByteDot, inScratch(plan.otherElements(context.problem.mostWeights()) - plan.amxWords)) {}
 
   void run();
 
@@ -96,10 +101,13 @@ private:
     int64_t panels;
   };
   void rowBlock(const RowBlock &rows, Value begin, Value end);
+  void configureTiles();
+  void packRegisters(const RowBlock &rows);
   void segment(const LinearSegment &segment, const RowBlock &rows, Value firstTile, Value lastTile);
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels);
   TileBlock followed(Value chunkBegin, Value chunkEnd, Value tile, Value k0);
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
+  void tileSums(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, const TileBlock &block, Value own);
   KernelBuilder::Values startOf(const TileShape &shape, Type element, Value before, Value k0);
   void prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start);
@@ -109,21 +117,22 @@ private:
   Value panelBlock(Projection linear, Value tile, int64_t panel, Value k0);
   Value blockDepth(Value k0);
   Value endOfSpans(Value k0);
+  Value inScratch(int64_t element) { return b_.address(b_.scratch(), b_.index(element), b_.f32()); }
   Value sums() { return b_.scratch(); }
-  Value packed() { return b_.address(b_.scratch(), b_.index(plan_.sumElements(context_.problem.mostWeights())), b_.f32()); }
+  Value packed() { return inScratch(plan_.sumElements(context_.problem.mostWeights())); }
   /// The block's rows: those of the input, or, normed and in words, in scratch.
-  Value input(Value firstRow) {
-    return plan_.words ? b_.address(widened(), b_.index(plan_.widenedElements()), b_.f32()) : rowsAsGiven(firstRow);
-  }
+  Value input(Value firstRow) { return plan_.words ? words() : rowsAsGiven(firstRow); }
+  Value words() { return b_.address(widened(), b_.index(plan_.widenedElements()), b_.f32()); }
   Value rowsAsGiven(Value firstRow) {
     if (context_.norm)
-      return b_.address(b_.scratch(), b_.index(plan_.otherElements(context_.problem.mostWeights())), b_.f32());
+      return inScratch(plan_.otherElements(context_.problem.mostWeights()));
     return b_.address(b_.buffer(context_.problem.inputBinding), b_.mul(firstRow, context_.inputStride()), context_.inputElement(b_));
   }
-  Value widened() {
-    int64_t place = plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements();
-    return b_.address(b_.scratch(), b_.index(place), b_.f32());
+  /// A register's rows: those of row tile `tile` of the block.
+  Value registerAt(Value tile, Value number) {
+    return b_.address(words(), b_.mul(b_.add(b_.mul(tile, plan_.amx.rows), number), AmxTiles::kRows * plan_.depth), b_.f32());
   }
+  Value widened() { return inScratch(plan_.sumElements(context_.problem.mostWeights()) + plan_.packedElements()); }
   Value widenedPanel(int64_t i) { return b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()); }
   int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
 
@@ -131,6 +140,8 @@ private:
   const LinearContext &context_;
   const BlockPlan &plan_;
   RowTiles rowTiles_;
+  AmxTiles tiles_;
+  Value registerRows_; ///< of a tile register
 };
 
 // Each thread gets rows of its own where there are enough of them: rows stay in the core's cache from one stage to the next, are normed
@@ -138,6 +149,8 @@ private:
 // too large, so that twice as many parts are halves of these (Stage::halves). Unit u of groups * T is column tile u % T of group u / T; a part
 // walks its run of units, in each group block by block.
 void BlockWriter::run() {
+  if (context_.amx)
+    configureTiles();
   constexpr int64_t kGroupRows = 48; // with fewer, weights would pass through the caches for too little work
   constexpr int kHalvings = 16;
   Value columns = b_.index(plan_.columnTiles(context_.problem)), one = b_.index(1), tiles = rowTiles_.tiles;
@@ -163,14 +176,25 @@ void BlockWriter::run() {
       rowBlock(rows, firstColumn, lastColumn);
     });
   });
+  if (context_.amx)
+    tiles_.release();
+}
+
+/// One configuration for all row tiles. Those that are smaller than the highest one compute up to two rows more than they have, which nobody reads.
+void BlockWriter::configureTiles() {
+  Value rows = b_.dim(context_.problem.rows), registers = b_.mul(rowTiles_.tiles, plan_.amx.rows);
+  registerRows_ = b_.max(b_.floorDiv(b_.add(rows, b_.add(registers, -1)), registers), b_.index(1));
+  tiles_.configure(registerRows_);
 }
 
 /// All of a block of rows with column tiles [begin, end).
 void BlockWriter::rowBlock(const RowBlock &rows, Value begin, Value end) {
   if (context_.norm) // the part that has the block's first column tile also stores the normed rows
     context_.norm(b_, rows.firstRow, b_.add(rows.firstRow, rows.rows), rowsAsGiven(rows.firstRow), b_.equal(begin, b_.index(0)));
-  if (plan_.words)
-    emitRowWords(b_, context_, rowsAsGiven(rows.firstRow), rows.rows, plan_.blockRows(), input(rows.firstRow));
+  if (context_.amx)
+    packRegisters(rows);
+  else if (plan_.words)
+    emitRowWords(b_, context_, rowsAsGiven(rows.firstRow), rows.rows, plan_.blockRows(), words());
   if (plan_.pack) {
     RowPacking packing{plan_.depth, plan_.kBlock, plan_.tileRows};
     packRows(b_, packing, rowTiles_, rows.first, rows.last, input(rows.firstRow), packed());
@@ -183,6 +207,43 @@ void BlockWriter::rowBlock(const RowBlock &rows, Value begin, Value end) {
     segment(part, rows, first, last);
     base += plan_.columnTiles(part);
   }
+}
+
+/// Rows in words to [register][step of 16 words][row of the register][16]: one stream for a register instead of one for each row, of which prefetchers lose track.
+void BlockWriter::packRegisters(const RowBlock &rows) {
+  Bf16Words rounding(b_, context_.target.bf16Dot);
+  VectorType words = b_.vec(AmxTiles::kWords, b_.i32()), floats = b_.vec(AmxTiles::kWords, b_.f32());
+  Type element = context_.inputElement(b_);
+  bool rounds = context_.bf16Products && !context_.roundedInput;
+  int64_t stepElements = (context_.inputStride() * AmxTiles::kWords) / plan_.depth;
+  Value given = rowsAsGiven(rows.firstRow), stepWords = b_.mul(registerRows_, AmxTiles::kWords);
+  auto pack = [&](Value from, Value to, Value step) {
+    Value source = b_.mul(step, stepElements), target = b_.address(to, b_.mul(step, stepWords), b_.f32());
+    if (!rounds)
+      return b_.store(b_.load(words, b_.address(from, source, element), b_.index(0), 1), target, b_.index(0));
+    for (int64_t half = 0; half < 2; ++half)
+      b_.store(rounding.round(b_.load(floats, from, b_.add(source, half * AmxTiles::kWords))), target, b_.index(half * AmxTiles::kWords));
+  };
+  // A few steps of all rows at a time: what is written fits into the first-level cache.
+  constexpr int64_t kSteps = 4;
+  int64_t steps = plan_.depth / AmxTiles::kWords, whole = steps / kSteps * kSteps;
+  b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
+    Value before = b_.sub(rowTiles_.firstRow(rowTile), rows.firstRow), height = rowTiles_.rowCount(rowTile), tile = b_.sub(rowTile, rows.first);
+    b_.forLoop(b_.index(0), b_.index(plan_.amx.rows), 1, [&](Value number) {
+      Value first = b_.mul(number, registerRows_), count = b_.min(b_.sub(height, first), registerRows_), packed = registerAt(tile, number);
+      auto eachRow = [&](Value step, int64_t together) {
+        b_.forLoop(b_.index(0), count, 1, [&](Value row) {
+          Value from = b_.address(given, b_.mul(b_.add(before, b_.add(first, row)), context_.inputStride()), element);
+          Value to = b_.address(packed, b_.mul(row, AmxTiles::kWords), b_.f32());
+          for (int64_t i = 0; i < together; ++i)
+            pack(from, to, b_.add(step, i));
+        });
+      };
+      b_.forLoop(b_.index(0), b_.index(whole), kSteps, [&](Value step) { eachRow(step, kSteps); });
+      if (whole < steps)
+        eachRow(b_.index(whole), steps - whole);
+    });
+  });
 }
 
 // The last column tile may have fewer panels than the others.
@@ -231,18 +292,19 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   int64_t width = block.panels * 16;
   if (plan_.widen)
     widenPanels(segment.linears[weight], block);
-  bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight(), cut = segment.columns % 16 != 0;
+  bool last = weight + 1 == segment.linears.size(), direct = last && !context_.amx && epilogue.isLight(), cut = segment.columns % 16 != 0;
   Value column = b_.mul(block.tile, plan_.tilePanels * 16), no = b_.constantInt(b_.ops().getI1Type(), 0);
   Value isLast = b_.less(b_.index((plan_.kBlocks - 1) * plan_.kBlock - 1), block.k0);
   Value isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
-    Value inBlock = b_.add(place, b_.mul(b_.sub(firstRow, rows.firstRow), width));
+    Value rowsBefore = context_.amx ? b_.mul(b_.sub(rowTile, rows.first), plan_.tileRows) : b_.sub(firstRow, rows.firstRow);
+    Value inBlock = b_.add(place, b_.mul(rowsBefore, width));
     Value buffer = b_.address(sums(), inBlock, b_.f32());
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());
     if (context_.codes)
       prefetchCodes(rows, rowTile, segment.linears[weight], block);
-    switchRows(b_, height, plan_.tileRows, [&](int64_t count) {
+    auto inVectors = [&](int64_t count) {
       TileShape shape{count, block.panels, plan_.lanes};
       TileOperands in;
       if (!context_.codes)
@@ -265,11 +327,45 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
           cut ? b_.select(isLast, isWhole, no) : isLast,
           [&] { epilogue.emitRegisters(firstRow, column, shape, sum, buffer, productStride()); },
           [&] { storeTile(b_, shape, sum, own, width); });
-    });
+    };
+    if (context_.amx)
+      tileSums(segment, rows, weight, rowTile, block, own);
+    else
+      switchRows(b_, height, plan_.tileRows, inVectors);
     if (last && (!direct || cut))
       b_.ifThen(direct ? b_.select(isWhole, no, isLast) : isLast,
                 [&] { b_.outline([&] { epilogue.emitTile(firstRow, height, column, width, buffer, productStride()); }); });
   });
+}
+
+/// The tile's sums in tile registers, from and to the address `own`.
+void BlockWriter::tileSums(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, const TileBlock &block, Value own) {
+  AmxTiles::Shape shape{plan_.amx.rows, block.panels};
+  TileOperands in = tileOperands(b_, context_, segment.linears[weight]);
+  in.depth = blockDepth(block.k0);
+  in.unroll = AmxTiles::kWords;
+  for (int64_t i = 0; i < block.panels; ++i)
+    in.panels.push_back(panelBlock(segment.linears[weight], block.tile, i, block.k0));
+  addPrefetch(in, rows, rowTile, segment.linears[weight], block);
+  llvm::SmallVector<Value> lefts;
+  for (int64_t number = 0; number < shape.rows; ++number)
+    lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(block.k0, registerRows_), b_.f32()));
+  auto zero = [&] { tiles_.zeroSums(shape); };
+  if (plan_.kBlocks == 1)
+    zero();
+  else
+    b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
+  b_.forLoop(b_.index(0), in.depth, in.unroll, [&](Value k) {
+    in.perStep(k);
+    auto at = [&](ArrayRef<Value> starts, Value step) {
+      llvm::SmallVector<Value> addresses;
+      for (Value start : starts)
+        addresses.push_back(b_.address(start, b_.mul(k, step), b_.f32()));
+      return addresses;
+    };
+    tiles_.multiplyAdd(shape, at(lefts, registerRows_), b_.index(AmxTiles::kWords), at(in.panels, b_.index(AmxTiles::kWords)));
+  });
+  tiles_.storeSums(shape, own, shape.panels * AmxTiles::kWords);
 }
 
 /// The tile's sums before this block of K; `before`: where those of earlier ones lie.

@@ -38,7 +38,7 @@ int64_t cpu::panelElements(Projection linear, int64_t depth) {
 TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear) {
   TileOperands in;
   in.element = context.sumElement(b);
-  in.format = context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
+  in.format = context.inGroups ? PanelFormat::BF16Groups : context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
   in.hasBf16Dot = context.target.bf16Dot;
   in.hasByteDot = context.target.int8Dot && context.lanes == 16;
@@ -197,7 +197,28 @@ void StreamWriter::panels(Value first, int64_t count) {
 
 } // namespace
 
+/// Rows as bf16 has them, in f32.
+static void emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value from, int64_t rows, Value to) {
+  Bf16Words words(b, context.target.bf16Dot);
+  int64_t inputs = rows * context.problem.depth, lanes = context.lanes;
+  b.forLoop(b.index(0), b.index(inputs), lanes, [&](Value i) {
+    Type halves = b.vec(lanes, b.ops().getIntegerType(16));
+    Value rounded = context.roundedInput ? b.load(halves, from, i) : words.round(b.load(b.vec(lanes, b.f32()), from, i));
+    b.store(b.bf16ToF32(rounded), to, i);
+  });
+}
+
+/// One or two rows where more of them are multiplied in tile registers: reading weights is the limit, which vectors come closer to.
+static int64_t emitGroupStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
+  LinearContext grouped = context;
+  grouped.bf16Products = grouped.amx = false;
+  grouped.inGroups = true;
+  return emitLinearStream(b, grouped, bucket);
+}
+
 int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
+  if (context.amx && context.bf16Products)
+    return emitGroupStream(b, context, bucket);
   int64_t base = 0, sums = bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights());
   int64_t rows = bucket.getRows(), normed = context.normElements(rows);
   Value input;
@@ -207,7 +228,11 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
   } else {
     input = b.buffer(context.problem.inputBinding);
   }
-  if (context.makesWords()) {
+  if (context.inGroups) {
+    Value rounded = b.address(b.scratch(), b.index(sums + normed), b.f32());
+    emitRoundedRows(b, context, input, rows, rounded);
+    input = rounded;
+  } else if (context.makesWords()) {
     Value words = b.address(b.scratch(), b.index(sums + normed), b.f32());
     emitRowWords(b, context, input, b.index(rows), rows, words);
     input = words;
@@ -226,5 +251,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return (sums + normed + context.wordElements(rows)) * 4;
+  return (sums + normed + (context.inGroups ? rows * context.problem.depth : context.wordElements(rows))) * 4;
 }

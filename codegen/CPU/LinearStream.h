@@ -27,6 +27,8 @@ struct LinearContext {
   std::function<void(KernelBuilder &, mlir::Value first, mlir::Value end, mlir::Value to, mlir::Value publish)> norm;
   std::optional<CodeProducts> codes = std::nullopt; ///< where weights are codes and scales
   bool roundedInput = false; ///< the input lies in memory in bf16, whose rows are words already
+  bool amx = false;          ///< words are multiplied in tile registers
+  bool inGroups = false;     ///< rows rounded to bf16, but kept in f32, are multiplied in vectors in the order of tile registers
   /// Words that `rows` normed rows take.
   int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth / (problem.integer ? 4 : 1) + 31) / 16 * 16 : 0; }
   /// Sums of four products of bytes in one instruction; else bytes are widened and two are.

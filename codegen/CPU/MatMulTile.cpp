@@ -24,6 +24,7 @@ using Values = KernelBuilder::Values;
 int64_t stepsTogether(PanelFormat format) {
   switch (format) {
   case PanelFormat::BF16Pairs:
+  case PanelFormat::BF16Groups:
   case PanelFormat::BytePairs:
   case PanelFormat::CodeNibbles:
   case PanelFormat::CodeBytePairs:
@@ -56,6 +57,7 @@ public:
   Values steps(Value k, int64_t count, ValueRange tile, function_ref<void(int64_t)> beside = nullptr);
   bool inBytePairs() const { return !in_.hasByteDot && (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles); }
   Values bytePairLoop(ValueRange initial);
+  Values groupLoop(ValueRange initial);
   Value panelVector(Value panelAtK, int64_t step, int64_t vector);
 
 private:
@@ -233,7 +235,7 @@ Value TileWriter::floatCodeVector(Value panelAtK, int64_t step, int64_t vector) 
 Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
   if (isCodeOfFloats(in_.format))
     return floatCodeVector(panelAtK, step, vector);
-  if (in_.format == PanelFormat::BF16Pairs)
+  if (in_.format == PanelFormat::BF16Pairs || in_.format == PanelFormat::BF16Groups)
     return pairVector(panelAtK, step, vector);
   if (in_.format == PanelFormat::BytePairs)
     return byteVector(panelAtK, step, vector);
@@ -293,17 +295,35 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<v
     rowsAtK.push_back(b_.address(copy, aOffset, in_.element));
   for (Value panel : in_.panels)
     panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
-  Values result(tile.begin(), tile.end());
+  // Groups have sums of even and of odd inputs.
+  size_t kinds = in_.format == PanelFormat::BF16Groups ? 2 : 1, each = tile.size() / kinds;
+  Values parts[2] = {Values(tile.take_front(each)), Values(tile.drop_front(each))};
   bool fewRows = shape_.rows < shape_.panels * shape_.vectors();
   for (int64_t i = 0; i < count; ++i) {
     if (beside)
       beside(i);
+    Values &sums = parts[size_t(i) % kinds];
     if (fewRows)
-      byVectors(i, rowsAtK, panelsAtK, result);
+      byVectors(i, rowsAtK, panelsAtK, sums);
     else
-      byRows(i, rowsAtK, panelsAtK, result);
+      byRows(i, rowsAtK, panelsAtK, sums);
   }
-  return result;
+  parts[0].append(parts[1]);
+  return parts[0];
+}
+
+Values TileWriter::groupLoop(ValueRange initial) {
+  constexpr int64_t kGroup = 32;
+  Values zeros(2 * initial.size(), b_.constant(type_, 0));
+  return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange sums) {
+    if (in_.perStep)
+      in_.perStep(k);
+    Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) { return steps(step, in_.unroll, tile); });
+    Values after;
+    for (size_t i = 0; i < sums.size(); ++i)
+      after.push_back(b_.fadd(sums[i], b_.fadd(both[i], both[sums.size() + i])));
+    return after;
+  });
 }
 
 // Eight words at a time, as many as sums of 16 bits have room for.
@@ -332,6 +352,7 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   case PanelFormat::F16:
     return b.ops().getF16Type();
   case PanelFormat::BF16Pairs:
+  case PanelFormat::BF16Groups:
   case PanelFormat::BytePairs:
   case PanelFormat::CodeNibbles:
   case PanelFormat::CodeBytePairs:
@@ -348,6 +369,8 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   TileWriter writer(b, shape, in);
   if (writer.inBytePairs())
     return writer.bytePairLoop(initial);
+  if (in.format == PanelFormat::BF16Groups)
+    return writer.groupLoop(initial);
   int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);
   Value zero = b.index(0);

@@ -24,10 +24,12 @@ namespace llmopt::cpu {
 /// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
 /// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles; without vpdpbusd codes are at most 15 either way, and the
 /// depth is known), words of two i16, or f32, which are divided by 2^codePlace.
+/// BF16Groups: as BF16Pairs, added as tile registers do (AmxTiles.h): of 32 inputs the products of the even ones and those of the odd ones, each from zero.
 enum class PanelFormat {
   Plain,
   F16,
   BF16Pairs,
+  BF16Groups,
   BF16Dot,
   ByteDot,
   BytePairs,

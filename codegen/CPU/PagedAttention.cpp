@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/PagedAttentionWriter.h"
+#include "llmopt/dialects/Strategy/Strategy.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -65,6 +66,8 @@ Result<LoweredKernel> lowerPagedAttention(exec::KernelOp kernel, FamilyContext &
   result.dims = tokens.constant() ? std::vector<SymExpr>{} : std::vector<SymExpr>{tokens};
   result.states.push_back(int64_t(op.getState()));
   PagedProblem problem(op, queries, kernel.getNumOperands());
+  auto strategy = dyn_cast_or_null<strategy::AttentionAttr>(kernel.getStrategyAttr());
+  problem.amx = strategy && strategy.getAmx();
   problem.inRanges = wantsRanges(op, problem, family.target);
   for (bool few : {true, false}) {
     if (family.target.isGpu() && !few) // more threads, not longer ones

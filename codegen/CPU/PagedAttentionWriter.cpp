@@ -54,7 +54,7 @@ public:
   void ranges(Value tokens);
   /// A query head of a token, of what its ranges gave.
   void joinedHead(Value unit);
-  int64_t scratchBytes() const { return (AttentionCore::scratchElements(shape_) + tableElements_ + facts_) * 4; }
+  int64_t scratchBytes() const { return (AttentionCore::scratchElements(shape_, target_) + tableElements_ + facts_) * 4; }
 
 private:
   /// Tokens [first, first + count) of one sequence with key-value heads [begin, end): several heads for one token only.
@@ -83,6 +83,7 @@ private:
 
   KernelBuilder &b_;
   const PagedProblem &problem_;
+  const Target &target_;
   llm::PagedAttentionOp op_;
   AttentionShape shape_;
   int64_t tableElements_, facts_;
@@ -104,14 +105,15 @@ AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
   shape.cached = cached == DType::F16 ? PanelFormat::F16 : cached == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
   shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
   shape.hasBf16Dot = target.bf16Dot;
+  shape.useTiles(problem.amx, rows);
   return shape;
 }
 
 PagedWriter::PagedWriter(KernelBuilder &b, const PagedProblem &problem, const Target &target)
-    : b_(b), problem_(problem), op_(problem.op), shape_(shapeOf(problem, target)),
+    : b_(b), problem_(problem), target_(target), op_(problem.op), shape_(shapeOf(problem, target)),
       tableElements_(HeadCopier::tableElements(problem.queries, shape_.lanes)), facts_(4 * shape_.maxRows),
       factsAt_(b.scratch()),
-      core_(b, shape_, b.address(b.scratch(), b.index((facts_ + tableElements_ + 15) / 16 * 16), b.f32())),
+      core_(b, shape_, target, b.address(b.scratch(), b.index((facts_ + tableElements_ + 15) / 16 * 16), b.f32())),
       copier_(b, problem.queries, shape_.keySize, shape_.lanes, b.address(b.scratch(), b.index(facts_), b.f32())),
       step_(b, op_.getGroup()) {
   facts_ += 16; // the core's part begins at a multiple of 16 elements
@@ -245,6 +247,7 @@ void PagedWriter::finishToken(const Run &run, Value token) {
 void PagedWriter::run(const Run &run) {
   SequenceFields sequence = step_.fields(step_.sequenceOf(run.first));
   Value last = b_.add(run.first, run.count);
+  core_.begin();
   b_.forLoop(run.first, last, 1, [&](Value token) { startToken(sequence, run, token); });
   // Keys that any of the tokens may see.
   Value firstPosition = b_.sub(b_.add(sequence.past, run.first), sequence.first), low = b_.index(0), high = sequence.length;
@@ -291,6 +294,7 @@ void PagedWriter::run(const Run &run) {
     if (shape_.inRanges && !run.range)
       core_.endSpan(index, rowsOf(run, run.end));
   });
+  core_.end();
   b_.forLoop(run.first, last, 1, [&](Value token) { finishToken(run, token); });
 }
 

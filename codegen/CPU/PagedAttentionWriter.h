@@ -26,6 +26,7 @@ struct PagedProblem {
   CacheLayout layout;
   int64_t tileTokens = 1;  ///< with one key-value head; or
   int64_t headsAtOnce = 1; ///< of one token
+  bool amx = false;         ///< products in tile registers
   bool inRanges = false;    ///< keys are cut into ranges, in steps of any size
   bool dealsRanges = false; ///< to threads, in this one
   /// Floats that the kernels share: what each row of `tokens` tokens has of each range.

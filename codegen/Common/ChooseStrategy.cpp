@@ -47,11 +47,14 @@ int64_t streamColumns(const Target &target, int64_t rows, int64_t weightBytes) {
   return panels * 16;
 }
 
+/// The same where products are added in groups, as tile registers do: each sum takes three accumulators, and tile registers are as fast from three rows on.
+int64_t groupColumns(int64_t rows) { return rows <= 2 ? 64 : 0; }
+
 int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// K in equal blocks short enough for a panel block to stay near the core; narrow panels that are widened first, where registers are few, in its first-level cache beside the rows.
-int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes) {
-  int64_t most = weightBytes == 4 ? 768 : target.vectorRegisters < 32 ? 256 : 512;
+int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes, bool amx = false) {
+  int64_t most = amx ? 1024 : weightBytes == 4 ? 768 : target.vectorRegisters < 32 ? 256 : 512;
   int64_t blocks = std::max<int64_t>(1, (depth + most - 1) / most);
   return roundUp((depth + blocks - 1) / blocks, 8);
 }
@@ -102,10 +105,12 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   }
   GemmBucketAttr last = buckets.pop_back_val();
   buckets.push_back(GemmBucketAttr::get(context, 0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), /*packInput=*/false));
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false, facts.int8Products);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false, facts.int8Products, /*amx=*/false);
 }
 
 } // namespace
+
+bool llmopt::fillsTiles(const Target &target, const GemmFacts &facts) { return target.amx && facts.words && facts.depth % kAmxWords == 0; }
 
 strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   if (facts.codes)
@@ -115,26 +120,36 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
     buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, pack));
   };
   Tile tile = gemmTile(target);
+  bool amx = fillsTiles(target, facts);
   for (int64_t rows = 1; rows <= 4; ++rows)
-    if (int64_t columns = streamColumns(target, rows, facts.weightBytes))
+    if (int64_t columns = amx && facts.bf16Products ? groupColumns(rows) : streamColumns(target, rows, facts.weightBytes))
       if (!facts.rows || *facts.rows == rows)
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
-  // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
-  constexpr int64_t kFew = 24;
-  int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes);
-  bool panelFits = facts.weightBytes == 4 && 2 * facts.depth * tile.columns * facts.weightBytes <= target.l2Bytes * 7 / 8;
-  if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
-    add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
-  if (!facts.rows || *facts.rows > kFew)
-    add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows), collides(facts.depth));
+  int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes, amx);
+  if (amx) {
+    constexpr int64_t kRows = 16;
+    kBlock = roundUp(kBlock, kAmxWords);
+    if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
+      add(kRows, kRows, /*columns=*/64, kBlock, kRows, false);
+    if (!facts.rows || *facts.rows > kRows)
+      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock, 2 * kRows), false);
+  } else {
+    // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
+    constexpr int64_t kFew = 24;
+    bool panelFits = facts.weightBytes == 4 && 2 * facts.depth * tile.columns * facts.weightBytes <= target.l2Bytes * 7 / 8;
+    if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
+      add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
+    if (!facts.rows || *facts.rows > kFew)
+      add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows), collides(facts.depth));
+  }
   // The last bucket has no bound.
   GemmBucketAttr last = buckets.pop_back_val();
   add(0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), last.getPackInput());
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, /*int8Products=*/false);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, /*int8Products=*/false, amx);
 }
 
 strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target, bool bf16Products) {
-  return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits, bf16Products);
+  return strategy::AttentionAttr::get(context, /*queryBlock=*/48, /*keyBlock=*/64, target.vectorBits, bf16Products, /*amx=*/bf16Products && target.amx);
 }
 
 /// What is cached in bf16 is multiplied so.
@@ -155,8 +170,10 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     found.weightBytes = linear.weightType().getElementTypeBitWidth() / 8;
     if (linear.isInteger()) { // words of four bytes, or of two i16
       bool byteDot = target.int8Dot && target.vectorBits == 512;
-      found.depth = (found.depth + 3) / 4 * (byteDot ? 1 : 2);
+      int64_t inputs = found.depth;
+      found.depth = (inputs + 3) / 4 * (byteDot ? 1 : 2);
       found.weightBytes = byteDot ? 4 : 2;
+      found.words = byteDot && !grouped && inputs % 4 == 0;
     }
     SymExpr rows = shapes.symbols().constant(1);
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
@@ -172,6 +189,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     facts->int8Products = options.int8Products || allInt8;
   } else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
+    facts->words = kernel.getFamily() == "linear" && facts->depth % 2 == 0;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;
   }

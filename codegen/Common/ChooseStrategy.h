@@ -27,6 +27,7 @@ struct GemmFacts {
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
   bool bf16Products = false;   ///< depth counts pairs, of four bytes
+  bool words = false;          ///< both sides are words of two bf16 or of four bytes
   bool codes = false;          ///< weights are codes of 4 or 8 bits with scales
   bool int8Products = false;   ///< and the other operand is rounded to 8 bits
 };
@@ -38,6 +39,10 @@ struct StrategyOptions {
   /// Products with codes round the other operand to 8 bits, with a scale for each block of a row. Where this is false, llm.linear may permit it (kInt8Input).
   bool int8Products = false;
 };
+
+/// Words of the inner dimension that one instruction multiplies in tile registers (Intel AMX), and whether a product's fill them.
+inline constexpr int64_t kAmxWords = 16;
+bool fillsTiles(const Target &target, const GemmFacts &facts);
 
 strategy::GemmAttr chooseGemm(mlir::MLIRContext *context, const Target &target, const GemmFacts &facts);
 strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target &target, bool bf16Products);

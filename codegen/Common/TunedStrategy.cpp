@@ -41,12 +41,15 @@ bool within(int64_t value, int64_t least, int64_t most) { return value >= least 
 int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// A stream of weights past all rows is for one number of rows only: `before` rows have buckets of their own.
-std::string problemOf(GemmBucketAttr bucket, int64_t before, bool last, const GemmFacts &facts, const Target &target) {
+std::string problemOf(GemmBucketAttr bucket, int64_t before, bool last, bool amx, const GemmFacts &facts, const Target &target) {
   int64_t rows = bucket.getRows(), columns = bucket.getColumns(), block = bucket.getMBlock();
-  if (!within(rows, 1, kMostRows) || !within(columns, 16, kMostColumns) || columns % 16)
+  bool inTiles = amx && block != 0, fitsTiles = (rows == 16 && columns == 64) || (rows == 32 && columns == 32);
+  if (inTiles ? !fitsTiles : !within(rows, 1, kMostRows) || !within(columns, 16, kMostColumns) || columns % 16)
     return "a tile of " + std::to_string(rows) + " x " + std::to_string(columns);
-  if (rows * columns * 32 / target.vectorBits > target.vectorRegisters)
+  if (!inTiles && rows * columns * 32 / target.vectorBits > target.vectorRegisters)
     return "a tile that has more sums than the target has registers";
+  if (inTiles && (bucket.getKBlock() % kAmxWords || bucket.getPackInput()))
+    return "k_block = " + std::to_string(bucket.getKBlock()) + " for tile registers, or packed rows";
   if (!within(bucket.getKBlock(), 8, roundUp(facts.depth, 8)) || bucket.getKBlock() % 8)
     return "k_block = " + std::to_string(bucket.getKBlock()) + " for a depth of " + std::to_string(facts.depth);
   if (last ? bucket.getMaxM() != 0 : bucket.getMaxM() <= before)
@@ -64,11 +67,13 @@ std::string problemOf(GemmAttr gemm, const GemmFacts &facts, const Target &targe
     return std::to_string(gemm.getVectorBits()) + "-bit vectors";
   if (gemm.getBf16Products() != facts.bf16Products || gemm.getInt8Products() != facts.int8Products)
     return "products in another number format";
+  if (gemm.getAmx() && !fillsTiles(target, facts))
+    return "tile registers";
   if (!within(int64_t(gemm.getBuckets().size()), 1, 16))
     return "no buckets, or too many";
   int64_t before = 0;
   for (GemmBucketAttr bucket : gemm.getBuckets()) {
-    if (std::string problem = problemOf(bucket, before, bucket == gemm.getBuckets().back(), facts, target); !problem.empty())
+    if (std::string problem = problemOf(bucket, before, bucket == gemm.getBuckets().back(), gemm.getAmx(), facts, target); !problem.empty())
       return problem;
     before = bucket.getMaxM();
   }
@@ -102,11 +107,11 @@ Result<Attribute> llmopt::tunedStrategy(const TuningEntry &entry, exec::KernelOp
 namespace {
 
 /// A bucket's other ways, in the same order for all buckets of a kind: tiles, blocks of K and of rows, packing.
-SmallVector<GemmBucketAttr> otherBuckets(GemmBucketAttr usual, const Target &target) {
+SmallVector<GemmBucketAttr> otherBuckets(GemmBucketAttr usual, bool amx, const Target &target) {
   SmallVector<GemmBucketAttr> others;
   auto add = [&](int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock, bool pack) {
     auto other = GemmBucketAttr::get(usual.getContext(), usual.getMaxM(), rows, columns, kBlock, mBlock, pack);
-    bool fits = rows * columns * 32 / target.vectorBits <= target.vectorRegisters;
+    bool fits = (amx && mBlock != 0) || rows * columns * 32 / target.vectorBits <= target.vectorRegisters;
     if (other != usual && fits && !llvm::is_contained(others, other))
       others.push_back(other);
   };
@@ -115,6 +120,12 @@ SmallVector<GemmBucketAttr> otherBuckets(GemmBucketAttr usual, const Target &tar
   if (mBlock == 0) {
     for (int64_t width : {16, 32, 64})
       add(rows, width, kBlock, 0, false);
+    return others;
+  }
+  if (amx) {
+    if (kBlock >= 256)
+      add(rows, columns, roundUp(kBlock / 2, kAmxWords), mBlock, false);
+    add(rows, columns, kBlock, roundUp(mBlock / 2, rows), false);
     return others;
   }
   const std::pair<int64_t, int64_t> wide[] = {{8, 48}, {12, 32}, {6, 64}}, middle[] = {{6, 16}, {3, 32}, {4, 16}}, narrow[] = {{3, 16}, {2, 16}};
@@ -143,14 +154,14 @@ SmallVector<Attribute> llmopt::otherStrategies(Attribute usual, const Target &ta
   SmallVector<SmallVector<GemmBucketAttr>> columns;
   size_t most = 0;
   for (GemmBucketAttr bucket : gemm.getBuckets()) {
-    columns.push_back(otherBuckets(bucket, target));
+    columns.push_back(otherBuckets(bucket, gemm.getAmx(), target));
     most = std::max(most, columns.back().size());
   }
   for (size_t i = 0; i < most; ++i) {
     SmallVector<GemmBucketAttr> buckets;
     for (auto [bucket, ways] : llvm::zip(gemm.getBuckets(), columns))
       buckets.push_back(i < ways.size() ? ways[i] : bucket);
-    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products(), gemm.getInt8Products()));
+    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products(), gemm.getInt8Products(), gemm.getAmx()));
   }
   return others;
 }

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace llmopt;
 
@@ -54,6 +56,20 @@ const std::vector<Target> &table() {
        .int8Dot = true,
        .l2Bytes = 1 << 20,
        .l3Bytes = 32 << 20},
+      // Sapphire Rapids and later.
+      {.name = "x86-64-v4-amx",
+       .cpu = "x86-64-v4",
+       .features = {"avx", "avx2", "fma", "f16c", "bmi1", "bmi2", "movbe", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl",
+                    "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "amx_int8"},
+       .vectorBits = 512,
+       .vectorRegisters = 32,
+       .fma = true,
+       .bf16Dot = true,
+       .int8Dot = true,
+       .amx = true,
+       .l1Bytes = 48 << 10,
+       .l2Bytes = 2 << 20,
+       .l3Bytes = 32 << 20},
       gpu("compute_80", 80, "compute_80", 99), // what every later GPU has
       gpu("sm_80", 80, "sm_80", 163),
       gpu("sm_89", 89, "sm_89", 99),
@@ -75,9 +91,10 @@ constexpr CpuBit kCpuBits[] = {
     {"f16c", 1, 0, 'c', 29},     {"bmi1", 7, 0, 'b', 3},      {"avx2", 7, 0, 'b', 5},      {"bmi2", 7, 0, 'b', 8},
     {"avx512f", 7, 0, 'b', 16},  {"avx512dq", 7, 0, 'b', 17}, {"avx512cd", 7, 0, 'b', 28}, {"avx512bw", 7, 0, 'b', 30},
     {"avx512vl", 7, 0, 'b', 31}, {"avx512_vnni", 7, 0, 'c', 11}, {"avx512_bf16", 7, 1, 'a', 5},
+    {"amx_bf16", 7, 0, 'd', 22}, {"amx_tile", 7, 0, 'd', 24}, {"amx_int8", 7, 0, 'd', 25},
 };
 
-/// Register state the operating system saves (XCR0): bits 1,2 for ymm, 5..7 for zmm as well.
+/// Register state the operating system saves (XCR0): bits 1,2 for ymm, 5..7 for zmm as well, 17 and 18 for tiles.
 unsigned savedState() {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 27)))
@@ -85,6 +102,13 @@ unsigned savedState() {
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low;
+}
+
+/// Tiles must be asked for, once for all threads of a process; refused where a thread's alternate signal stack is too small to save them.
+bool mayUseTiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM
+  static const bool permitted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return permitted;
 }
 
 std::vector<std::string> probeHost() {
@@ -97,8 +121,9 @@ std::vector<std::string> probeHost() {
     unsigned value = bit.reg == 'a' ? a : bit.reg == 'b' ? b : bit.reg == 'c' ? c : d;
     std::string_view name = bit.name;
     bool zmm = name.starts_with("avx512"), ymm = zmm || name.starts_with("avx") || name == "fma" || name == "f16c";
-    bool saved = (!ymm || (state & 6) == 6) && (!zmm || (state & 0xe0) == 0xe0);
-    if (((value >> bit.bit) & 1) && saved)
+    bool tile = name.starts_with("amx");
+    bool saved = (!ymm || (state & 6) == 6) && (!zmm || (state & 0xe0) == 0xe0) && (!tile || (state & 0x60000) == 0x60000);
+    if (((value >> bit.bit) & 1) && saved && (!tile || mayUseTiles()))
       found.emplace_back(name);
   }
   return found;

@@ -250,7 +250,7 @@ private:
         entry.times.push_back(timeOf(describe(sizes), times, best, candidates, copies));
     }
     report.changed += changed;
-    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products(), usual.getInt8Products()));
+    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products(), usual.getInt8Products(), usual.getAmx()));
     return entry;
   }
 

@@ -42,14 +42,40 @@ LLMOPT_CHAINS(pairsInt8, "avx2", __m256i, _mm256_set1_epi32(1), _mm256_maddubs_e
 LLMOPT_CHAINS(pairsInt16, "avx2", __m256i, _mm256_set1_epi32(1), _mm256_madd_epi16(sum, factor), "x")
 #undef LLMOPT_CHAINS
 
+// Palette 1, 16 rows of 64 bytes in each of the eight tile registers.
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, startRow = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Four chains: what one instruction takes is longer than its latency by then.
+#define LLMOPT_TILES(NAME, FEATURE, DOT)                                                                                      \
+  __attribute__((target("amx-tile," FEATURE))) static void NAME(int64_t steps) {                                             \
+    TileConfiguration configuration;                                                                                         \
+    _tile_loadconfig(&configuration);                                                                                        \
+    for (int64_t i = 0; i < steps; ++i) {                                                                                    \
+      DOT(0, 4, 6);                                                                                                          \
+      DOT(1, 4, 7);                                                                                                          \
+      DOT(2, 5, 6);                                                                                                          \
+      DOT(3, 5, 7);                                                                                                          \
+    }                                                                                                                        \
+    _tile_release();                                                                                                         \
+  }
+LLMOPT_TILES(tilesBf16, "amx-bf16", _tile_dpbf16ps)
+LLMOPT_TILES(tilesInt8, "amx-int8", _tile_dpbusd)
+#undef LLMOPT_TILES
+
 std::span<const cpu::ArithmeticLoop> cpu::arithmeticLoops() {
   static const std::vector<ArithmeticLoop> loops = {
       {"f32", "mulps, addps", {"sse2"}, 12 * 2 * 4, multiplyAdd128},
       {"f32", "vfmadd ymm", {"avx2", "fma"}, 12 * 2 * 8, multiplyAdd256},
       {"f32", "vfmadd zmm", {"avx512f"}, 12 * 2 * 16, multiplyAdd512},
       {"bf16", "vdpbf16ps zmm", {"avx512f", "avx512_bf16"}, 12 * 2 * 32, dotBf16},
+      {"bf16", "tdpbf16ps", {"amx_tile", "amx_bf16"}, 4 * 2 * 16 * 16 * 32, tilesBf16},
       {"i8", "vpmaddubsw ymm", {"avx2"}, 12 * 2 * 32, pairsInt8},
       {"i8", "vpdpbusd zmm", {"avx512f", "avx512_vnni"}, 12 * 2 * 64, dotInt8},
+      {"i8", "tdpbusd", {"amx_tile", "amx_int8"}, 4 * 2 * 16 * 16 * 64, tilesInt8},
       {"i16", "vpmaddwd ymm", {"avx2"}, 12 * 2 * 16, pairsInt16},
   };
   return loops;

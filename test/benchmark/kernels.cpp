@@ -199,7 +199,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   auto once = [&](int i) { return secondsOf(threads, [&](unsigned part) { launch.run({x, weights + 64 + size_t(i) % copies * stride, y}, nullptr, part, threads); }); };
   once(0);
   for (int round = 0; round < options.rounds; ++round) {
-    double limit = memoryBound ? readRateOf(threads, weights, copies * stride) : peakOperations(arithmetic, target.vectorBits) * threads, time = 0;
+    double limit = memoryBound ? readRateOf(threads, weights, copies * stride) : peakOperations(arithmetic, target) * threads, time = 0;
     for (int i = 0; i < repeats; ++i)
       time += once(i);
     time /= repeats;
@@ -279,7 +279,7 @@ void benchAttention(const Options &options, const Target &target, const Attentio
   };
   secondsOf(c.threads, work);
   for (int round = 0; round < options.rounds; ++round) {
-    peak = std::max(peak, peakOperations(c.cache == DType::BF16 && target.bf16Dot ? "bf16" : "f32", target.vectorBits) * c.threads);
+    peak = std::max(peak, peakOperations(c.cache == DType::BF16 && target.bf16Dot ? "bf16" : "f32", target) * c.threads);
     double reading = memoryBound ? readRateOf(c.threads, pool, poolBytes) : 0, rate = double(copies) / secondsOf(c.threads, work);
     best = std::max(best, rate);
     if (memoryBound)
@@ -302,10 +302,10 @@ void printFloors(const Target &target) {
   void *memory = cpu::allocateHuge(bytes);
   double f32 = 0, bf16 = 0, i8 = 0, i16 = 0, reading = 0;
   for (int i = 0; i < 5; ++i) {
-    f32 = std::max(f32, peakOperations("f32", target.vectorBits));
-    bf16 = std::max(bf16, peakOperations("bf16", target.vectorBits));
-    i8 = std::max(i8, peakOperations("i8", target.vectorBits));
-    i16 = std::max(i16, peakOperations("i16", target.vectorBits));
+    f32 = std::max(f32, peakOperations("f32", target));
+    bf16 = std::max(bf16, peakOperations("bf16", target));
+    i8 = std::max(i8, peakOperations("i8", target));
+    i16 = std::max(i16, peakOperations("i16", target));
     reading = std::max(reading, readRate(memory, bytes));
   }
   std::printf("%s: peak %.1f GFLOP/s in f32, %.1f in bf16, %.1f in i8, %.1f in i16; reading %.1f GB/s\n", target.name.c_str(), f32 / 1e9, bf16 / 1e9, i8 / 1e9,

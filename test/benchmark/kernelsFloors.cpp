@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "kernelsFloors.h"
 
-#include "llmopt/lib/Target/Target.h"
 #include "runtime/cpu/MachineLoops.h"
 
 #include <algorithm>
@@ -20,12 +19,12 @@ double test::seconds() {
   return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
 }
 
-double test::peakOperations(std::string_view format, int vectorBits) {
+double test::peakOperations(std::string_view format, const Target &target) {
+  auto mayUse = [&](std::string_view feature) { return feature == "sse2" || std::ranges::find(target.features, feature) != target.features.end(); };
   double best = 0;
   for (const cpu::ArithmeticLoop &loop : cpu::arithmeticLoops()) {
     std::vector<std::string> features(loop.features.begin(), loop.features.end());
-    bool narrow = loop.instruction.find("zmm") == loop.instruction.npos;
-    if (loop.format != format || (!narrow && vectorBits < 512) || !missingFeatures(features).empty())
+    if (loop.format != format || !std::ranges::all_of(features, mayUse) || !missingFeatures(features).empty())
       continue;
     constexpr int64_t kSteps = 200'000;
     double begin = seconds();

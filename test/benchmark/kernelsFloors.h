@@ -7,6 +7,8 @@
 #ifndef LLMOPT_TEST_BENCHMARK_KERNELSFLOORS_H
 #define LLMOPT_TEST_BENCHMARK_KERNELSFLOORS_H
 
+#include "llmopt/lib/Target/Target.h"
+
 #include <cstddef>
 #include <string_view>
 
@@ -16,7 +18,7 @@ namespace llmopt::test {
 double seconds();
 
 /// Operations a second of one core in a format ("f32", "bf16"), with vectors of at most this width.
-double peakOperations(std::string_view format, int vectorBits);
+double peakOperations(std::string_view format, const Target &target);
 
 /// Bytes a second of one core reading [data, data + bytes), the better of one and four parallel streams.
 double readRate(const void *data, size_t bytes);

@@ -146,7 +146,7 @@ void checkOne(const Dense &d, const CompiledKernel &kernel, const Sizes &sizes) 
 }
 
 void check(const Dense &dense) {
-  for (const TargetPair &pair : runnableTargets()) {
+  for (const TargetPair &pair : dense.bf16 ? runnableTargetsAndTiles() : runnableTargets()) {
     SCOPED_TRACE(pair.name());
     auto kernel = CompiledKernel::make(dense.text(), cpu::lowerAttention, pair.target, pair.strategy, {.bf16Products = dense.bf16});
     for (Sizes sizes : {Sizes{1, 1, 1}, Sizes{2, 5, 37}, Sizes{1, 70, 70}, Sizes{1, 33, 331}})
@@ -170,6 +170,7 @@ TEST(DenseAttention, Bf16) {
   check({.heads = 3, .kvHeads = 3, .keySize = 9, .valueSize = 21, .causal = true, .window = 9, .bf16 = true});
   check({.keySize = 32, .valueSize = 32, .mask = Mask::FloatQueries, .bf16 = true});
   check({.causal = true, .softcap = 1.5, .mask = Mask::BoolKeys, .bf16 = true});
+  check({.heads = 2, .kvHeads = 2, .keySize = 64, .valueSize = 80, .causal = true, .bf16 = true});
 }
 
 TEST(DenseAttention, DotProductsOfBf16) {

@@ -259,7 +259,7 @@ void Model::check(const Sequence &sequence, const float *query, const float *res
 
 /// Prefill of three sequences, a mixed step, single tokens, a batch of many.
 void checkLayer(const Layer &layer) {
-  for (const TargetPair &pair : runnableTargets()) {
+  for (const TargetPair &pair : layer.cache == DType::BF16 ? runnableTargetsAndTiles() : runnableTargets()) {
     SCOPED_TRACE(pair.name());
     Model model(layer, pair);
     model.step({5, 70, 1}, 2);
@@ -310,10 +310,11 @@ TEST(PagedAttention, SeveralSpans) {
 // Keys of whole blocks are taken side by side, what is left block by block; caches in every format, groups of every size; heads that are dealt whole and
 // such that are cut into ranges.
 TEST(PagedAttention, SingleTokensBehindLongCaches) {
-  for (const TargetPair &pair : runnableTargets())
+  for (const TargetPair &pair : runnableTargetsAndTiles())
     for (const Layer &layer :
          {Layer{.heads = 4, .kvHeads = 4, .keySize = 24, .valueSize = 40, .cache = DType::F16}, Layer{.heads = 16, .kvHeads = 4, .cache = DType::BF16},
           Layer{.heads = 8, .kvHeads = 1, .keySize = 16, .valueSize = 16, .sinks = true}, Layer{.heads = 5, .kvHeads = 5, .keySize = 16, .valueSize = 24, .cache = DType::BF16}, Layer{.heads = 8, .kvHeads = 4, .keySize = 32, .valueSize = 32, .sinks = true, .window = 140, .cache = DType::BF16},
+          Layer{.heads = 20, .kvHeads = 1, .keySize = 64, .valueSize = 40, .cache = DType::BF16},
           Layer{.keySize = 17, .valueSize = 5, .window = 300, .softcap = 2.5, .cache = DType::F16}}) {
       SCOPED_TRACE(pair.name() + ", " + str(layer.heads) + "/" + str(layer.kvHeads) + layer.cacheText() + ", window " + str(layer.window));
       Model model(layer, pair);
@@ -393,7 +394,7 @@ TEST(PagedAttention, CacheInF16OfLargeValues) {
 
 // A token's result has the same bits whether it is decoded alone or in one step with others.
 TEST(PagedAttention, StepsOfAnySizeAgree) {
-  for (const TargetPair &pair : runnableTargets())
+  for (const TargetPair &pair : runnableTargetsAndTiles())
     for (const Layer &layer : {Layer{.ropePairs = 32}, Layer{.heads = 2, .kvHeads = 2, .window = 30}, Layer{.ropePairs = 32, .cache = DType::F16}, Layer{.ropePairs = 32, .cache = DType::BF16},
                                Layer{.keySize = 17, .valueSize = 21, .cache = DType::BF16}}) {
       SCOPED_TRACE(pair.name());

@@ -256,14 +256,22 @@ void CompiledKernel::runStage(const KernelVariant &variant, const std::vector<vo
   }
 }
 
-std::vector<TargetPair> test::runnableTargets() {
+static std::vector<TargetPair> runnable(std::initializer_list<std::pair<const char *, const char *>> names) {
   std::vector<TargetPair> pairs;
-  for (auto [target, strategy] : {std::pair("x86-64", "x86-64"), std::pair("x86-64-v3", "x86-64-v3"),
-                                  std::pair("x86-64-v4", "x86-64-v4"), std::pair("x86-64-v3", "x86-64-v4"),
-                                  std::pair("x86-64-v4-bf16", "x86-64-v4-bf16")}) {
+  for (auto [target, strategy] : names) {
     TargetPair pair{need(findTarget(target)), need(findTarget(strategy))};
     if (missingFeatures(pair.target.features).empty())
       pairs.push_back(std::move(pair));
   }
+  return pairs;
+}
+
+std::vector<TargetPair> test::runnableTargets() {
+  return runnable({{"x86-64", "x86-64"}, {"x86-64-v3", "x86-64-v3"}, {"x86-64-v4", "x86-64-v4"}, {"x86-64-v3", "x86-64-v4"}, {"x86-64-v4-bf16", "x86-64-v4-bf16"}});
+}
+
+std::vector<TargetPair> test::runnableTargetsAndTiles() {
+  std::vector<TargetPair> pairs = runnableTargets(), tiles = runnable({{"x86-64-v3", "x86-64-v4-amx"}, {"x86-64-v4-bf16", "x86-64-v4-amx"}, {"x86-64-v4-amx", "x86-64-v4-amx"}});
+  pairs.insert(pairs.end(), tiles.begin(), tiles.end());
   return pairs;
 }

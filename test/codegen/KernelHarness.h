@@ -91,6 +91,8 @@ struct TargetPair {
   std::string name() const { return target.name + " with strategies of " + strategy.name; }
 };
 std::vector<TargetPair> runnableTargets();
+/// And strategies with tile registers, which make a difference for products of words only: on targets that have them and on those that do the same in memory.
+std::vector<TargetPair> runnableTargetsAndTiles();
 
 } // namespace llmopt::test
 

@@ -85,30 +85,41 @@ void checkSums(const TargetPair &pair, int64_t n, int64_t k, const Weight &weigh
     }
 }
 
+/// With tile registers where inputs fill them and the target multiplies words of four bytes at all.
+std::vector<TargetPair> targetsFor(int64_t k) {
+  if (k % 64 != 0)
+    return runnableTargets();
+  std::vector<TargetPair> pairs = runnableTargetsAndTiles();
+  std::erase_if(pairs, [](const TargetPair &pair) { return pair.strategy.amx && !pair.target.int8Dot; });
+  return pairs;
+}
+
 } // namespace
 
 TEST(LinearInteger, SumsAreExact) {
   std::mt19937 random(7);
-  for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 2049}}) {
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 2049}, {1, 64}, {70, 192}, {33, 2112}}) {
     Weight weight = randomWeight(random, n, k);
-    for (const TargetPair &pair : runnableTargets())
+    for (const TargetPair &pair : targetsFor(k))
       checkSums(pair, n, k, weight, {1, 2, 3, 4, 7, 24, 25, 61}, [&](size_t count) { return randomBytes(random, count); });
   }
 }
 
 // The largest and smallest numbers everywhere: 255 * 127 + 255 * 127 does not fit into 16 bits, where vpmaddubsw would saturate.
 TEST(LinearInteger, NothingSaturates) {
-  constexpr int64_t kN = 20, kK = 1031;
-  std::vector<int8_t> extremes(static_cast<size_t>(kN * kK));
-  for (size_t i = 0; i < extremes.size(); ++i)
-    extremes[i] = i % kN % 3 == 0 ? 127 : i % kN % 3 == 1 ? -128 : i / kN % 2 ? 127 : -128;
-  Weight weight = pack(extremes, kN, kK);
-  for (const TargetPair &pair : runnableTargets())
-    checkSums(pair, kN, kK, weight, {1, 4, 6, 30}, [&](size_t count) {
-      Buffer bytes(count);
-      std::memset(bytes.data<void>(), 255, count);
-      return bytes;
-    });
+  constexpr int64_t kN = 20;
+  for (int64_t k : {1031, 1088}) {
+    std::vector<int8_t> extremes(static_cast<size_t>(kN * k));
+    for (size_t i = 0; i < extremes.size(); ++i)
+      extremes[i] = i % kN % 3 == 0 ? 127 : i % kN % 3 == 1 ? -128 : i / kN % 2 ? 127 : -128;
+    Weight weight = pack(extremes, kN, k);
+    for (const TargetPair &pair : targetsFor(k))
+      checkSums(pair, kN, k, weight, {1, 4, 6, 30}, [&](size_t count) {
+        Buffer bytes(count);
+        std::memset(bytes.data<void>(), 255, count);
+        return bytes;
+      });
+  }
 }
 
 // Rows are quantized in front, and two products of them are scaled, shifted and activated behind.

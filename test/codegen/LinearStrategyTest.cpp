@@ -113,7 +113,7 @@ strategy::GemmAttr choose(mlir::MLIRContext &context, const char *target, GemmFa
 
 TEST(ChooseStrategy, BucketsGrowAndTheLastIsOpen) {
   mlir::MLIRContext context;
-  for (const char *target : {"x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"})
+  for (const char *target : {"x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "x86-64-v4-amx"})
     for (int64_t weightBytes : {2, 4}) {
       strategy::GemmAttr gemm = choose(context, target, {.depth = 2048, .weightBytes = weightBytes});
       int64_t before = 0;
@@ -129,6 +129,20 @@ TEST(ChooseStrategy, BucketsGrowAndTheLastIsOpen) {
       EXPECT_EQ(gemm.getBuckets().back().getMaxM(), 0);
       EXPECT_GT(gemm.getBuckets().back().getMBlock(), 0);
     }
+}
+
+TEST(ChooseStrategy, TileRegistersTakeWhatFillsThem) {
+  mlir::MLIRContext context;
+  GemmFacts words{.depth = 1024, .words = true, .bf16Products = true};
+  strategy::GemmAttr gemm = choose(context, "x86-64-v4-amx", words);
+  EXPECT_TRUE(gemm.getAmx());
+  for (strategy::GemmBucketAttr bucket : gemm.getBuckets())
+    if (bucket.getMBlock() != 0)
+      EXPECT_TRUE(bucket.getRows() % 16 == 0 && bucket.getRows() / 16 * (bucket.getColumns() / 16) == 4 && bucket.getKBlock() % 16 == 0) << printed(bucket);
+  EXPECT_EQ(mlir::parseAttribute(printed(gemm), &context), gemm) << printed(gemm);
+  EXPECT_FALSE(choose(context, "x86-64-v4-bf16", words).getAmx());
+  EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1025, .words = true, .bf16Products = true}).getAmx());
+  EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1024}).getAmx());
 }
 
 TEST(ChooseStrategy, StaticRowsNeedOneBucket) {

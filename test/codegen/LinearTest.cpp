@@ -111,16 +111,18 @@ TEST(Linear, HalfWeights) {
         checkPlain(pair, dtype, n, k, {1, 2, 3, 4, 5, 7, 25, 50});
 }
 
-// Rows rounded to bf16: the reference rounds them too, and all targets give the same bits, with dot products of bf16 or without.
+// Rows rounded to bf16: the reference rounds them too, and all targets give the same bits, with dot products of bf16 or without. Tile registers add in another
+// order, where 32 inputs fill them.
 TEST(Linear, ProductsInBf16) {
   std::mt19937 random(7);
-  for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 513}, {48, 1537}, {100, 2048}}) {
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(1, 1), {17, 3}, {65, 172}, {33, 513}, {48, 1537}, {1, 32}, {70, 96}, {100, 2048}}) {
     Weight weight = makeWeight(random, DType::BF16, n, k);
-    std::map<int64_t, std::vector<float>> known; // results by number of rows
-    for (const TargetPair &pair : runnableTargets()) {
+    std::map<int64_t, std::vector<float>> inVectors, inTiles; // results by number of rows
+    for (const TargetPair &pair : runnableTargetsAndTiles()) {
+      auto &known = pair.strategy.amx && k % 32 == 0 ? inTiles : inVectors;
       SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
       auto kernel = CompiledKernel::make(plainText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
-      for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 50, 131}) {
+      for (int64_t m : {1, 2, 3, 4, 5, 7, 16, 17, 25, 50, 64, 131}) {
         std::mt19937 inputs(11);
         Buffer x = randomFloats(inputs, size_t(m * k)), y = filled(size_t(m * n), NAN);
         kernel->run({x.data<void>(), weight.packed.data<void>(), y.data<void>()}, {{"m", m}}, 2);
@@ -142,17 +144,17 @@ TEST(Linear, ProductsInBf16) {
 // Rows that another product left in bf16 are multiplied as they lie: the same bits as if they were rounded here.
 TEST(Linear, RowsStoredInBf16) {
   std::mt19937 random(13);
-  for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 6), {65, 172}, {48, 1538}}) {
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 6), {65, 172}, {48, 1538}, {70, 96}, {33, 1024}}) {
     Weight weight = makeWeight(random, DType::BF16, n, k);
     std::string x = type("?x" + str(k), "bf16"), wide = type("?x" + str(k)), w = type(str(n) + "x" + str(k), "bf16"), y = type("?x" + str(n));
     std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + str(k) + "]}, %w: " + w + ") -> " + y + " {\n  %r = exec.kernel \"linear\"(%x, %w) : (" +
                        x + ", " + w + ") -> " + y + " {\n  ^bb0(%a: " + x + ", %b: " + w + "):\n    %c = llm.cast %a : " + x + " -> " + wide +
                        "\n    %y = llm.linear %c, %b : " + wide + ", " + w + " -> " + y + "\n    exec.yield %y : " + y + "\n  }\n  return %r : " + y + "\n}\n";
-    for (const TargetPair &pair : runnableTargets()) {
+    for (const TargetPair &pair : runnableTargetsAndTiles()) {
       SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
       auto rounds = CompiledKernel::make(plainText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
       auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
-      for (int64_t m : {1, 3, 4, 7, 25, 131}) {
+      for (int64_t m : {1, 3, 4, 7, 16, 25, 64, 131}) {
         Buffer floats = randomFloats(random, size_t(m * k)), halves(size_t(m * k * 2)), want = filled(size_t(m * n), NAN), got = filled(size_t(m * n), NAN);
         for (int64_t i = 0; i < m * k; ++i)
           halves.data<uint16_t>()[i] = floatToBf16(floats.data()[i]);

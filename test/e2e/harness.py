@@ -8,7 +8,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("LLMOPT_BUILD", os.path.join(ROOT, "build"))
 DATA = os.environ.get("LLMOPT_TEST_DATA", os.path.join(ROOT, "..", "shared", "data"))
 SCRATCH = tempfile.TemporaryDirectory(prefix="llmopt-e2e-")
-CPU_TARGETS = ["x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"]
+CPU_TARGETS = ["x86-64", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "x86-64-v4-amx"]
 # The stand-in for NVIDIA's driver; images are made anew.
 stand_in = {"LLMOPT_LIBCUDA": os.path.join(BUILD, "test", "lib", "libllmopt_standin.so"), "LLMOPT_CACHE_DIR": "off"}
 failures = 0

@@ -65,7 +65,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   a.tuneOption = app.add_flag("--tune{}", a.tuneFile, "Measure kernels and fusions of the model on this machine first, and keep the fastest in the tuning "
                               "database of this host; --tune=FILE: in that file")->group("Optimization");
   app.add_option("--tuning-db", a.options.tuningFile, "Take tiles and fusions from this tuning database, without measuring")->excludes(a.tuneOption)->group("Optimization");
-  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, sm_80, sm_89, sm_90, sm_100, compute_80 (repeatable: one file for several)")->capture_default_str()->group("Target");
+  app.add_option("--target", a.options.targets, "native, x86-64, x86-64-v3, x86-64-v4, x86-64-v4-bf16, x86-64-v4-amx, sm_80, sm_89, sm_90, sm_100, compute_80 (repeatable: one file for several)")->capture_default_str()->group("Target");
   app.add_flag("--no-portable-ptx", a.noPortablePtx, "Leave out compute_80, PTX that GPUs later than those of --target compile when it is loaded; it is added to every sm_NN")->group("Target");
   app.add_option("--strategy-target", a.options.strategyTarget, "Choose tiles as for this target [each target's own]")->group("Target");
   app.add_option("--cuda-compiler", a.options.cudaCompiler, "For sm_NN: auto (what is installed), nvrtc, clang, nvcc; llvm: PTX with nothing of NVIDIA's, no tensor cores; emulate: host code for tests without a GPU")

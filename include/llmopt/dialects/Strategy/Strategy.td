@@ -37,12 +37,14 @@ def Strategy_GemmAttr : Strategy_Attr<"Gemm", "gemm"> {
   let summary = "A matrix product with packed weights (panels of 16 columns), by M-bucket";
   let description = [{
     With `bf16Products` the rows are rounded to bf16 and multiplied in pairs (vdpbf16ps); `kBlock` then counts pairs. With `int8Products`, for weights that are codes,
-    they are rounded to 8 bits in blocks.
+    they are rounded to 8 bits in blocks. With `amx` words of two bf16 or of four bytes are multiplied in tile registers (Intel AMX), two by two or one by four of
+    16 rows and 16 columns.
   }];
   let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits,
-                        DefaultValuedParameter<"bool", "false">:$bf16Products, DefaultValuedParameter<"bool", "false">:$int8Products);
+                        DefaultValuedParameter<"bool", "false">:$bf16Products, DefaultValuedParameter<"bool", "false">:$int8Products,
+                        DefaultValuedParameter<"bool", "false">:$amx);
   let assemblyFormat = [{
-    `<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? (`int8_products` `=` $int8Products^ `,`)? `[` $buckets `]` `>`
+    `<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? (`int8_products` `=` $int8Products^ `,`)? (`amx` `=` $amx^ `,`)? `[` $buckets `]` `>`
   }];
 }
 
@@ -55,9 +57,10 @@ def Strategy_LoopsAttr : Strategy_Attr<"Loops", "loops"> {
 def Strategy_AttentionAttr : Strategy_Attr<"Attention", "attention"> {
   let summary = "Online-softmax attention: query rows and keys a block";
   let description = [{
-    With `bf16Products` queries, keys, values and the weights of values are rounded to bf16 and multiplied in pairs (vdpbf16ps).
+    With `bf16Products` queries, keys, values and the weights of values are rounded to bf16 and multiplied in pairs (vdpbf16ps), or with `amx` in tile registers.
   }];
-  let parameters = (ins "int64_t":$queryBlock, "int64_t":$keyBlock, "int64_t":$vectorBits, "bool":$bf16Products);
+  let parameters = (ins "int64_t":$queryBlock, "int64_t":$keyBlock, "int64_t":$vectorBits, "bool":$bf16Products,
+                        DefaultValuedParameter<"bool", "false">:$amx);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

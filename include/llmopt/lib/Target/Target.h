@@ -26,6 +26,7 @@ struct Target {
   bool fma = false;
   bool bf16Dot = false;              ///< vdpbf16ps
   bool int8Dot = false;              ///< vpdpbusd on full vectors
+  bool amx = false;                  ///< tile registers, with products of bf16 and of bytes
   int l1Bytes = 32 << 10, l2Bytes = 512 << 10, l3Bytes = 16 << 20;
 
   int computeCapability = 0;         ///< 90 for sm_90; 0: a CPU
@@ -35,7 +36,7 @@ struct Target {
   bool isGpu() const { return computeCapability != 0; }
 };
 
-/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "native" (resolved to the best CPU row this machine runs);
+/// "x86-64" (portable baseline), "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "x86-64-v4-amx", "native" (resolved to the best CPU row this machine runs);
 /// "sm_80" ... "sm_100".
 Result<Target> findTarget(std::string_view name);
 /// CPUs first, in each kind the better machine last.

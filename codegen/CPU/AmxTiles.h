@@ -1,0 +1,65 @@
+//===- AmxTiles.h - products in tile registers ------------------*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Intel AMX: eight registers of up to 16 rows of 64 bytes, and one instruction that adds the product of 16 x 16 words by 16 x 16 words to 16 x 16 sums
+// (tdpbf16ps: words of two bf16; tdpbusd: of four bytes). Panels of 16 columns in words, as codegen/Common/WeightPacking.h has them, are what it takes as
+// its right side; its left side is rows of words. Format: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_AMXTILES_H
+#define LLMOPT_CODEGEN_CPU_AMXTILES_H
+
+#include "codegen/CPU/MatMulTile.h"
+
+namespace llmopt::cpu {
+
+/// Four registers of sums, two of left sides (rows), two of right ones (panels). A target without AMX computes the same in memory.
+class AmxTiles {
+public:
+  static constexpr int64_t kRows = 16;  ///< of a register
+  static constexpr int64_t kWords = 16; ///< of a row of a register; columns of a panel
+  static constexpr int64_t kMostSums = 4, kMostLefts = 2;
+  /// Registers of rows, at most two, by panels.
+  struct Shape {
+    int64_t rows = 1, panels = 1;
+  };
+
+  /// `memory`: 64-byte aligned, memoryWords(target) words. `format`: BF16Dot or ByteDot.
+  AmxTiles(KernelBuilder &b, const Target &target, PanelFormat format, mlir::Value memory);
+  static int64_t memoryWords(const Target &target);
+
+  /// Sums and left sides have `rows` rows (1 to 16) from now on; registers lose what they hold.
+  void configure(mlir::Value rows);
+  /// At the kernel's end.
+  void release();
+
+  void zeroSums(Shape shape);
+  /// Sums [shape.rows][rows][shape.panels * 16], f32 or i32, from and to memory, `stride` elements from one row to the next.
+  void loadSums(Shape shape, mlir::Value from, int64_t stride);
+  void storeSums(Shape shape, mlir::Value to, int64_t stride);
+  /// Adds the products of 16 words of each row with those words of each panel. Register row r begins at lefts[r], `leftStride` words from one row to the next.
+  void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels);
+
+private:
+  static int sum(Shape shape, int64_t row, int64_t panel) { return int(row * shape.panels + panel); }
+  static int left(int64_t row) { return int(kMostSums + row); }
+  static int right(int64_t panel) { return int(kMostSums + kMostLefts + panel % 2); }
+  mlir::Value number(int64_t value);
+  void call(llvm::StringRef name, mlir::ValueRange operands);
+  void load(int tile, mlir::Value from, mlir::Value stride);
+  void eachSum(Shape shape, mlir::Value memory, int64_t stride, llvm::function_ref<void(int tile, mlir::Value place)> body);
+  void product(int sum, int left, int right);
+  mlir::Value inMemory(int tile);
+  void copyRows(mlir::Value count, mlir::Value from, mlir::Value fromStride, mlir::Value to, mlir::Value toStride);
+
+  KernelBuilder &b_;
+  const Target &target_;
+  PanelFormat format_;
+  mlir::Value memory_, rows_;
+};
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_AMXTILES_H

@@ -1,0 +1,115 @@
+//===- AttentionAmx.cpp - attention's products in tile registers ----------===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Panels of keys and of values are right sides as they lie; left sides are rounded queries and weights. Registers always have the same number of rows: a tile
+// with fewer computes more of them than it has, from what lies behind its queries and scores, which nobody reads.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/CPU/AttentionCore.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace llmopt;
+using namespace llmopt::cpu;
+
+static constexpr int64_t kKeys = AttentionShape::kKeys, kWords = AmxTiles::kWords;
+/// Keys whose weights one instruction multiplies.
+static constexpr int64_t kKeyGroup = 2 * kWords;
+
+void AttentionShape::useTiles(bool wanted, int64_t rows) {
+  amx = wanted && inPairs() && keySize % (2 * kWords) == 0;
+  if (amx)
+    tileRows = rows > AmxTiles::kRows ? 2 * AmxTiles::kRows : rows;
+}
+
+void AttentionCore::begin() {
+  if (shape_.amx)
+    tiles_.configure(b_.index(std::min(shape_.tileRows, AmxTiles::kRows)));
+}
+
+void AttentionCore::end() {
+  if (shape_.amx)
+    tiles_.release();
+}
+
+/// Of whole blocks: what lies behind the last key is computed and then masked.
+void AttentionCore::tiledScores(const RowTile &tile, const KeySpan &keys) {
+  AmxTiles::Shape shape = shape_.amxShape();
+  Value first = keys.firstBlock ? keys.firstBlock : b_.index(0), stride = b_.index(shape_.queryStride());
+  b_.forLoop(first, blockCount(keys), 1, [&](Value block) {
+    Value from = keys.keys(block);
+    b_.forLoop(b_.index(0), b_.index(kKeys), shape.panels * 16, [&](Value key) {
+      tiles_.zeroSums(shape);
+      for (int64_t word = 0; word < shape_.keySteps(); word += kWords) {
+        Values lefts, panels;
+        for (int64_t i = 0; i < shape.rows; ++i)
+          lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(word), b_.f32()));
+        for (int64_t i = 0; i < shape.panels; ++i)
+          panels.push_back(b_.address(keyPanel(from, b_.add(key, i * 16)), b_.index(word * 16), b_.f32()));
+        tiles_.multiplyAdd(shape, lefts, stride, panels);
+      }
+      tiles_.storeSums(shape, b_.address(tile.scores, b_.add(b_.mul(block, kKeys), key), b_.f32()), shape_.span());
+    });
+  });
+}
+
+/// Values of the last group, of which there are `keysLeft` keys, and zeros: what lies behind the last key in memory need not be a number.
+void AttentionCore::copyLastValues(const KeySpan &keys, Value keysLeft) {
+  VectorType type = b_.vec(shape_.lanes, b_.i32());
+  Value group = b_.floorDiv(keys.count, kKeyGroup), block = b_.floorDiv(group, kKeys / kKeyGroup), pair = b_.mul(b_.mod(group, b_.index(kKeys / kKeyGroup)), kWords);
+  Value values = keys.values(block), whole = b_.floorDiv(keysLeft, 2), one = b_.index(1);
+  Value single = b_.splat(b_.constantInt(b_.i32(), 0xffff), type), all = b_.splat(b_.constantInt(b_.i32(), -1), type);
+  b_.forLoop(b_.index(0), b_.index(shape_.valuePanels()), 1, [&](Value panel) {
+    Value from = b_.address(valuePanel(values, panel), b_.mul(pair, 16), b_.f32()), to = part(lastValues_, panel, kWords * 16);
+    auto eachVector = [&](Value first, Value end, function_ref<Value(Value)> value) {
+      b_.forLoop(b_.mul(first, 16), b_.mul(end, 16), shape_.lanes, [&](Value i) { b_.store(value(i), to, i); });
+    };
+    Value existing = b_.floorDiv(b_.add(keysLeft, one), 2);
+    eachVector(b_.index(0), existing, [&](Value i) {
+      Value mask = b_.select(b_.less(i, b_.mul(whole, 16)), all, single);
+      return Value(arith::AndIOp::create(b_.ops(), b_.loc(), b_.load(type, from, i), mask));
+    });
+    eachVector(existing, b_.index(kWords), [&](Value) { return b_.constantInt(type, 0); });
+  });
+}
+
+void AttentionCore::tiledValues(const RowTile &tile, const KeySpan &keys) {
+  int64_t width = shape_.valuePanels() * 16, begin = 0;
+  Value output = part(output_, tile.first, width), few = b_.address(scratch_, b_.index(fewRows_), b_.f32()), isWhole = b_.equal(tile.rows, b_.index(shape_.tileRows));
+  auto copyRows = [&](Value from, Value to) {
+    b_.forLoop(b_.index(0), b_.mul(tile.rows, width), shape_.lanes, [&](Value i) { b_.store(b_.load(type_, from, i), to, i); });
+  };
+  b_.ifThen(isWhole, [] {}, [&] { copyRows(output, few); });
+  Value sums = b_.select(isWhole, output, few), groups = b_.floorDiv(keys.count, kKeyGroup), keysLeft = b_.sub(keys.count, b_.mul(groups, kKeyGroup));
+  Value isLeft = b_.less(b_.index(0), keysLeft), firstGroup = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys / kKeyGroup) : b_.index(0);
+  b_.ifThen(isLeft, [&] { copyLastValues(keys, keysLeft); });
+  auto columns = [&](Value panel, AmxTiles::Shape shape) {
+    Value place = b_.address(sums, b_.mul(panel, 16), b_.f32());
+    auto add = [&](Value group, function_ref<Value(Value panel)> values) {
+      Values lefts, panels;
+      for (int64_t i = 0; i < shape.rows; ++i)
+        lefts.push_back(b_.address(tile.scores, b_.add(b_.mul(group, kWords), i * AmxTiles::kRows * shape_.span()), b_.f32()));
+      for (int64_t i = 0; i < shape.panels; ++i)
+        panels.push_back(values(b_.add(panel, i)));
+      tiles_.multiplyAdd(shape, lefts, b_.index(shape_.span()), panels);
+    };
+    tiles_.loadSums(shape, place, width);
+    b_.forLoop(firstGroup, groups, 1, [&](Value group) {
+      Value values = keys.values(b_.floorDiv(group, kKeys / kKeyGroup)), word = b_.mul(b_.mod(group, b_.index(kKeys / kKeyGroup)), kWords * 16);
+      add(group, [&](Value panel) { return b_.address(valuePanel(values, panel), word, b_.f32()); });
+    });
+    b_.ifThen(isLeft, [&] { add(groups, [&](Value panel) { return part(lastValues_, panel, kWords * 16); }); });
+    tiles_.storeSums(shape, place, width);
+  };
+  AmxTiles::Shape shape = shape_.amxShape();
+  for (int64_t count = shape.panels; count >= 1; count /= 2) {
+    int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
+    if (begin < end)
+      b_.forLoop(b_.index(begin), b_.index(end), count, [&](Value panel) { columns(panel, {shape.rows, count}); });
+    begin = end;
+  }
+  b_.ifThen(isWhole, [] {}, [&] { copyRows(few, output); });
+}
