@@ -30,7 +30,7 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
   SymContext &symbols = family.shapes.symbols();
   int64_t scratch = 0;
   if (bucket.getMBlock() == 0) {
-    variant.units = symbols.constant(context.problem.panels());
+    variant.units = symbols.mul(symbols.constant(context.problem.panels()), symbols.min(context.problem.rows, symbols.constant(1))); // none without rows
     scratch = emitLinearStream(b, context, bucket);
   } else {
     variant.units = linearBlockUnits(context, bucket);
