@@ -10,6 +10,7 @@
 #include "codegen/Common/CacheType.h"
 #include "codegen/Common/ExpressionTable.h"
 #include "codegen/Common/QuantizedPacking.h"
+#include "codegen/Common/RenameSymbols.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
@@ -61,25 +62,41 @@ private:
   SmallVector<int64_t> states_;
 };
 
-void printShape(llvm::raw_ostream &stream, const ValueShape &shape) {
+/// The symbols that a kernel's code does not know by name. Loop nests may be written by what is proven of the named ones.
+std::vector<std::string> namelessSymbols(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+  if (!kernel.getFamily().ends_with("linear"))
+    return {};
+  SmallVector<const ValueShape *> all;
+  for (Value input : kernel.getInputs())
+    all.push_back(&shapes.shapeOf(input));
+  for (Value output : kernel.getOutputs())
+    all.push_back(&shapes.shapeOf(output));
+  return symbolsOf(all);
+}
+
+void printShape(llvm::raw_ostream &stream, const ValueShape &shape, SymContext &symbols, const SymbolNames &names) {
+  auto text = [&](SymExpr expr) { return expr.known() ? renameSymbols(symbols, expr, names).str() : "?"; };
   stream << "(";
   for (SymExpr dim : shape.dims)
-    stream << (dim.known() ? dim.str() : "?") << ",";
+    stream << text(dim) << ",";
   if (shape.elements)
     for (SymExpr element : *shape.elements)
-      stream << " =" << (element.known() ? element.str() : "?");
+      stream << " =" << text(element);
   stream << ")";
 }
 
 /// Text that is equal for kernels that may share code.
-std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes) {
+std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes, ArrayRef<std::string> nameless) {
+  SymbolNames names;
+  for (auto [i, name] : llvm::enumerate(nameless))
+    names[name] = "symbol" + std::to_string(i);
   std::string text;
   llvm::raw_string_ostream stream(text);
   kernel->print(stream, OpPrintingFlags().useLocalScope());
   for (Value input : kernel.getInputs())
-    printShape(stream, shapes.shapeOf(input));
+    printShape(stream, shapes.shapeOf(input), shapes.symbols(), names);
   for (Value output : kernel.getOutputs())
-    printShape(stream, shapes.shapeOf(output));
+    printShape(stream, shapes.shapeOf(output), shapes.symbols(), names);
   for (auto linear : kernel.getBody().getOps<llm::LinearOp>())
     if (auto weight = dyn_cast<BlockArgument>(linear.getWeight()))
       if (auto quantized = findQuantizedWeight(kernel.getInputs()[weight.getArgNumber()], !linear.getTransposed()))
@@ -92,10 +109,16 @@ bool isSolved(const ValueShape &shape) {
   return shape.elements && llvm::all_of(*shape.elements, [](SymExpr element) { return element.known(); });
 }
 
+/// A kernel's code, and the symbols that it was made for.
+struct LoweredOnce {
+  LoweredKernel kernel;
+  std::vector<std::string> nameless;
+};
+
 class EntryBuilder {
 public:
   EntryBuilder(func::FuncOp function, plan::Plan &plan, SymContext &symbols, WeightTable &weights,
-               std::map<std::string, LoweredKernel> &lowered, LowerKernelCallback lower)
+               std::map<std::string, LoweredOnce> &lowered, LowerKernelCallback lower)
       : function_(function), plan_(plan), weights_(weights), lowered_(lowered), lower_(lower), shapes_(symbols),
         expressions_(entry_), symbols_(symbols) {}
 
@@ -106,7 +129,7 @@ private:
   void collectSymbols(const SymExpr::Node *node);
   Status addKernel(exec::KernelOp kernel);
   void addTwoStages(plan::Stage stage, const LoweredKernel &code, std::vector<uint32_t> written);
-  Result<const LoweredKernel *> lowerOnce(exec::KernelOp kernel);
+  Result<LoweredKernel> lowerOnce(exec::KernelOp kernel);
   Result<uint32_t> operandBuffer(exec::KernelOp kernel, unsigned operand, const LoweredKernel &code);
   uint32_t stateBuffer(int64_t state);
   void declareStates(exec::KernelOp kernel);
@@ -122,7 +145,7 @@ private:
   func::FuncOp function_;
   plan::Plan &plan_;
   WeightTable &weights_;
-  std::map<std::string, LoweredKernel> &lowered_;
+  std::map<std::string, LoweredOnce> &lowered_;
   LowerKernelCallback lower_;
   ShapeAnalysis shapes_;
   plan::Entry entry_;
@@ -171,13 +194,19 @@ void EntryBuilder::addArguments() {
   }
 }
 
-Result<const LoweredKernel *> EntryBuilder::lowerOnce(exec::KernelOp kernel) {
-  std::string key = kernelKey(kernel, shapes_);
-  if (auto it = lowered_.find(key); it != lowered_.end())
-    return &it->second;
+Result<LoweredKernel> EntryBuilder::lowerOnce(exec::KernelOp kernel) {
+  std::vector<std::string> nameless = namelessSymbols(kernel, shapes_);
+  std::string key = kernelKey(kernel, shapes_, nameless);
+  if (auto it = lowered_.find(key); it != lowered_.end()) {
+    SymbolNames names;
+    for (auto [before, now] : llvm::zip_equal(it->second.nameless, nameless))
+      names[before] = now;
+    return renameSymbols(symbols_, it->second.kernel, names);
+  }
   std::string symbol = kernel.getFamily().str() + "_" + hashHex(hashString(key));
   LLMOPT_ASSIGN(LoweredKernel code, lower_(kernel, shapes_, symbol));
-  return &lowered_.emplace(key, std::move(code)).first->second;
+  lowered_[key] = {code, nameless};
+  return code;
 }
 
 void EntryBuilder::declareStates(exec::KernelOp kernel) {
@@ -236,39 +265,39 @@ Status EntryBuilder::addKernel(exec::KernelOp kernel) {
     for (SymExpr dim : shapes_.shapeOf(output).dims)
       if (!dim.known())
         return unsupported("E0914", "the shape of a result depends on tensor data", llm::sourceName(kernel.getLoc()));
-  LLMOPT_ASSIGN(const LoweredKernel *code, lowerOnce(kernel));
+  LLMOPT_ASSIGN(const LoweredKernel code, lowerOnce(kernel));
   plan::Stage stage;
   stage.name = llm::sourceName(kernel.getLoc());
   stage.family = kernel.getFamily().str();
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
-    LLMOPT_ASSIGN(uint32_t buffer, operandBuffer(kernel, i, *code));
+    LLMOPT_ASSIGN(uint32_t buffer, operandBuffer(kernel, i, code));
     stage.bindings.push_back(buffer);
   }
   std::vector<uint32_t> written;
   for (OpResult output : kernel.getOutputs()) {
     uint32_t buffer = addBuffer(output, stage.name, plan::BufferKind::Arena);
-    if (auto more = code->outputBytes.find(output.getResultNumber()); more != code->outputBytes.end())
+    if (auto more = code.outputBytes.find(output.getResultNumber()); more != code.outputBytes.end())
       entry_.buffers[buffer].bytes = expressions_.add(more->second);
     buffers_[output] = buffer;
     stage.bindings.push_back(buffer);
     written.push_back(buffer);
   }
-  for (int64_t ordinal : code->states) {
+  for (int64_t ordinal : code.states) {
     stage.bindings.push_back(stateBuffer(numbered.states()[size_t(ordinal)]));
     if (stage.family == "cache_append")
       written.push_back(stage.bindings.back());
   }
-  for (SymExpr dim : code->dims)
+  for (SymExpr dim : code.dims)
     stage.dims.push_back(expressions_.add(dim));
-  stage.selector = expressions_.add(code->selector);
-  for (const KernelVariant &variant : code->variants)
+  stage.selector = expressions_.add(code.selector);
+  for (const KernelVariant &variant : code.variants)
     stage.variants.push_back({variant.symbol, variant.limit, expressions_.add(variant.units), expressions_.add(variant.scratchBytes)});
-  stage.flops = expressions_.add(code->flops);
-  stage.bytesMoved = expressions_.add(code->bytesMoved);
-  stage.arithmetic = code->arithmetic;
+  stage.flops = expressions_.add(code.flops);
+  stage.bytesMoved = expressions_.add(code.bytesMoved);
+  stage.arithmetic = code.arithmetic;
   stage.halves = true;
-  if (!code->second.empty())
-    return addTwoStages(std::move(stage), *code, std::move(written)), Status();
+  if (!code.second.empty())
+    return addTwoStages(std::move(stage), code, std::move(written)), Status();
   entry_.stages.push_back(std::move(stage));
   writes_.push_back(std::move(written));
   return {};
@@ -402,7 +431,7 @@ Result<plan::Entry> EntryBuilder::build() {
 
 Result<plan::Plan> llmopt::buildPlan(ModuleOp module, SymContext &symbols, WeightTable &weights, LowerKernelCallback lower) {
   plan::Plan plan;
-  std::map<std::string, LoweredKernel> lowered;
+  std::map<std::string, LoweredOnce> lowered;
   for (auto function : module.getOps<func::FuncOp>()) {
     EntryBuilder builder(function, plan, symbols, weights, lowered, lower);
     LLMOPT_ASSIGN(plan::Entry entry, builder.build());
