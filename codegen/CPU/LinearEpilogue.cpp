@@ -31,11 +31,14 @@ LinearEpilogue::LinearEpilogue(KernelBuilder &b, ShapeAnalysis &shapes, const Ta
 
 /// Finds the block arguments that computing `value` reads.
 void LinearEpilogue::addAccess(Value value) {
-  if (isa<BlockArgument>(value)) {
+  llm::GatherOp chosen = chosenRows(value);
+  if (isa<BlockArgument>(value) || chosen) {
     if (llvm::none_of(accesses_, [&](const Access &access) { return access.value == value; })) {
       ArrayRef<SymExpr> dims = shapes_.shapeOf(value).dims;
       bool splat = dims.empty() || (dims.back().isConstant(1) && !columns_.isConstant(1));
-      accesses_.push_back({value, bindingOf(value), splat});
+      accesses_.push_back({value, bindingOf(chosen ? chosen.getInput() : value), splat});
+      if (chosen)
+        accesses_.back().rows = bindingOf(chosen.getIndices());
     }
     return;
   }
@@ -75,12 +78,24 @@ bool LinearEpilogue::isRounded(Value value) const {
   return llvm::all_of(value.getUsers(), [](Operation *user) { return isa<llm::CastOp>(user) && elementOf(user->getResult(0)).isBF16(); });
 }
 
+/// As a gather reads its indices: negative ones count from the end, and none leads outside.
+Value LinearEpilogue::chosenRow(const Access &access, Value row) {
+  auto gather = access.value.getDefiningOp<llm::GatherOp>();
+  Value number = b_.load(elementOf(gather.getIndices()), b_.buffer(*access.rows), row), rows = b_.dim(shapes_.shapeOf(gather.getInput()).dims.front()), zero = b_.index(0);
+  if (number.getType() != b_.i64())
+    number = arith::ExtSIOp::create(b_.ops(), b_.loc(), b_.i64(), number);
+  number = b_.select(b_.less(number, zero), b_.add(number, rows), number);
+  return b_.max(b_.min(number, b_.add(rows, -1)), zero);
+}
+
 LinearEpilogue::Row LinearEpilogue::startRow(Value row) {
   Row result;
   for (const Access &access : accesses_) {
     ArrayRef<SymExpr> dims = shapes_.shapeOf(access.value).dims;
-    Value offset = dims.empty() ? b_.index(0) : broadcastOffset(b_, row, leading_, dims.drop_back(), b_.dim(dims.back()));
-    result.operands.push_back(offset);
+    if (access.rows)
+      result.operands.push_back(b_.mul(chosenRow(access, row), b_.dim(dims.back())));
+    else
+      result.operands.push_back(dims.empty() ? b_.index(0) : broadcastOffset(b_, row, leading_, dims.drop_back(), b_.dim(dims.back())));
   }
   Value offset = b_.mul(row, b_.dim(columns_));
   result.outputs.assign(outputs_.size(), offset);
@@ -105,7 +120,7 @@ Value LinearEpilogue::evaluate(Value value, llvm::DenseMap<Value, Value> &known,
     return it->second;
   Value result;
   VectorType type = b_.vec(lanes_, registerType(elementOf(value)));
-  if (isa<BlockArgument>(value)) {
+  if (isa<BlockArgument>(value) || chosenRows(value)) {
     auto access = llvm::find_if(accesses_, [&](const Access &access) { return access.value == value; });
     Value offset = row.operands[size_t(access - accesses_.begin())], base = b_.buffer(access->binding);
     if (access->splat)
@@ -238,7 +253,7 @@ bool LinearEpilogue::isLight() const {
   while (!pending.empty()) {
     Value value = pending.pop_back_val();
     Operation *op = value.getDefiningOp();
-    if (!op || llvm::is_contained(products_, value) || isa<llm::ConstantOp>(op) || !seen.insert(op).second)
+    if (!op || llvm::is_contained(products_, value) || isa<llm::ConstantOp>(op) || chosenRows(value) || !seen.insert(op).second)
       continue;
     if (!isa<llm::AddOp, llm::SubOp, llm::MulOp, llm::NegOp, llm::ReluOp, llm::CastOp>(op))
       return false;

@@ -53,7 +53,8 @@ private:
   struct Access {
     mlir::Value value;
     unsigned binding = 0;
-    bool splat = false; ///< one element for all columns
+    bool splat = false;                  ///< one element for all columns
+    std::optional<unsigned> rows = {};   ///< binding of the numbers of its rows, where not one after the other
   };
   struct Row {
     llvm::SmallVector<mlir::Value> operands, outputs; ///< element offsets of column 0
@@ -61,6 +62,7 @@ private:
   void addAccess(mlir::Value value);
   bool isRounded(mlir::Value value) const;
   Row startRow(mlir::Value row);
+  mlir::Value chosenRow(const Access &access, mlir::Value row);
   bool liesRowByRow(const Access &access);
   void prefetchLine(mlir::Value row, mlir::Value firstColumn, int64_t columns, mlir::Value line);
   void emitVector(const Row &row, mlir::Value column, mlir::ValueRange products, mlir::Value count);

@@ -27,7 +27,7 @@ Projection projectionOf(Operation *op) {
 /// Collects the linears that `value` is computed from; false if something else than elementwise operations lies between.
 bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operation *> &seen) {
   Operation *op = value.getDefiningOp();
-  if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op))
+  if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op) || chosenRows(value))
     return true;
   if (projectionOf(op)) {
     linears.insert(op);
@@ -43,7 +43,7 @@ Status checkLinear(Projection linear, Projection first) {
   Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
   if (linear.getInput() != first.getInput() || (linear.isGrouped() && linear->getOperands().drop_front(2) != first->getOperands().drop_front(2)))
     return unsupported("E0930", "the projections of one kernel have different inputs");
-  bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
+  bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp, llm::GatherOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
   if (!isMade || !isa<BlockArgument>(linear.getWeight()))
     return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
   if (!linear.isBytes() && !inputElement.isF32())
@@ -90,7 +90,11 @@ void addDims(LinearProblem &problem, ArrayRef<SymExpr> dims) {
 }
 
 Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis &shapes) {
-  for (Operation &op : kernel.getBody().front().without_terminator())
+  for (Operation &op : kernel.getBody().front().without_terminator()) {
+    if (&op != problem.norm && op.getNumResults() == 1 && chosenRows(op.getResult(0))) {
+      addDims(problem, {shapes.shapeOf(op.getOperand(0)).dims.front()});
+      continue;
+    }
     for (Value operand : op.getOperands()) {
       bool isInFront = problem.norm && (&op == problem.norm || op.isBeforeInBlock(problem.norm));
       if (!isa<BlockArgument>(operand) || projectionOf(&op) || isInFront)
@@ -103,10 +107,18 @@ Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis 
         return unsupported("E0937", "the shape of an epilogue operand is not known");
       addDims(problem, shape.dims);
     }
+  }
   return {};
 }
 
 } // namespace
+
+llm::GatherOp cpu::chosenRows(Value value) {
+  auto gather = value.getDefiningOp<llm::GatherOp>();
+  bool isChoice = gather && gather.getAxis() == 0 && isa<BlockArgument>(gather.getInput()) && isa<BlockArgument>(gather.getIndices()) &&
+                  cast<RankedTensorType>(gather.getIndices().getType()).getRank() == 1 && cast<RankedTensorType>(gather.getType()).getRank() == 2;
+  return isChoice ? gather : llm::GatherOp();
+}
 
 int64_t LinearProblem::panels() const {
   int64_t sum = 0;

@@ -10,6 +10,7 @@
 //   joined projections    q, k, v = x Wq^T, x Wk^T, x Wv^T   three segments of one kernel: their panels are dealt as one list
 //   a gated pair          y = silu(x Wg^T) * (x Wu^T)        one segment with two weights: their products meet in the epilogue
 //   a norm in front       y = norm(x + r) W^T                each part norms the rows it multiplies; the sum and the norm may be results too
+//   rows asked for        y = x[i] W^T + r[i]                each part fetches the rows it multiplies, and those it adds
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_CPU_LINEARREGION_H
@@ -36,7 +37,7 @@ struct LinearSegment {
 
 struct LinearProblem {
   unsigned inputBinding = 0;
-  mlir::Operation *norm = nullptr;             ///< (or cast) whose result is the input, instead of a binding
+  mlir::Operation *norm = nullptr;             ///< (or cast, or choice of rows) whose result is the input, instead of a binding
   bool integer = false;                        ///< of bytes
   bool float8 = false;                         ///< of e4m3, on GPUs only
   int64_t depth = 0;                           ///< K
@@ -50,6 +51,9 @@ struct LinearProblem {
 
 /// Understands a region, or says what is not supported.
 Result<LinearProblem> analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &shapes);
+
+/// The gather that `value` is rows of an operand by, if it is that.
+llm::GatherOp chosenRows(mlir::Value value);
 
 /// Binding of a block argument (its operand number).
 inline unsigned bindingOf(mlir::Value argument) { return llvm::cast<mlir::BlockArgument>(argument).getArgNumber(); }

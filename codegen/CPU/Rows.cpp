@@ -62,7 +62,7 @@ public:
     size = s.scalar(s.dim(width));
     if (isa<llm::SoftmaxOp>(norm))
       return softmaxRow();
-    if (isa<llm::CastOp>(norm))
+    if (isa<llm::CastOp, llm::GatherOp>(norm))
       return forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) { storeResults(at(i)); });
     if (auto rms = dyn_cast<llm::RMSNormOp>(norm))
       return rmsRow(rms);
@@ -187,7 +187,7 @@ private:
       values.push_back(e.matchLanes(e.element(peelViews(result->get()), coordinates), lanes));
     if (target)
       keep(coordinates.back(), e.element(norm->getResult(0), coordinates));
-    Index offset = s.linearize(e.dims(input), coordinates);
+    Index offset = s.linearize(e.dims(norm->getResult(0)), coordinates);
     for (auto [result, value] : llvm::zip(yielded, values))
       storeElements(b, e.elementType(result->get()), value, bufferOf(*result), s.scalar(offset));
   }

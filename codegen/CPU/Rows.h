@@ -14,7 +14,7 @@ namespace llmopt::cpu {
 /// Family "rows": llm.layer_norm, llm.rms_norm and llm.softmax with elementwise neighbours.
 Result<LoweredKernel> lowerRows(exec::KernelOp kernel, FamilyContext &context);
 
-/// Rows of a norm over f32, or of a cast to it, as another family's kernel needs them.
+/// Rows of a norm over f32, of a cast to it, or of a choice of rows, as another family's kernel needs them.
 struct NormRows {
   mlir::Operation *norm = nullptr;
   mlir::Value first, end; ///< rows, flat over all dimensions but the last

@@ -72,8 +72,10 @@ void llmopt::buildFusedPhase(OpPassManager &pm, const CompileOptions &options, c
 }
 
 void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options, ChooseFusion chooseFusion, ArrayRef<std::string> alone) {
-  if (options.level != OptLevel::O0)
+  if (options.level != OptLevel::O0) {
+    pm.nest<func::FuncOp>().addPass(createAskedRowsPass());
     pm.nest<func::FuncOp>().addPass(createChooseAlternativesPass(std::move(chooseFusion)));
+  }
   // Before cutting: a cast on a weight is part of the operand, not of the kernel.
   pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype)}));
   pm.addPass(createCSEPass());

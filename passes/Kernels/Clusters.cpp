@@ -86,6 +86,14 @@ void Clusters::findOutside() {
   }
 }
 
+bool kernels::isChoiceOfRows(Operation *op) {
+  auto gather = dyn_cast_or_null<llm::GatherOp>(op);
+  if (!gather || gather.getAxis() != 0 || isWeightExpression(gather.getInput()))
+    return false;
+  auto type = cast<RankedTensorType>(gather.getType()), indices = cast<RankedTensorType>(gather.getIndices().getType());
+  return type.getRank() == 2 && indices.getRank() == 1 && !type.isDynamicDim(1) && type.getElementType().isF32();
+}
+
 Clusters::Clusters(func::FuncOp function, ShapeAnalysis &shapes, const ClusterOptions &options)
     : function_(function), shapes_(shapes), options_(options) {
   findOutside();
@@ -259,8 +267,20 @@ void Clusters::growEpilogue(int cluster, Value value, bool onlyWeights) {
       return apart("behind a norm that also returns its input, only weights may join", "nothing: another value could depend on the norm itself");
     if (!llvm::all_of(user->getOperands(), [&](Value operand) { return repeatsOrFits(operand, result); }))
       return apart("an operand is neither of the result's shape nor one row for all rows", "broadcast over leading dimensions only");
+    if (clusters_[size_t(cluster)].family == "linear")
+      absorbChosenRows(cluster, user);
     put(user, cluster);
     noteJoin("join-epilogue", user, clusters_[size_t(cluster)].ops.front());
     value = result;
   }
+}
+
+// A residual is read row by row, whichever rows those are.
+void Clusters::absorbChosenRows(int cluster, Operation *reader) {
+  for (Value operand : reader->getOperands())
+    if (Operation *gather = operand.getDefiningOp(); isChoiceOfRows(gather) && of(gather) < 0 && onlyUser(operand) && gather->getBlock() == reader->getBlock() &&
+                                                     sameShape(operand, reader->getResult(0))) {
+      put(gather, cluster);
+      noteJoin("join-epilogue", gather, clusters_[size_t(cluster)].ops.front());
+    }
 }

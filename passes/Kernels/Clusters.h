@@ -27,6 +27,9 @@ bool isSolved(mlir::Value value, ShapeAnalysis &shapes);
 /// A bound on the operations of one kernel, and so on its code.
 inline constexpr size_t kMostOps = 48;
 
+/// Rows of a matrix of f32 that is no weight: those of a step's tokens whose logits are asked for.
+bool isChoiceOfRows(mlir::Operation *op);
+
 struct Cluster {
   llvm::StringRef family;
   llvm::SmallVector<mlir::Operation *> ops; ///< in block order
@@ -71,6 +74,7 @@ private:
   void startAnchors();
   void growEpilogue(int cluster, mlir::Value value, bool onlyWeights);
   void absorbNormPrologue(int cluster);
+  void absorbChosenRows(int cluster, mlir::Operation *reader);
   void explainNormInputs();
   void absorbRope(int cluster, mlir::Value rotated);
   // ClustersProducts.cpp

@@ -8,7 +8,7 @@
 //   %k = loops(..); %v = loops(..)        ==>   %k, %v = loops(..)       where neither needs the other, or where both are single numbers
 //   %a = loops(min %x); %b = loops(max %x) ==>  %a, %b = loops(..)
 //   %a = loops(min %x); %s = loops(f(%a)) ==>   %a, %s = loops(..)       single numbers; also a vector made of such
-//   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms (or quantizes) the rows that it multiplies
+//   %n = rows(norm %x); %y = linear(%n)   ==>   %y = linear(norm %x)     each part norms (or quantizes, or fetches) the rows that it multiplies
 //   %n = rows(norm %x); %m = loops(row max %n) ==> %n, %m = rows(..)     taken while the row is in registers
 //
 //===----------------------------------------------------------------------===//
@@ -211,17 +211,18 @@ static bool isQuantization(const Cluster &cluster) {
          getElementTypeOrSelf(lastOf(cluster)->getResult(0).getType()).isUnsignedInteger(8);
 }
 
-/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast, or a quantization, that only products read.
+/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast, a quantization, or a choice of rows, that only products read.
 static Operation *normOf(const Cluster &cluster) {
   if (cluster.ops.empty() || cluster.alone)
     return nullptr;
   Operation *norm = lastOf(cluster);
-  if (!isa<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(norm))
+  bool isChoice = kernels::isChoiceOfRows(norm);
+  if (!isa<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(norm) && !isChoice)
     return nullptr;
   auto type = cast<RankedTensorType>(norm->getResult(0).getType());
   if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1))
     return nullptr;
-  bool isNorm = cluster.family == "rows" && !isa<llm::CastOp>(norm) && type.getElementType().isF32();
+  bool isNorm = cluster.family == "rows" && !isa<llm::CastOp>(norm) && !isChoice && type.getElementType().isF32();
   bool isCast = cluster.family == "loops" &&
                 ((cluster.ops.size() == 1 && type.getElementType().isF32()) || isQuantization(cluster)) &&
                 llvm::all_of(norm->getUses(), [](OpOperand &use) { return Projection::of(use.getOwner()) && use.getOperandNumber() == 0; });

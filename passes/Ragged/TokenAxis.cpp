@@ -55,6 +55,14 @@ public:
     return keepsApart(op, axes, after) ? "" : "may mix tokens";
   }
 
+  bool keepsApart(Operation *op) {
+    SmallVector<int64_t> axes;
+    for (Value operand : op->getOperands())
+      axes.push_back(tokenAxis(operand, shapes_).value_or(-1));
+    std::optional<int64_t> after = tokenAxis(op->getResult(0), shapes_);
+    return after && *after >= 0 && keepsApart(op, axes, *after);
+  }
+
 private:
   static int64_t rankOf(Value value) { return cast<RankedTensorType>(value.getType()).getRank(); }
 
@@ -139,6 +147,8 @@ std::optional<int64_t> ragged::tokenAxis(Value value, ShapeAnalysis &shapes) {
   }
   return found;
 }
+
+bool ragged::keepsTokensApart(Operation *op, ShapeAnalysis &shapes) { return TokenMixing(shapes).keepsApart(op); }
 
 std::optional<Obstacle> ragged::findTokenMixing(func::FuncOp function, ShapeAnalysis &shapes) {
   TokenMixing mixing(shapes);

@@ -26,6 +26,10 @@ struct Obstacle {
 /// or occur twice.
 std::optional<int64_t> tokenAxis(mlir::Value value, ShapeAnalysis &shapes);
 
+/// Whether an operation of one result, with tokens in one of its operands, computes the part of a token from the same token's parts alone. What it is told about
+/// sizes is not looked at.
+bool keepsTokensApart(mlir::Operation *op, ShapeAnalysis &shapes);
+
 /// Checks that each operation computes the part of a token from the same token's parts alone. (Attention over the cache and writing to it
 /// look at the step table instead.) Then flat tokens of many sequences may stand where the tokens of one stood.
 std::optional<Obstacle> findTokenMixing(mlir::func::FuncOp function, ShapeAnalysis &shapes);

@@ -393,6 +393,43 @@ TEST(Linear, NormInFront) {
     }
 }
 
+// y = x[i] W^T + r[i]: numbers of rows count from the end where negative, lead nowhere outside, and may be none.
+TEST(Linear, RowsAskedFor) {
+  constexpr int64_t kN = 70, kK = 48, kTokens = 40;
+  const std::string text = R"(
+func.func @f(%x: tensor<?x48xf32> {llm.dims = ["t", 48]}, %i: tensor<?xi32> {llm.dims = ["m"]}, %w: tensor<70x48xf32>, %r: tensor<?x70xf32> {llm.dims = ["t", 70]}) -> tensor<?x70xf32> {
+  %o = exec.kernel "linear"(%x, %i, %w, %r) : (tensor<?x48xf32>, tensor<?xi32>, tensor<70x48xf32>, tensor<?x70xf32>) -> tensor<?x70xf32> {
+  ^bb0(%a: tensor<?x48xf32>, %j: tensor<?xi32>, %b: tensor<70x48xf32>, %c: tensor<?x70xf32>):
+    %0 = llm.gather %c, %j {axis = 0 : i64} : tensor<?x70xf32>, tensor<?xi32> -> tensor<?x70xf32>
+    %1 = llm.gather %a, %j {axis = 0 : i64} : tensor<?x48xf32>, tensor<?xi32> -> tensor<?x48xf32>
+    %2 = llm.linear %1, %b : tensor<?x48xf32>, tensor<70x48xf32> -> tensor<?x70xf32>
+    %3 = llm.add %0, %2 : tensor<?x70xf32>, tensor<?x70xf32> -> tensor<?x70xf32>
+    exec.yield %3 : tensor<?x70xf32>
+  }
+  return %o : tensor<?x70xf32>
+})";
+  for (const TargetPair &pair : runnableTargets()) {
+    SCOPED_TRACE(pair.name());
+    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+    std::mt19937 random(5);
+    Weight weight = makeWeight(random, DType::F32, kN, kK);
+    Buffer x = randomFloats(random, size_t(kTokens * kK)), residual = randomFloats(random, size_t(kTokens * kN));
+    for (int64_t m : {0, 1, 2, 4, 5, 24, 25, 131}) {
+      Buffer rows(size_t(m * 4 + 4)), y = filled(size_t(m * kN + 1), NAN);
+      for (int64_t i = 0; i < m; ++i)
+        rows.data<int32_t>()[i] = i == 3 ? -1000 : i == 4 ? 1000 : int32_t(random() % (2 * kTokens)) - int32_t(kTokens);
+      kernel->run({x.data(), rows.data<int32_t>(), weight.packed.data(), residual.data(), y.data()}, {{"t", kTokens}, {"m", m}}, 2);
+      for (int64_t i = 0; i < m; ++i) {
+        int64_t row = rows.data<int32_t>()[i];
+        row = std::clamp<int64_t>(row < 0 ? row + kTokens : row, 0, kTokens - 1);
+        for (int64_t j = 0; j < kN; ++j)
+          checkNear(y.data()[i * kN + j], dot(x.data() + row * kK, weight, j, kK) + residual.data()[row * kN + j], i, j);
+      }
+      ASSERT_TRUE(std::isnan(y.data()[m * kN])) << "M=" << m;
+    }
+  }
+}
+
 // The inner loop keeps its accumulators in registers.
 TEST(Linear, InnerLoopWithoutSpills) {
   for (const char *name : {"x86-64-v3", "x86-64-v4"}) {

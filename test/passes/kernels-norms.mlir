@@ -100,3 +100,23 @@ func.func @extrema_beside_a_product(%x: tensor<?x64xf32> {llm.dims = ["n", 64]})
   %m = llm.reduce max %n axes = [1] : tensor<?x64xf32> -> tensor<?xf32>
   return %y, %m : tensor<?x8xf32>, tensor<?xf32>
 }
+
+// Rows asked for are fetched where they are multiplied and where they are added; on GPUs the former are copied first.
+// WHY: [Passed] join-norm {{.*}}Joined=gather
+// CHECK-LABEL: func.func @rows_asked_for
+//       CHECK: exec.kernel "linear"(%arg0, %arg2, %{{.+}}, %arg1)
+//   CHECK-NOT: exec.kernel
+// APART-LABEL: func.func @rows_asked_for
+//       APART: exec.kernel "loops"
+//       APART: exec.kernel "linear"
+//       APART:   llm.gather
+//       APART:   llm.add
+//   APART-NOT: exec.kernel
+func.func @rows_asked_for(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}, %r: tensor<?x8xf32> {llm.dims = ["n", 8]}, %i: tensor<?xi32> {llm.dims = ["m"]}) -> tensor<?x8xf32> {
+  %w = llm.weight "w" : tensor<8x64xf32>
+  %a = llm.gather %x, %i {axis = 0 : i64} : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+  %y = llm.linear %a, %w : tensor<?x64xf32>, tensor<8x64xf32> -> tensor<?x8xf32>
+  %b = llm.gather %r, %i {axis = 0 : i64} : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+  %z = llm.add %b, %y : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x8xf32>
+  return %z : tensor<?x8xf32>
+}

@@ -73,4 +73,13 @@ def MakeRaggedStepPass : Pass<"llmopt-make-ragged-step", "::mlir::ModuleOp"> {
   let constructor = "::llmopt::createMakeRaggedStepPass()";
 }
 
+def AskedRowsPass : Pass<"llmopt-asked-rows", "::mlir::func::FuncOp"> {
+  let summary = "Compute behind the last attention only the rows whose logits are asked for";
+  let description = [{
+    In a function with an argument named `logit_rows`: operations that work token by token, and whose results are read for those rows alone, work on those rows; a
+    gather stands where the others end. Nothing moves where no product would be spared.
+  }];
+  let constructor = "::llmopt::createAskedRowsPass()";
+}
+
 #endif // LLMOPT_PASSES_PASSES_TD

@@ -28,6 +28,9 @@ std::unique_ptr<mlir::Pass> createMakeRaggedStepPass(const WeightStore &weights)
 /// For modules that refer to no weights.
 std::unique_ptr<mlir::Pass> createMakeRaggedStepPass();
 
+/// `llmopt-asked-rows`: what is behind the last attention works on the rows whose logits are asked for.
+std::unique_ptr<mlir::Pass> createAskedRowsPass();
+
 } // namespace llmopt
 
 #endif // LLMOPT_PASSES_RAGGED_H
