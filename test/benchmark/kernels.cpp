@@ -6,7 +6,7 @@
 //   bench-kernels [--target=x86-64-v3] [--rounds=15] [--threads=2] [--linear=MxNxK] [filter]
 //
 // One thread, pinned, but where the name says "2 threads" (--threads is for projections). Every kernel runs interleaved with its floor, round after round; compute-bound ones are given as the share
-// of the peak (best round), memory-bound ones as the share of the read rate (median of the rounds' ratios).
+// of the peak (best round, and median of the rounds' ratios), memory-bound ones as the share of the read rate (median of the rounds' ratios).
 //
 //===----------------------------------------------------------------------===//
 #include "KernelHarness.h"
@@ -209,6 +209,7 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
       bestRate = std::max(bestRate, double(weightBytes) / time);
     } else {
       peak = std::max(peak, limit);
+      ratios.push_back(operations / time / limit);
       bestRate = std::max(bestRate, operations / time);
     }
   }
@@ -216,8 +217,8 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
     std::printf("%-42s %-14s %6.1f GB/s  best/best %5.1f %%  median %5.1f %% of reading\n", title.c_str(), launch.name.c_str(),
                 bestRate / 1e9, 100 * bestRate / bestRead, 100 * median(ratios));
   else
-    std::printf("%-42s %-14s %6.1f Gop/s %5.1f %% of the peak in %s\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak,
-                std::string(arithmetic).c_str());
+    std::printf("%-42s %-14s %6.1f Gop/s  best/best %5.1f %%  median %5.1f %% of the peak in %s\n", title.c_str(), launch.name.c_str(), bestRate / 1e9, 100 * bestRate / peak,
+                100 * median(ratios), std::string(arithmetic).c_str());
   std::fflush(stdout);
   std::free(weights);
   std::free(x);
@@ -279,17 +280,17 @@ void benchAttention(const Options &options, const Target &target, const Attentio
   };
   secondsOf(c.threads, work);
   for (int round = 0; round < options.rounds; ++round) {
-    peak = std::max(peak, peakOperations(c.cache == DType::BF16 && target.bf16Dot ? "bf16" : "f32", target) * c.threads);
+    double limit = peakOperations(c.cache == DType::BF16 && target.bf16Dot ? "bf16" : "f32", target) * c.threads;
     double reading = memoryBound ? readRateOf(c.threads, pool, poolBytes) : 0, rate = double(copies) / secondsOf(c.threads, work);
+    peak = std::max(peak, limit);
     best = std::max(best, rate);
-    if (memoryBound)
-      ratios.push_back(rate * bytes / reading);
+    ratios.push_back(memoryBound ? rate * bytes / reading : rate * c.flops(1) / limit);
   }
   std::printf("%-52s %5.1f %% of peak", title.c_str(), 100 * best * c.flops(1) / peak);
   if (memoryBound)
     std::printf(", median %5.1f %% of reading", 100 * median(ratios));
   else
-    std::printf(", %5.1f %% counting its panels of 16 keys", 100 * best * c.flops(16) / peak);
+    std::printf(", %5.1f %% counting its panels of 16 keys, median %5.1f %% of peak", 100 * best * c.flops(16) / peak, 100 * median(ratios));
   std::printf("\n");
   std::fflush(stdout);
   std::free(pool);
