@@ -33,6 +33,7 @@ namespace {
 /// Each chunk of column tiles reads the rows of all blocks of K again, which lie in the third-level cache where they are too many for
 /// the second; the chunk's unfinished sums need room there too.
 constexpr int64_t kChunkColumns = 192;
+constexpr int64_t kAmxChunkColumns = 768; // products are so fast that reading rows again counts for more
 
 /// Numbers of the loops, all known when compiling.
 struct BlockPlan {
@@ -71,7 +72,7 @@ int64_t blockOfDepth(const LinearContext &context, strategy::GemmBucketAttr buck
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
       kBlock(blockOfDepth(context, bucket, depth)), kBlocks((depth + kBlock - 1) / kBlock),
-      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, kChunkColumns / bucket.getColumns()) : 1),
+      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, (context.amx ? kAmxChunkColumns : kChunkColumns) / bucket.getColumns()) : 1),
       pack(bucket.getPackInput() && !context.codes),
       widen(context.codes             ? context.codes->unpacks()
             : context.problem.integer ? !context.byteDot()
@@ -298,7 +299,9 @@ void BlockWriter::product(const LinearSegment &segment, const RowBlock &rows, si
   Value isWhole = b_.less(b_.add(column, width - 1), b_.index(segment.columns));
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile);
-    Value rowsBefore = context_.amx ? b_.mul(b_.sub(rowTile, rows.first), plan_.tileRows) : b_.sub(firstRow, rows.firstRow);
+    // Sums that nobody needs later stay in the first-level cache.
+    bool keeps = plan_.kBlocks > 1 || segment.linears.size() > 1;
+    Value rowsBefore = !keeps ? b_.index(0) : context_.amx ? b_.mul(b_.sub(rowTile, rows.first), plan_.tileRows) : b_.sub(firstRow, rows.firstRow);
     Value inBlock = b_.add(place, b_.mul(rowsBefore, width));
     Value buffer = b_.address(sums(), inBlock, b_.f32());
     Value own = b_.address(buffer, b_.index(int64_t(weight) * productStride()), b_.f32());

@@ -60,9 +60,9 @@ int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes, boo
 }
 
 /// Rows of A one core works on at a time: half the second-level cache.
-int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows) {
+int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows, int64_t most = 192) {
   int64_t rows = target.l2Bytes / 2 / (kBlock * 4);
-  return roundUp(std::clamp<int64_t>(rows, 24, 192), tileRows);
+  return roundUp(std::clamp<int64_t>(rows, 24, most), tileRows);
 }
 
 /// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than it has ways.
@@ -127,12 +127,12 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
   int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes, amx);
   if (amx) {
-    constexpr int64_t kRows = 16;
+    constexpr int64_t kRows = 16, kMostBlockRows = 512; // the fewer blocks of rows, the fewer times weights are read
     kBlock = roundUp(kBlock, kAmxWords);
     if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
       add(kRows, kRows, /*columns=*/64, kBlock, kRows, false);
     if (!facts.rows || *facts.rows > kRows)
-      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock, 2 * kRows), false);
+      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock, 2 * kRows, kMostBlockRows), false);
   } else {
     // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
     constexpr int64_t kFew = 24;
