@@ -298,7 +298,7 @@ std::function<void(Value)> AttentionCore::readAhead(const Values &panels, int64_
 
 void AttentionCore::scoreTile(Value first, const TileShape &shape, const ScoreTile &tile) {
   TileOperands in = cachedOperands();
-  in.a = query(first);
+  in.a = b_.opaque(query(first)); // LLVM would compute the tile's first row anew in each step
   in.aRow = shape_.queryStride();
   in.unroll = shape_.unroll;
   in.depth = b_.index(shape_.keySteps());
@@ -393,7 +393,7 @@ void AttentionCore::weightedValues(const RowTile &tile, int64_t rows, const KeyS
     Value output = b_.address(part(output_, tile.first, width), b_.mul(panel, 16), b_.f32());
     TileOperands in = cachedOperands();
     in.aRow = shape_.span();
-    in.unroll = shape_.unroll;
+    in.unroll = 2 * shape.accumulators() <= shape_.accumulators ? std::max<int64_t>(shape_.unroll, 4) : shape_.unroll;
     auto readBlock = [&](Value block, TileOperands &in) {
       in.a = b_.address(tile.scores, b_.mul(block, shape_.blockSteps()), b_.f32());
       in.panels.clear();

@@ -48,11 +48,11 @@ struct AttentionShape {
   bool hasF16Conversion = true;            ///< the target has vcvtph2ps
   bool hasBf16Dot = false;                 ///< the target has vdpbf16ps
   bool amx = false;                        ///< products in tile registers
+  bool portsBesideProducts = true;         ///< the processor has ports that products do not use
   bool inRanges = false;                   ///< keys are cut into ranges
   static constexpr int64_t kMostRanges = 16, kLeastSpans = 2; ///< ranges of a row, spans of a range
-  /// Weights of one row tile are computed during the products of another, where registers are left beside these: the processor has ports that
-  /// products do not use.
-  bool overlaps() const { return lanes == 16 && maxRows > tileRows && !amx; }
+  /// Weights of one row tile are computed during the products of another, where registers and ports are left beside these.
+  bool overlaps() const { return lanes == 16 && maxRows > tileRows && portsBesideProducts && !amx; }
   bool inPairs() const { return cached == PanelFormat::BF16Dot; }
   /// Floats of a row's sums and maximum in memory.
   int64_t stateElements() const { return (valuePanels() + 2) * 16; }

@@ -35,6 +35,7 @@ AttentionShape shapeOf(const DenseProblem &problem, const Target &target) {
   shape.cached = problem.bf16Products ? PanelFormat::BF16Dot : PanelFormat::Plain;
   shape.hasBf16Dot = target.bf16Dot;
   shape.useTiles(problem.amx, shape.maxRows);
+  shape.portsBesideProducts = target.portsBesideProducts;
   return shape;
 }
 

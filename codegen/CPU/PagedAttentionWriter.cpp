@@ -106,6 +106,7 @@ AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
   shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
   shape.hasBf16Dot = target.bf16Dot;
   shape.useTiles(problem.amx, rows);
+  shape.portsBesideProducts = target.portsBesideProducts;
   return shape;
 }
 

@@ -65,8 +65,8 @@ int64_t rowBlock(const Target &target, int64_t kBlock, int64_t tileRows, int64_t
   return roundUp(std::clamp<int64_t>(rows, 24, most), tileRows);
 }
 
-/// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than it has ways.
-bool collides(int64_t depth) { return depth % 1024 == 0; }
+/// Rows whose distance is a multiple of 4 KiB fall into the same set of the first-level cache, more of them than 32 KiB have ways.
+bool collides(const Target &target, int64_t depth) { return depth % 1024 == 0 && target.l1Bytes <= 32 << 10; }
 
 /// Products with codes by a dot product of bytes in the widest vectors: a row counts for its digits, three of them, or one where 8 bits are enough.
 void addByteDot(const Target &target, const GemmFacts &facts, llvm::function_ref<void(int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock)> add) {
@@ -140,7 +140,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
     if (!facts.rows || (buckets.empty() && *facts.rows <= kFew))
       add(kFew, tile.rows, tile.columns, panelFits ? roundUp(facts.depth, 8) : kBlock, roundUp(kFew, tile.rows), false);
     if (!facts.rows || *facts.rows > kFew)
-      add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows), collides(facts.depth));
+      add(0, tile.rows, tile.columns, kBlock, rowBlock(target, kBlock, tile.rows), collides(target, facts.depth));
   }
   // The last bucket has no bound.
   GemmBucketAttr last = buckets.pop_back_val();

@@ -69,7 +69,8 @@ const std::vector<Target> &table() {
        .amx = true,
        .l1Bytes = 48 << 10,
        .l2Bytes = 2 << 20,
-       .l3Bytes = 32 << 20},
+       .l3Bytes = 32 << 20,
+       .portsBesideProducts = false},
       gpu("compute_80", 80, "compute_80", 99), // what every later GPU has
       gpu("sm_80", 80, "sm_80", 163),
       gpu("sm_89", 89, "sm_89", 99),
