@@ -299,7 +299,7 @@ std::function<void(Value)> AttentionCore::readAhead(const Values &panels, int64_
 void AttentionCore::scoreTile(Value first, const TileShape &shape, const ScoreTile &tile) {
   TileOperands in = cachedOperands();
   in.a = query(first);
-  if (shape_.lanes > 1) // not on a GPU: LLVM would compute the tile's first row anew in each step
+  if (shape_.lanes == 16) // LLVM would compute the tile's first row anew in each step
     in.a = b_.opaque(in.a);
   in.aRow = shape_.queryStride();
   in.unroll = shape_.unroll;
