@@ -105,7 +105,7 @@ unsigned savedState() {
   return low;
 }
 
-/// Tiles must be asked for, once for all threads of a process; refused where a thread's alternate signal stack is too small to save them.
+/// Tile registers must be asked for, once for all threads of a process; refused where a thread's alternate signal stack is too small to save them.
 bool mayUseTiles() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM
   static const bool permitted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -124,7 +124,7 @@ std::vector<std::string> probeHost() {
     bool zmm = name.starts_with("avx512"), ymm = zmm || name.starts_with("avx") || name == "fma" || name == "f16c";
     bool tile = name.starts_with("amx");
     bool saved = (!ymm || (state & 6) == 6) && (!zmm || (state & 0xe0) == 0xe0) && (!tile || (state & 0x60000) == 0x60000);
-    if (((value >> bit.bit) & 1) && saved && (!tile || mayUseTiles()))
+    if (((value >> bit.bit) & 1) && saved)
       found.emplace_back(name);
   }
   return found;
@@ -152,7 +152,7 @@ std::vector<std::string> llmopt::hostFeatures() {
 std::vector<std::string> llmopt::missingFeatures(std::span<const std::string> needed) {
   std::vector<std::string> host = hostFeatures(), missing;
   for (const std::string &name : needed)
-    if (!contains(host, name))
+    if (!contains(host, name) || (name.starts_with("amx") && !mayUseTiles()))
       missing.push_back(name);
   return missing;
 }

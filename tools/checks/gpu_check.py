@@ -33,11 +33,11 @@ LLAMA = dict(model_type="llama", architectures=["LlamaForCausalLM"], num_attenti
 MOE = dict(model_type="olmoe", architectures=["OlmoeForCausalLM"], max_position_embeddings=4096, rms_norm_eps=1e-5, rope_theta=10000.0, hidden_act="silu", torch_dtype="bfloat16")
 SHAPES = {"shape-1b": dict(LLAMA, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, head_dim=64, tie_word_embeddings=True),
           "shape-8b": dict(LLAMA, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32),
-          # One layer, because stacked experts are not drawn on the device yet but carried: 200 MB.
-          "shape-moe": dict(MOE, hidden_size=2048, intermediate_size=1024, num_hidden_layers=1, num_attention_heads=16, num_key_value_heads=16, num_experts=16, num_experts_per_tok=4,
+          # Two layers, since the last one's experts see the rows asked for alone; small ones, because stacked experts are not drawn on the device yet but carried: 200 MB.
+          "shape-moe": dict(MOE, hidden_size=2048, intermediate_size=512, num_hidden_layers=2, num_attention_heads=16, num_key_value_heads=16, num_experts=16, num_experts_per_tok=4,
                             vocab_size=32000)}
 # For the stand-in driver, with code for the CPU to compare with.
-SMALL_SHAPES = {"shape-moe": dict(MOE, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, num_experts=6, num_experts_per_tok=2,
+SMALL_SHAPES = {"shape-moe": dict(MOE, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, num_experts=6, num_experts_per_tok=2,
                                   vocab_size=64, torch_dtype="float32")}
 rows = []
 

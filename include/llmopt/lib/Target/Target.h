@@ -45,7 +45,8 @@ std::span<const Target> allTargets();
 
 /// Features of this machine's CPU, as /proc/cpuinfo names them; LLMOPT_CPU=<target> restricts them to that row's.
 std::vector<std::string> hostFeatures();
-/// Features the target needs and this machine lacks.
+/// Features the target needs and this machine lacks. Asks the operating system for tile registers where they are needed (Linux: ARCH_REQ_XCOMP_PERM, for all threads of
+/// the process, whose alternate signal stacks must have room for them from then on).
 std::vector<std::string> missingFeatures(std::span<const std::string> needed);
 
 } // namespace llmopt
