@@ -152,10 +152,11 @@ private:
 void BlockWriter::run() {
   if (context_.amx)
     configureTiles();
-  constexpr int64_t kGroupRows = 48; // with fewer, weights would pass through the caches for too little work
+  // With fewer, weights would pass through the caches for too little work; tile registers do that of 256 rows in the time that weights take to come from memory.
+  const int64_t groupRows = context_.amx ? 256 : 48;
   constexpr int kHalvings = 16;
   Value columns = b_.index(plan_.columnTiles(context_.problem)), one = b_.index(1), tiles = rowTiles_.tiles;
-  Value most = b_.max(b_.floorDiv(tiles, std::max<int64_t>(1, kGroupRows / plan_.tileRows)), one), groups = b_.parts();
+  Value most = b_.max(b_.floorDiv(tiles, std::max<int64_t>(1, groupRows / plan_.tileRows)), one), groups = b_.parts();
   for (int i = 0; i < kHalvings; ++i) {
     Value isEven = b_.equal(b_.mod(groups, b_.index(2)), b_.index(0));
     groups = b_.select(b_.less(most, groups), b_.select(isEven, b_.floorDiv(groups, 2), groups), groups);
