@@ -118,6 +118,12 @@ private:
   Value panelBlock(Projection linear, Value tile, int64_t panel, Value k0);
   Value blockDepth(Value k0);
   Value endOfSpans(Value k0);
+  int64_t weightBytes() const {
+    int64_t words = 0;
+    for (const LinearSegment &segment : context_.problem.segments)
+      words += int64_t(segment.linears.size()) * segment.panels() * 16 * plan_.depth;
+    return 4 * words;
+  }
   Value inScratch(int64_t element) { return b_.address(b_.scratch(), b_.index(element), b_.f32()); }
   Value sums() { return b_.scratch(); }
   Value packed() { return inScratch(plan_.sumElements(context_.problem.mostWeights())); }
@@ -153,7 +159,7 @@ void BlockWriter::run() {
   if (context_.amx)
     configureTiles();
   // With fewer, weights would pass through the caches for too little work; tile registers do that of 256 rows in the time that weights take to come from memory.
-  const int64_t groupRows = context_.amx ? 256 : 48;
+  const int64_t groupRows = context_.amx && weightBytes() > context_.target.l2Bytes ? 256 : 48;
   constexpr int kHalvings = 16;
   Value columns = b_.index(plan_.columnTiles(context_.problem)), one = b_.index(1), tiles = rowTiles_.tiles;
   Value most = b_.max(b_.floorDiv(tiles, std::max<int64_t>(1, groupRows / plan_.tileRows)), one), groups = b_.parts();
