@@ -108,20 +108,20 @@ void AmxTiles::eachSum(Shape shape, Value memory, int64_t stride, function_ref<v
       body(sum(shape, row, panel), b_.address(memory, b_.add(b_.mul(registerWords, row), panel * kWords), b_.i32()));
 }
 
-void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels) {
+void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels, bool streamsLefts) {
   for (int64_t panel = 0; panel < shape.panels; ++panel) {
     load(right(panel), panels[size_t(panel)], b_.index(kWords));
     for (int64_t row = 0; row < shape.rows; ++row) {
       if (panel == 0)
-        load(left(row), lefts[size_t(row)], leftStride);
+        load(left(row), lefts[size_t(row)], leftStride, streamsLefts);
       product(sum(shape, row, panel), left(row), right(panel));
     }
   }
 }
 
-void AmxTiles::load(int tile, Value from, Value stride) {
+void AmxTiles::load(int tile, Value from, Value stride, bool streams) {
   if (target_.amx)
-    return call("llvm.x86.tileloadd64", {number(tile), from, b_.mul(stride, 4)});
+    return call(streams ? "llvm.x86.tileloaddt164" : "llvm.x86.tileloadd64", {number(tile), from, b_.mul(stride, 4)});
   copyRows(tile < right(0) ? rows_ : b_.index(kRows), from, stride, inMemory(tile), b_.index(kWords));
 }
 

@@ -40,7 +40,8 @@ public:
   void loadSums(Shape shape, mlir::Value from, int64_t stride);
   void storeSums(Shape shape, mlir::Value to, int64_t stride);
   /// Adds the products of 16 words of each row with those words of each panel. Register row r begins at lefts[r], `leftStride` words from one row to the next.
-  void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels);
+  /// `streamsLefts`: they come from the second-level cache and pass by the first one, in which panels stay for other rows.
+  void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false);
 
 private:
   static int sum(Shape shape, int64_t row, int64_t panel) { return int(row * shape.panels + panel); }
@@ -48,7 +49,7 @@ private:
   static int right(int64_t panel) { return int(kMostSums + kMostLefts + panel % 2); }
   mlir::Value number(int64_t value);
   void call(llvm::StringRef name, mlir::ValueRange operands);
-  void load(int tile, mlir::Value from, mlir::Value stride);
+  void load(int tile, mlir::Value from, mlir::Value stride, bool streams = false);
   void eachSum(Shape shape, mlir::Value memory, int64_t stride, llvm::function_ref<void(int tile, mlir::Value place)> body);
   void product(int sum, int left, int right);
   mlir::Value inMemory(int tile);

@@ -52,11 +52,15 @@ int64_t groupColumns(int64_t rows) { return rows <= 2 ? 64 : 0; }
 
 int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// K in equal blocks short enough for a panel block to stay near the core; narrow panels that are widened first, where registers are few, in its first-level cache beside the rows.
-int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes, bool amx = false) {
-  int64_t most = amx ? 1024 : weightBytes == 4 ? 768 : target.vectorRegisters < 32 ? 256 : 512;
+/// K in equal blocks of at most `most`.
+int64_t equalBlocks(int64_t depth, int64_t most) {
   int64_t blocks = std::max<int64_t>(1, (depth + most - 1) / most);
   return roundUp((depth + blocks - 1) / blocks, 8);
+}
+
+/// Short enough for a panel block to stay near the core; narrow panels that are widened first, where registers are few, in its first-level cache beside the rows.
+int64_t depthBlock(const Target &target, int64_t depth, int64_t weightBytes) {
+  return equalBlocks(depth, weightBytes == 4 ? 768 : target.vectorRegisters < 32 ? 256 : 512);
 }
 
 /// Rows of A one core works on at a time: half the second-level cache.
@@ -125,15 +129,19 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
     if (int64_t columns = amx && facts.bf16Products ? groupColumns(rows) : streamColumns(target, rows, facts.weightBytes))
       if (!facts.rows || *facts.rows == rows)
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
-  int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes, amx);
   if (amx) {
-    constexpr int64_t kRows = 16, kMostBlockRows = 512; // the fewer blocks of rows, the fewer times weights are read
-    kBlock = roundUp(kBlock, kAmxWords);
+    constexpr int64_t kRows = 16, kFew = 256, kMostBlockRows = 512; // the fewer blocks of rows, the fewer times weights are read
+    // Few rows lie in the second-level cache whole, so that no sums wait; of many, a block of K whose two panels stay in the first-level cache.
+    int64_t inFirst = target.l1Bytes / (2 * kAmxWords * 4), whole = roundUp(equalBlocks(facts.depth, 1024), kAmxWords);
+    int64_t kBlock = facts.depth <= inFirst ? whole : roundUp(equalBlocks(facts.depth, inFirst * 2 / 3), kAmxWords);
     if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
-      add(kRows, kRows, /*columns=*/64, kBlock, kRows, false);
-    if (!facts.rows || *facts.rows > kRows)
+      add(kRows, kRows, /*columns=*/64, whole, kRows, false);
+    if (whole != kBlock && (!facts.rows || (buckets.empty() && *facts.rows <= kFew)))
+      add(kFew, 2 * kRows, /*columns=*/32, whole, rowBlock(target, whole, 2 * kRows, kFew), false);
+    if (!facts.rows || buckets.empty())
       add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock, 2 * kRows, kMostBlockRows), false);
   } else {
+    int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes);
     // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
     constexpr int64_t kFew = 24;
     bool panelFits = facts.weightBytes == 4 && 2 * facts.depth * tile.columns * facts.weightBytes <= target.l2Bytes * 7 / 8;

@@ -29,6 +29,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PEERS = ["onnxruntime", "openvino", "torch", "torch.compile", "ctranslate2"]
 AVX2_ONLY = {"LLMOPT_CPU": "x86-64-v3", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+NUMBERS = {"int8": "i8"}  # as llmopt-bench machine calls them
 TOLERANCE = {"f32": 2e-4, "bf16": 6e-2, "int8": 1e-1}  # of the largest value; random weights make a narrow distribution no easier
 
 
@@ -294,7 +295,7 @@ def main():
             differences = contest.check_outputs(contestants, args.shapes, TOLERANCE[args.format])
             while args.wait and not os.path.exists(args.wait):
                 time.sleep(0.2)
-            limit = contest.peak(contest.machine_limits(args.build, args.machine or os.path.join(scratch, "machine.json")), args.format, args.threads)
+            limit = contest.peak(contest.machine_limits(args.build, args.machine or os.path.join(scratch, "machine.json")), NUMBERS.get(args.format, args.format), args.threads)
             samples = contest.play(contestants, args.shapes, args.rounds)
         finally:
             for contestant in contestants:

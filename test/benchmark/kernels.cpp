@@ -341,8 +341,11 @@ int main(int argc, char **argv) {
   cpu::ThreadTeam::process(); // knows the processors before this thread is bound to one
   cpu::ThreadTeam::pinCaller();
   printFloors(*target);
-  if (auto [m, n, k] = options.shape; m > 0 && n > 0 && k > 0)
-    return benchLinear(options, *target, DType::F32, m, n, k), 0;
+  if (auto [m, n, k] = options.shape; m > 0 && n > 0 && k > 0) {
+    benchLinear(options, *target, DType::F32, m, n, k);
+    benchLinear(options, *target, DType::BF16, m, n, k, {.bf16Products = true});
+    return 0;
+  }
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 512, 512}, {1024, 1024, 1024}, {128, 2048, 2048}, {128, 8192, 2048}, {32, 2048, 2048}, {12, 2048, 2048}})
     benchLinear(options, *target, DType::F32, m, n, k);
   for (DType type : {DType::BF16, DType::F16})

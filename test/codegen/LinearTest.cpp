@@ -122,7 +122,7 @@ TEST(Linear, ProductsInBf16) {
       auto &known = pair.strategy.amx && k % 32 == 0 ? inTiles : inVectors;
       SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
       auto kernel = CompiledKernel::make(plainText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
-      for (int64_t m : {1, 2, 3, 4, 5, 7, 16, 17, 25, 50, 64, 131}) {
+      for (int64_t m : {1, 2, 3, 4, 5, 7, 16, 17, 25, 50, 64, 131, 300}) {
         std::mt19937 inputs(11);
         Buffer x = randomFloats(inputs, size_t(m * k)), y = filled(size_t(m * n), NAN);
         kernel->run({x.data<void>(), weight.packed.data<void>(), y.data<void>()}, {{"m", m}}, 2);
@@ -282,19 +282,20 @@ TEST(Linear, Gelu) {
     }
 }
 
+std::string gatedText(int64_t n, int64_t k, const std::string &element) {
+  std::string x = type("?x" + str(k)), w = type(str(n) + "x" + str(k), element), y = type("?x" + str(n));
+  return "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + str(k) + "]}, %g: " + w + ", %u: " + w + ") -> " + y + " {\n %r = exec.kernel \"linear\"(%x, %g, %u) : (" + x + ", " + w + ", " +
+         w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w + ", %c: " + w + "):\n %0 = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n %1 = llm.linear %a, %c : " + x + ", " + w +
+         " -> " + y + "\n %2 = llm.silu %0 : " + y + "\n %3 = llm.mul %2, %1 : " + y + ", " + y + " -> " + y + "\n exec.yield %3 : " + y + "\n }\n return %r : " + y + "\n}";
+}
+
 // silu(x G^T) * (x U^T): the gated feed-forward layer.
 TEST(Linear, GatedPair) {
   for (const TargetPair &pair : runnableTargets())
     for (int64_t depth : {40, 1600}) {
       SCOPED_TRACE(pair.name() + " K=" + str(depth));
       constexpr int64_t kN = 85;
-      std::string x = type("?x" + str(depth)), w = type("85x" + str(depth)), y = type("?x85");
-      std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + str(depth) + "]}, %g: " + w + ", %u: " + w + ") -> " + y +
-                         " {\n %r = exec.kernel \"linear\"(%x, %g, %u) : (" + x + ", " + w + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x +
-                         ", %b: " + w + ", %c: " + w + "):\n %0 = llm.linear %a, %b : " + x + ", " + w + " -> " + y +
-                         "\n %1 = llm.linear %a, %c : " + x + ", " + w + " -> " + y + "\n %2 = llm.silu %0 : " + y +
-                         "\n %3 = llm.mul %2, %1 : " + y + ", " + y + " -> " + y + "\n exec.yield %3 : " + y + "\n }\n return %r : " + y + "\n}";
-      auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+      auto kernel = CompiledKernel::make(gatedText(kN, depth, "f32"), cpu::lowerLinear, pair.target, pair.strategy);
       std::mt19937 random(5);
       Weight gate = makeWeight(random, DType::F32, kN, depth), up = makeWeight(random, DType::F32, kN, depth);
       for (int64_t m : {1, 2, 3, 4, 8, 40}) {
@@ -308,6 +309,34 @@ TEST(Linear, GatedPair) {
                       silu(dot(in.data() + i * depth, gate, j, depth)) * dot(in.data() + i * depth, up, j, depth), i, j);
       }
     }
+}
+
+// The same of products in bf16. Tile registers leave what follows a row tile's products for the next one's time, across column tiles, blocks of K and the pair: the
+// same bits for each number of rows (one, a tile and one more, whole blocks, blocks of K with unfinished sums) and of parts.
+TEST(Linear, GatedPairInBf16) {
+  std::mt19937 random(5);
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(7, 32), {85, 96}, {85, 1600}}) {
+    Weight gate = makeWeight(random, DType::BF16, n, k), up = makeWeight(random, DType::BF16, n, k);
+    for (const TargetPair &pair : runnableTargetsAndTiles()) {
+      SCOPED_TRACE(pair.name() + " N=" + str(n) + " K=" + str(k));
+      auto kernel = CompiledKernel::make(gatedText(n, k, "bf16"), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = true});
+      std::mt19937 inputs(11);
+      constexpr int64_t kMost = 300;
+      Buffer x = randomFloats(inputs, size_t(kMost * k)), want = filled(size_t(kMost * n), NAN);
+      for (int64_t i = 0; i < kMost * k; ++i)
+        x.data()[i] = bf16ToFloat(floatToBf16(x.data()[i] * 0.1f));
+      kernel->run({x.data<void>(), gate.packed.data<void>(), up.packed.data<void>(), want.data<void>()}, {{"m", kMost}}, 1);
+      for (int64_t i = 0; i < kMost; ++i)
+        for (int64_t j = 0; j < n; ++j)
+          checkNear(want.data()[i * n + j], silu(dot(x.data() + i * k, gate, j, k)) * dot(x.data() + i * k, up, j, k), i, j);
+      for (int64_t m : {1, 3, 16, 17, 33, 131, 300})
+        for (unsigned parts : {2u, 5u}) {
+          Buffer out = filled(size_t(m * n), NAN);
+          kernel->run({x.data<void>(), gate.packed.data<void>(), up.packed.data<void>(), out.data<void>()}, {{"m", m}}, parts);
+          ASSERT_EQ(0, std::memcmp(want.data(), out.data(), size_t(m * n) * 4)) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts;
+        }
+    }
+  }
 }
 
 // q, k, v of different widths from one input, two of them with a bias; the weights as [K, N].
