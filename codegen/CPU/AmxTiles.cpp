@@ -89,11 +89,11 @@ void AmxTiles::zeroSums(Shape shape) {
 }
 
 void AmxTiles::loadSums(Shape shape, Value from, int64_t stride) {
-  eachSum(shape, from, stride, [&](int tile, Value place) { load(tile, place, b_.index(stride)); });
+  eachSum(shape, from, stride, kWords, [&](int tile, Value place) { load(tile, place, b_.index(stride)); });
 }
 
-void AmxTiles::storeSums(Shape shape, Value to, int64_t stride) {
-  eachSum(shape, to, stride, [&](int tile, Value place) {
+void AmxTiles::storeSums(Shape shape, Value to, int64_t stride, int64_t panelStride) {
+  eachSum(shape, to, stride, panelStride, [&](int tile, Value place) {
     if (target_.amx)
       call("llvm.x86.tilestored64", {number(tile), place, b_.index(stride * 4)});
     else
@@ -101,15 +101,17 @@ void AmxTiles::storeSums(Shape shape, Value to, int64_t stride) {
   });
 }
 
-void AmxTiles::eachSum(Shape shape, Value memory, int64_t stride, function_ref<void(int, Value)> body) {
+void AmxTiles::eachSum(Shape shape, Value memory, int64_t stride, int64_t panelStride, function_ref<void(int, Value)> body) {
   Value registerWords = b_.mul(rows_, stride);
   for (int64_t row = 0; row < shape.rows; ++row)
     for (int64_t panel = 0; panel < shape.panels; ++panel)
-      body(sum(shape, row, panel), b_.address(memory, b_.add(b_.mul(registerWords, row), panel * kWords), b_.i32()));
+      body(sum(shape, row, panel), b_.address(memory, b_.add(b_.mul(registerWords, row), panel * panelStride), b_.i32()));
 }
 
-void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels, bool streamsLefts) {
+void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels, bool streamsLefts, function_ref<void(int64_t)> beside) {
   for (int64_t panel = 0; panel < shape.panels; ++panel) {
+    if (beside)
+      beside(panel);
     load(right(panel), panels[size_t(panel)], b_.index(kWords));
     for (int64_t row = 0; row < shape.rows; ++row) {
       if (panel == 0)

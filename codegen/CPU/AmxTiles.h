@@ -36,12 +36,14 @@ public:
   void release();
 
   void zeroSums(Shape shape);
-  /// Sums [shape.rows][rows][shape.panels * 16], f32 or i32, from and to memory, `stride` elements from one row to the next.
+  /// Sums [shape.rows][rows][shape.panels * 16], f32 or i32, from and to memory, `stride` elements from one row to the next, `panelStride` from one panel to the next.
   void loadSums(Shape shape, mlir::Value from, int64_t stride);
-  void storeSums(Shape shape, mlir::Value to, int64_t stride);
+  void storeSums(Shape shape, mlir::Value to, int64_t stride, int64_t panelStride = kWords);
   /// Adds the products of 16 words of each row with those words of each panel. Register row r begins at lefts[r], `leftStride` words from one row to the next.
   /// `streamsLefts`: they come from the second-level cache and pass by the first one, in which panels stay for other rows.
-  void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false);
+  /// `beside` comes in front of each panel's products: a place for prefetches.
+  void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false,
+                   llvm::function_ref<void(int64_t panel)> beside = nullptr);
 
 private:
   static int sum(Shape shape, int64_t row, int64_t panel) { return int(row * shape.panels + panel); }
@@ -50,7 +52,7 @@ private:
   mlir::Value number(int64_t value);
   void call(llvm::StringRef name, mlir::ValueRange operands);
   void load(int tile, mlir::Value from, mlir::Value stride, bool streams = false);
-  void eachSum(Shape shape, mlir::Value memory, int64_t stride, llvm::function_ref<void(int tile, mlir::Value place)> body);
+  void eachSum(Shape shape, mlir::Value memory, int64_t stride, int64_t panelStride, llvm::function_ref<void(int tile, mlir::Value place)> body);
   void product(int sum, int left, int right);
   mlir::Value inMemory(int tile);
   void copyRows(mlir::Value count, mlir::Value from, mlir::Value fromStride, mlir::Value to, mlir::Value toStride);

@@ -35,23 +35,51 @@ void AttentionCore::end() {
     tiles_.release();
 }
 
-/// Of whole blocks: what lies behind the last key is computed and then masked.
+/// Lines of a panel that one instruction takes, into the first-level cache.
+void AttentionCore::readLines(Value panel) {
+  for (int64_t word = 0; word < kWords; ++word)
+    b_.prefetch(panel, b_.index(word * 16), b_.f32(), /*locality=*/3);
+}
+
+/// Of whole blocks: what lies behind the last key is computed and then masked. Where memory is the limit, of as many blocks at once as there are panels: long streams side by
+/// side, of which the lines that come next are read ahead (behind the last key: values).
 void AttentionCore::tiledScores(const RowTile &tile, const KeySpan &keys) {
   AmxTiles::Shape shape = shape_.amxShape();
   Value first = keys.firstBlock ? keys.firstBlock : b_.index(0), stride = b_.index(shape_.queryStride());
+  auto scores = [&](Value key, int64_t keyStride, const Values &panels) { // of panels so many keys apart
+    tiles_.zeroSums(shape);
+    for (int64_t word = 0; word < shape_.keySteps(); word += kWords) {
+      Values lefts, rights;
+      for (int64_t i = 0; i < shape.rows; ++i)
+        lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(word), b_.f32()));
+      for (Value panel : panels)
+        rights.push_back(b_.address(panel, b_.index(word * 16), b_.f32()));
+      tiles_.multiplyAdd(shape, lefts, stride, rights, /*streamsLefts=*/false, [&](int64_t i) {
+        if (keys.next)
+          readLines(b_.address(rights[size_t(i)], b_.index(kWords * 16), b_.f32()));
+      });
+    }
+    tiles_.storeSums(shape, b_.address(tile.scores, key, b_.f32()), shape_.span(), keyStride);
+  };
+  if (keys.next) {
+    Value whole = b_.floorDiv(keys.count, kKeys), end = b_.sub(whole, b_.mod(b_.sub(whole, first), b_.index(shape.panels)));
+    b_.forLoop(first, end, shape.panels, [&](Value block) {
+      b_.forLoop(b_.index(0), b_.index(kKeys), 16, [&](Value key) {
+        Values panels;
+        for (int64_t i = 0; i < shape.panels; ++i)
+          panels.push_back(keyPanel(keys.keys(b_.add(block, i)), key));
+        scores(b_.add(b_.mul(block, kKeys), key), kKeys, panels);
+      });
+    });
+    first = end;
+  }
   b_.forLoop(first, blockCount(keys), 1, [&](Value block) {
     Value from = keys.keys(block);
     b_.forLoop(b_.index(0), b_.index(kKeys), shape.panels * 16, [&](Value key) {
-      tiles_.zeroSums(shape);
-      for (int64_t word = 0; word < shape_.keySteps(); word += kWords) {
-        Values lefts, panels;
-        for (int64_t i = 0; i < shape.rows; ++i)
-          lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(word), b_.f32()));
-        for (int64_t i = 0; i < shape.panels; ++i)
-          panels.push_back(b_.address(keyPanel(from, b_.add(key, i * 16)), b_.index(word * 16), b_.f32()));
-        tiles_.multiplyAdd(shape, lefts, stride, panels);
-      }
-      tiles_.storeSums(shape, b_.address(tile.scores, b_.add(b_.mul(block, kKeys), key), b_.f32()), shape_.span());
+      Values panels;
+      for (int64_t i = 0; i < shape.panels; ++i)
+        panels.push_back(keyPanel(from, b_.add(key, i * 16)));
+      scores(b_.add(b_.mul(block, kKeys), key), 16, panels);
     });
   });
 }
@@ -86,20 +114,32 @@ void AttentionCore::tiledValues(const RowTile &tile, const KeySpan &keys) {
   Value sums = b_.select(isWhole, output, few), groups = b_.floorDiv(keys.count, kKeyGroup), keysLeft = b_.sub(keys.count, b_.mul(groups, kKeyGroup));
   Value isLeft = b_.less(b_.index(0), keysLeft), firstGroup = keys.firstBlock ? b_.mul(keys.firstBlock, kKeys / kKeyGroup) : b_.index(0);
   b_.ifThen(isLeft, [&] { copyLastValues(keys, keysLeft); });
-  auto columns = [&](Value panel, AmxTiles::Shape shape) {
-    Value place = b_.address(sums, b_.mul(panel, 16), b_.f32());
-    auto add = [&](Value group, function_ref<Value(Value panel)> values) {
+  auto valuesAt = [&](Value group, Value panel) { // words of a group
+    Value pair = b_.mul(b_.mod(group, b_.index(kKeys / kKeyGroup)), kWords);
+    return b_.address(valuePanel(keys.values(b_.floorDiv(group, kKeys / kKeyGroup)), panel), b_.mul(pair, 16), b_.f32());
+  };
+  auto columns = [&](Value panel, AmxTiles::Shape shape, int64_t end) {
+    Value place = b_.address(sums, b_.mul(panel, 16), b_.f32()), isEnd = b_.equal(panel, b_.index(end - shape.panels));
+    auto add = [&](Value group, function_ref<Value(Value panel)> values, const Values &next = {}) {
       Values lefts, panels;
       for (int64_t i = 0; i < shape.rows; ++i)
         lefts.push_back(b_.address(tile.scores, b_.add(b_.mul(group, kWords), i * AmxTiles::kRows * shape_.span()), b_.f32()));
       for (int64_t i = 0; i < shape.panels; ++i)
         panels.push_back(values(b_.add(panel, i)));
-      tiles_.multiplyAdd(shape, lefts, b_.index(shape_.span()), panels);
+      tiles_.multiplyAdd(shape, lefts, b_.index(shape_.span()), panels, /*streamsLefts=*/false, [&](int64_t i) {
+        if (!next.empty())
+          readLines(next[size_t(i)]);
+      });
     };
     tiles_.loadSums(shape, place, width);
     b_.forLoop(firstGroup, groups, 1, [&](Value group) {
-      Value values = keys.values(b_.floorDiv(group, kKeys / kKeyGroup)), word = b_.mul(b_.mod(group, b_.index(kKeys / kKeyGroup)), kWords * 16);
-      add(group, [&](Value panel) { return b_.address(valuePanel(values, panel), word, b_.f32()); });
+      Value after = b_.add(group, 1), isLast = b_.equal(after, groups);
+      Values next;
+      for (int64_t i = 0; keys.next && i < shape.panels; ++i) {
+        Value restart = b_.select(isEnd, keys.next(b_.index(i)), valuesAt(firstGroup, b_.add(panel, shape.panels + i)));
+        next.push_back(b_.select(isLast, restart, valuesAt(b_.min(after, b_.add(groups, -1)), b_.add(panel, i))));
+      }
+      add(group, [&](Value panel) { return valuesAt(group, panel); }, next);
     });
     b_.ifThen(isLeft, [&] { add(groups, [&](Value panel) { return part(lastValues_, panel, kWords * 16); }); });
     tiles_.storeSums(shape, place, width);
@@ -108,7 +148,7 @@ void AttentionCore::tiledValues(const RowTile &tile, const KeySpan &keys) {
   for (int64_t count = shape.panels; count >= 1; count /= 2) {
     int64_t end = begin + (shape_.valuePanels() - begin) / count * count;
     if (begin < end)
-      b_.forLoop(b_.index(begin), b_.index(end), count, [&](Value panel) { columns(panel, {shape.rows, count}); });
+      b_.forLoop(b_.index(begin), b_.index(end), count, [&](Value panel) { columns(panel, {shape.rows, count}, end); });
     begin = end;
   }
   b_.ifThen(isWhole, [] {}, [&] { copyRows(few, output); });

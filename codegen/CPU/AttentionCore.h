@@ -143,6 +143,7 @@ private:
   void visibleTile(const RowTile &tile, const KeySpan &keys);
   void tiledScores(const RowTile &tile, const KeySpan &keys);
   void tiledValues(const RowTile &tile, const KeySpan &keys);
+  void readLines(mlir::Value panel);
   void copyLastValues(const KeySpan &keys, mlir::Value keysLeft);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
