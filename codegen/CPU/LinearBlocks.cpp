@@ -106,6 +106,14 @@ LinearEpilogue BlockWriter::epilogueOf(const LinearSegment &segment) {
   return {b_, context_.shapes, context_.target, products, segment.outputs, context_.problem.leading, context_.shapes.symbols().constant(segment.columns), plan_.lanes};
 }
 
+int64_t BlockWriter::weightBytes() const {
+  int64_t bytes = 0;
+  for (const LinearSegment &segment : context_.problem.segments)
+    for (Projection linear : segment.linears)
+      bytes += segment.panels() * panelElements(linear, context_.problem.depth) * linear.weightType().getElementTypeBitWidth() / 8;
+  return bytes;
+}
+
 Value BlockWriter::normedRows(Value firstRow, Value end, Value publish) {
   Value place = rowsAsGiven(firstRow);
   if (context_.norm)

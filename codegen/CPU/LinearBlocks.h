@@ -74,7 +74,7 @@ protected:
     mlir::Value tile, k0, nextTile, nextK0;
     int64_t panels;
   };
-  /// Fewest rows that are worth reading all weights for.
+  /// Fewest rows for which a thread reads all weights; with fewer, threads share columns.
   virtual int64_t groupRows() const = 0;
   /// Once for each block of rows: the input's, normed, to what the products read. `publish`: the normed rows are to be stored too.
   virtual void prepareRows(const RowBlock &rows, mlir::Value publish) = 0;
@@ -95,6 +95,7 @@ protected:
   bool keepsSums(const LinearSegment &segment) const { return plan_.kBlocks > 1 || segment.linears.size() > 1; }
   int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
 
+  int64_t weightBytes() const;
   mlir::Value inScratch(int64_t element) { return b_.address(b_.scratch(), b_.index(element), b_.f32()); }
   mlir::Value sums() { return b_.scratch(); }
   mlir::Value packed() { return inScratch(plan_.sumElements(context_.problem.mostWeights())); }

@@ -34,7 +34,6 @@ private:
   void finish(LinearEpilogue &epilogue, const Pending &pending, Value first, Value count, int64_t width);
   void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, llvm::function_ref<void(Value step, Value steps)> beside);
   std::function<void(Value)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps);
-  int64_t weightBytes() const;
   /// The column tile's block of K, read again by each row tile.
   bool fitsFirstCache(int64_t panels) const { return panels * plan_.kBlock * AmxTiles::kWords * 4 <= context_.target.l1Bytes; }
   /// A register's rows: those of row tile `tile` of the block.
@@ -55,15 +54,8 @@ void TileRegisterBlocks::emit() {
   tiles_.release();
 }
 
-int64_t TileRegisterBlocks::weightBytes() const {
-  int64_t words = 0;
-  for (const LinearSegment &segment : context_.problem.segments)
-    words += int64_t(segment.linears.size()) * segment.panels() * 16 * plan_.depth;
-  return 4 * words;
-}
-
 /// Products of 256 rows take the time that weights take to come from memory.
-int64_t TileRegisterBlocks::groupRows() const { return weightBytes() > context_.target.l2Bytes ? 256 : 48; }
+int64_t TileRegisterBlocks::groupRows() const { return !context_.target.sharedCacheIsFast && weightBytes() > context_.target.l2Bytes ? 256 : 48; }
 
 // Rows in words to [register][step of 16 words][row of the register][16 words]: one stream for a register instead of one for each row, of which prefetchers lose track.
 // A row tile at a time, so that normed rows need not leave the second-level cache.

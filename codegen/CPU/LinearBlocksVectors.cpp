@@ -21,7 +21,7 @@ public:
   using BlockWriter::BlockWriter;
 
 private:
-  int64_t groupRows() const override { return 48; } // with fewer, weights would pass through the caches for too little work
+  int64_t groupRows() const override;
   void prepareRows(const RowBlock &rows, Value publish) override;
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) override;
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
@@ -36,6 +36,9 @@ private:
   Value input(Value firstRow) { return plan_.words ? words() : rowsAsGiven(firstRow); }
   Value widenedPanel(int64_t i) { return b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()); }
 };
+
+/// With fewer than 48, weights pass through the caches for too little work; where they come from memory, with fewer than 96.
+int64_t VectorBlocks::groupRows() const { return !context_.target.sharedCacheIsFast && weightBytes() > 2 * context_.target.l2Bytes ? 96 : 48; }
 
 void VectorBlocks::prepareRows(const RowBlock &rows, Value publish) {
   Value given = normedRows(rows.firstRow, b_.add(rows.firstRow, rows.rows), publish);

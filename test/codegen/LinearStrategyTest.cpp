@@ -133,7 +133,7 @@ TEST(ChooseStrategy, BucketsGrowAndTheLastIsOpen) {
 
 TEST(ChooseStrategy, TileRegistersTakeWhatFillsThem) {
   mlir::MLIRContext context;
-  GemmFacts words{.depth = 1024, .words = true, .bf16Products = true};
+  GemmFacts words{.depth = 1024, .bf16Products = true, .words = true};
   strategy::GemmAttr gemm = choose(context, "x86-64-v4-amx", words);
   EXPECT_TRUE(gemm.getAmx());
   for (strategy::GemmBucketAttr bucket : gemm.getBuckets())
@@ -141,7 +141,7 @@ TEST(ChooseStrategy, TileRegistersTakeWhatFillsThem) {
       EXPECT_TRUE(bucket.getRows() % 16 == 0 && bucket.getRows() / 16 * (bucket.getColumns() / 16) == 4 && bucket.getKBlock() % 16 == 0) << printed(bucket);
   EXPECT_EQ(mlir::parseAttribute(printed(gemm), &context), gemm) << printed(gemm);
   EXPECT_FALSE(choose(context, "x86-64-v4-bf16", words).getAmx());
-  EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1025, .words = true, .bf16Products = true}).getAmx());
+  EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1025, .bf16Products = true, .words = true}).getAmx());
   EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1024}).getAmx());
 }
 
