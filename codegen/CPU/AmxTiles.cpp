@@ -108,11 +108,12 @@ void AmxTiles::eachSum(Shape shape, Value memory, int64_t stride, int64_t panelS
       body(sum(shape, row, panel), b_.address(memory, b_.add(b_.mul(registerWords, row), panel * panelStride), b_.i32()));
 }
 
-void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels, bool streamsLefts, function_ref<void(int64_t)> beside) {
+void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride, ArrayRef<Value> panels, bool streamsLefts, bool streamsPanels,
+                           function_ref<void(int64_t)> beside) {
   for (int64_t panel = 0; panel < shape.panels; ++panel) {
     if (beside)
       beside(panel);
-    load(right(panel), panels[size_t(panel)], b_.index(kWords));
+    load(right(panel), panels[size_t(panel)], b_.index(kWords), streamsPanels);
     for (int64_t row = 0; row < shape.rows; ++row) {
       if (panel == 0)
         load(left(row), lefts[size_t(row)], leftStride, streamsLefts);

@@ -40,10 +40,10 @@ public:
   void loadSums(Shape shape, mlir::Value from, int64_t stride);
   void storeSums(Shape shape, mlir::Value to, int64_t stride, int64_t panelStride = kWords);
   /// Adds the products of 16 words of each row with those words of each panel. Register row r begins at lefts[r], `leftStride` words from one row to the next.
-  /// `streamsLefts`: they come from the second-level cache and pass by the first one, in which panels stay for other rows.
+  /// `streamsLefts`, `streamsPanels`: those come from the second-level cache and pass by the first one, which is left to what is read again.
   /// `beside` comes in front of each panel's products: a place for prefetches.
   void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false,
-                   llvm::function_ref<void(int64_t panel)> beside = nullptr);
+                   bool streamsPanels = false, llvm::function_ref<void(int64_t panel)> beside = nullptr);
 
 private:
   static int sum(Shape shape, int64_t row, int64_t panel) { return int(row * shape.panels + panel); }

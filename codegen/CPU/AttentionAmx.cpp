@@ -54,7 +54,7 @@ void AttentionCore::tiledScores(const RowTile &tile, const KeySpan &keys) {
         lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(word), b_.f32()));
       for (Value panel : panels)
         rights.push_back(b_.address(panel, b_.index(word * 16), b_.f32()));
-      tiles_.multiplyAdd(shape, lefts, stride, rights, /*streamsLefts=*/false, [&](int64_t i) {
+      tiles_.multiplyAdd(shape, lefts, stride, rights, /*streamsLefts=*/false, streamsPanels(keys), [&](int64_t i) {
         if (keys.next)
           readLines(b_.address(rights[size_t(i)], b_.index(kWords * 16), b_.f32()));
       });
@@ -126,7 +126,7 @@ void AttentionCore::tiledValues(const RowTile &tile, const KeySpan &keys) {
         lefts.push_back(b_.address(tile.scores, b_.add(b_.mul(group, kWords), i * AmxTiles::kRows * shape_.span()), b_.f32()));
       for (int64_t i = 0; i < shape.panels; ++i)
         panels.push_back(values(b_.add(panel, i)));
-      tiles_.multiplyAdd(shape, lefts, b_.index(shape_.span()), panels, /*streamsLefts=*/false, [&](int64_t i) {
+      tiles_.multiplyAdd(shape, lefts, b_.index(shape_.span()), panels, /*streamsLefts=*/false, streamsPanels(keys), [&](int64_t i) {
         if (!next.empty())
           readLines(next[size_t(i)]);
       });

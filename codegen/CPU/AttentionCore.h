@@ -144,6 +144,8 @@ private:
   void tiledScores(const RowTile &tile, const KeySpan &keys);
   void tiledValues(const RowTile &tile, const KeySpan &keys);
   void readLines(mlir::Value panel);
+  /// A row tile reads keys and values once, and its scores more often. Where memory is the limit panels have been prefetched into the first-level cache.
+  static bool streamsPanels(const KeySpan &keys) { return !keys.next; }
   void copyLastValues(const KeySpan &keys, mlir::Value keysLeft);
   void forHeight(const RowTile &tile, llvm::function_ref<void(int64_t)> body);
   int64_t panelsAtOnce(int64_t rows) const;
