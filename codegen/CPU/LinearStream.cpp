@@ -39,6 +39,7 @@ TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, P
   TileOperands in;
   in.element = context.sumElement(b);
   in.format = context.inGroups ? PanelFormat::BF16Groups : context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
+  in.prefetchersSuffice = context.target.prefetchersSuffice;
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
   in.hasBf16Dot = context.target.bf16Dot;
   in.hasByteDot = context.target.int8Dot && context.lanes == 16;
@@ -149,7 +150,7 @@ private:
 void StreamWriter::readAhead(TileOperands &in) {
   Type element = panelElement(b_, in);
   int64_t elementBytes = element.getIntOrFloatBitWidth() / 8, stepBytes = in.unroll * 16 * elementBytes;
-  int64_t distance = in.format == PanelFormat::Plain ? 1024 : 2048;
+  int64_t distance = in.format == PanelFormat::Plain && in.prefetchersSuffice ? 1024 : 2048;
   KernelBuilder *b = &b_;
   llvm::SmallVector<Value> panels = in.panels;
   in.perStep = [=](Value k) {
@@ -164,7 +165,7 @@ KernelBuilder::Values StreamWriter::products(const TileShape &shape, TileOperand
     return emitCodeTile(b_, *context_.codes, shape,
                         {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*unpacked=*/false, /*stream=*/shape.panels / int64_t(segment_.linears.size())},
                         zeroTile(b_, shape, b_.f32()));
-  if (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain)))
+  if (!in.prefetchersSuffice || (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain))))
     readAhead(in);
   return emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
 }

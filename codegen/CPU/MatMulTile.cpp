@@ -316,9 +316,11 @@ Values TileWriter::groupLoop(ValueRange initial) {
   constexpr int64_t kGroup = 32;
   Values zeros(2 * initial.size(), b_.constant(type_, 0));
   return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange sums) {
-    if (in_.perStep)
-      in_.perStep(k);
-    Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) { return steps(step, in_.unroll, tile); });
+    Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) {
+      if (in_.perStep)
+        in_.perStep(step);
+      return steps(step, in_.unroll, tile);
+    });
     Values after;
     for (size_t i = 0; i < sums.size(); ++i)
       after.push_back(b_.fadd(sums[i], b_.fadd(both[i], both[sums.size() + i])));

@@ -72,12 +72,13 @@ struct TileOperands {
   /// Address of k = 0 of each panel of the tile.
   llvm::SmallVector<mlir::Value> panels;
   PanelFormat format = PanelFormat::Plain;
-  bool hasF16Conversion = true; ///< the target has vcvtph2ps
-  bool hasBf16Dot = false;      ///< the target has vdpbf16ps
-  bool hasByteDot = false;      ///< and vpdpbusd
-  int64_t targetLanes = 4;      ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
-  mlir::Value depth;            ///< K
-  int64_t depthMultiple = 1;    ///< K is known to be a multiple of this
+  bool prefetchersSuffice = true; ///< as Target has it
+  bool hasF16Conversion = true;   ///< the target has vcvtph2ps
+  bool hasBf16Dot = false;        ///< the target has vdpbf16ps
+  bool hasByteDot = false;        ///< and vpdpbusd
+  int64_t targetLanes = 4;        ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
+  mlir::Value depth;              ///< K
+  int64_t depthMultiple = 1;      ///< K is known to be a multiple of this
   int64_t unroll = 4;
   /// Called once in each unrolled step with k: a place for prefetches.
   std::function<void(mlir::Value k)> perStep;

@@ -71,6 +71,7 @@ const std::vector<Target> &table() {
        .l2Bytes = 2 << 20,
        .l3Bytes = 32 << 20,
        .sharedCacheIsFast = false,
+       .prefetchersSuffice = false,
        .portsBesideProducts = false},
       gpu("compute_80", 80, "compute_80", 99), // what every later GPU has
       gpu("sm_80", 80, "sm_80", 163),

@@ -85,15 +85,17 @@ std::span<const cpu::ArithmeticLoop> cpu::arithmeticLoops() {
 // Reading
 //===----------------------------------------------------------------------===//
 
-static constexpr size_t kWindow = 1 << 20;
+static constexpr size_t kWindow = 1 << 20, kAhead = 2048;
 
 // Two lines of each stream at a time. Loads that nothing uses are kept by the empty statement.
 #define LLMOPT_READ(NAME, FEATURES, TYPE, LOAD)                                                                               \
-  template <size_t Streams>                                                                                                  \
+  template <size_t Streams, bool Ahead>                                                                                      \
   __attribute__((target(FEATURES))) static void NAME(const char *base, size_t bytes) {                                       \
     size_t part = bytes / Streams;                                                                                           \
     for (size_t offset = 0; offset < part; offset += 128) {                                                                  \
       _Pragma("clang loop unroll(full)") for (size_t s = 0; s < Streams; ++s) {                                              \
+        _Pragma("clang loop unroll(full)") for (size_t i = 0; Ahead && i < 128; i += 64)                                     \
+          __builtin_prefetch(base + s * part + offset + kAhead + i);                                                         \
         _Pragma("clang loop unroll(full)") for (size_t i = 0; i < 128; i += sizeof(TYPE)) {                                  \
           TYPE value = LOAD(reinterpret_cast<const TYPE *>(base + s * part + offset + i));                                   \
           __asm__ volatile("" ::"v"(value));                                                                                 \
@@ -106,32 +108,35 @@ LLMOPT_READ(read256, "avx2", __m256i, _mm256_load_si256)
 LLMOPT_READ(read512, "avx512f", __m512i, _mm512_load_si512)
 #undef LLMOPT_READ
 
-template <size_t Streams>
+template <size_t Streams, bool Ahead>
 static void readWindow(const char *base, size_t bytes) {
   static const bool has512 = missingFeatures(std::vector<std::string>{"avx512f"}).empty();
   static const bool has256 = missingFeatures(std::vector<std::string>{"avx2"}).empty();
-  (has512 ? read512<Streams> : has256 ? read256<Streams> : read128<Streams>)(base, bytes);
+  (has512 ? read512<Streams, Ahead> : has256 ? read256<Streams, Ahead> : read128<Streams, Ahead>)(base, bytes);
 }
 
-void cpu::readStreams(const void *data, size_t bytes, unsigned streams) {
+template <bool Ahead>
+static void readWindows(const void *data, size_t bytes, unsigned streams) {
   for (size_t window = 0; window < bytes; window += kWindow) {
     const char *base = static_cast<const char *>(data) + window;
     size_t size = std::min(kWindow, bytes - window);
     switch (streams) {
     case 1:
-      readWindow<1>(base, size);
+      readWindow<1, Ahead>(base, size);
       break;
     case 2:
-      readWindow<2>(base, size);
+      readWindow<2, Ahead>(base, size);
       break;
     case 4:
-      readWindow<4>(base, size);
+      readWindow<4, Ahead>(base, size);
       break;
     default:
-      readWindow<8>(base, size);
+      readWindow<8, Ahead>(base, size);
     }
   }
 }
+
+void cpu::readStreams(const void *data, size_t bytes, unsigned streams, bool ahead) { (ahead ? readWindows<true> : readWindows<false>)(data, bytes, streams); }
 
 void *cpu::allocateHuge(size_t bytes) {
   constexpr size_t kHuge = 2 << 20;

@@ -45,13 +45,14 @@ int serveReading(unsigned threads) {
   auto *memory = static_cast<const char *>(cpu::allocateHuge(kBytes));
   for (char line[128]; std::fgets(line, sizeof(line), stdin);) {
     double best = 1e9;
-    for (unsigned streams : {1u, 2u, 4u}) {
-      cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
-      auto work = [&](unsigned index) { cpu::readStreams(memory + index * part, part, streams); };
-      auto begin = std::chrono::steady_clock::now();
-      turn.run(work);
-      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    }
+    for (unsigned streams : {1u, 2u, 4u})
+      for (bool ahead : {false, true}) {
+        cpu::ThreadTeam::Turn turn(cpu::ThreadTeam::process(), threads);
+        auto work = [&](unsigned index) { cpu::readStreams(memory + index * part, part, streams, ahead); };
+        auto begin = std::chrono::steady_clock::now();
+        turn.run(work);
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+      }
     std::printf("%.9f\n", best * 1e9 / double(part * threads));
     std::fflush(stdout);
   }

@@ -37,10 +37,11 @@ double test::peakOperations(std::string_view format, const Target &target) {
 double test::readRate(const void *data, size_t bytes) {
   double best = 0;
   bytes = bytes / cpu::readGranule * cpu::readGranule;
-  for (unsigned streams : {1u, 4u}) {
-    double begin = seconds();
-    cpu::readStreams(data, bytes, streams);
-    best = std::max(best, double(bytes) / (seconds() - begin));
-  }
+  for (unsigned streams : {1u, 4u})
+    for (bool ahead : {false, true}) {
+      double begin = seconds();
+      cpu::readStreams(data, bytes, streams, ahead);
+      best = std::max(best, double(bytes) / (seconds() - begin));
+    }
   return best;
 }

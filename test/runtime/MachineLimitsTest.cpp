@@ -71,7 +71,8 @@ TEST(MachineLimits, LoopsRun) {
   size_t bytes = (1 << 20) + 3 * cpu::readGranule;
   std::unique_ptr<void, void (*)(void *)> memory(std::aligned_alloc(4096, bytes), std::free);
   for (unsigned streams : {1u, 2u, 4u, 8u})
-    cpu::readStreams(memory.get(), bytes, streams);
+    for (bool ahead : {false, true})
+      cpu::readStreams(memory.get(), bytes, streams, ahead);
 }
 
 } // namespace

@@ -29,6 +29,7 @@ struct Target {
   bool amx = false;                  ///< tile registers, with products of bf16 and of bytes
   int l1Bytes = 32 << 10, l2Bytes = 512 << 10, l3Bytes = 16 << 20;
   bool sharedCacheIsFast = true;     ///< a core reads the third-level cache faster than memory; false: threads do better not to read the same there
+  bool prefetchersSuffice = true;    ///< for streams of weights that a few rows are multiplied with; false: loops prefetch 2 KiB ahead
   bool portsBesideProducts = true;   ///< additions, maxima and permutations have ports that multiply-adds do not use; false: all take the same ones
 
   int computeCapability = 0;         ///< 90 for sm_90; 0: a CPU
