@@ -145,22 +145,32 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
     lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(block.k0, registerRows_), b_.f32()));
   for (int64_t i = 0; i < shape.panels; ++i)
     panels.push_back(panelBlock(linear, block.tile, i, block.k0));
-  std::function<void(Value)> prefetch = prefetches(linear, rows, rowTile, block, steps);
+  // Up to 16 rows read each panel once: it is a stream that prefetches its own next step. Others prefetch the next block.
+  const bool once = shape.rows == 1;
+  std::function<void(Value)> prefetch;
+  if (!once)
+    prefetch = prefetches(linear, rows, rowTile, block, steps);
   auto zero = [&] { tiles_.zeroSums(shape); };
   if (plan_.kBlocks == 1)
     zero();
   else
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
+  constexpr int64_t kStepWords = AmxTiles::kWords * AmxTiles::kWords; // of a panel
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
-    prefetch(step);
+    if (prefetch)
+      prefetch(step);
+    auto ahead = [&](int64_t panel) {
+      for (int64_t word = 0; once && word < kStepWords; word += AmxTiles::kWords)
+        b_.prefetch(panels[size_t(panel)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
+    };
     auto at = [&](ArrayRef<Value> starts, Value stepWords) {
       llvm::SmallVector<Value> addresses;
       for (Value start : starts)
         addresses.push_back(b_.address(start, b_.mul(step, stepWords), b_.f32()));
       return addresses;
     };
-    tiles_.multiplyAdd(shape, at(lefts, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), at(panels, b_.index(AmxTiles::kWords * AmxTiles::kWords)),
-                       fitsFirstCache(block.panels));
+    tiles_.multiplyAdd(shape, at(lefts, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), at(panels, b_.index(kStepWords)),
+                       fitsFirstCache(block.panels), /*streamsPanels=*/false, ahead);
     beside(step, steps);
   });
   tiles_.storeSums(shape, own, shape.panels * AmxTiles::kWords);
