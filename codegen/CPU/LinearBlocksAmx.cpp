@@ -147,9 +147,7 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
     panels.push_back(panelBlock(linear, block.tile, i, block.k0));
   // Up to 16 rows read each panel once: it is a stream that prefetches its own next step. Others prefetch the next block.
   const bool once = shape.rows == 1;
-  std::function<void(Value)> prefetch;
-  if (!once)
-    prefetch = prefetches(linear, rows, rowTile, block, steps);
+  std::function<void(Value)> prefetch = prefetches(linear, rows, rowTile, block, steps);
   auto zero = [&] { tiles_.zeroSums(shape); };
   if (plan_.kBlocks == 1)
     zero();
@@ -157,10 +155,12 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
   constexpr int64_t kStepWords = AmxTiles::kWords * AmxTiles::kWords; // of a panel
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
-    if (prefetch)
+    if (!once)
       prefetch(step);
     auto ahead = [&](int64_t panel) {
-      for (int64_t word = 0; once && word < kStepWords; word += AmxTiles::kWords)
+      if (!once)
+        return;
+      for (int64_t word = 0; word < kStepWords; word += AmxTiles::kWords)
         b_.prefetch(panels[size_t(panel)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
     };
     auto at = [&](ArrayRef<Value> starts, Value stepWords) {

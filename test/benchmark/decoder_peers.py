@@ -26,7 +26,7 @@ source package of llama-cpp-python:
     ninja -C llama llama-bench
 
 A share of the limit is the time that a program's bytes (weights with their scales; keys and values, f32 in "llmopt bf16" and f16 in all others) take at the rate of
-reading memory in the same round (the best of one, two and four streams), or that its arithmetic takes at the peak of f32 (of bf16 or bytes where it
+reading memory in the same round (the best of one, two and four streams, prefetched or not), or that its arithmetic takes at the peak of f32 (of bf16 or bytes where it
 multiplies those), over the time it took.
 """
 import argparse
