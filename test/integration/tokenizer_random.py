@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
+# llmopt-test: long
+# llmopt-packages: tokenizers sentencepiece
 # Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compares tokenizers with PyPI `tokenizers` and `sentencepiece` on random text of many scripts.
 
-    tokenizer_random.py TOKENIZER_CLI [--lines 100000] [--seed 1] [--only NAME] [--data FOLDER]
+    tokenizer_random.py [--cli TOKENIZER_CLI] [--lines 100000] [--seed 1] [--only NAME] [--data FOLDER]
 
 Small tokenizers are trained here, one for every kind of model, and one for every kind of normalizer, pre-tokenizer,
 post-processor and decoder. Each gets its share of the lines; ids with and without special tokens and decoded texts have
@@ -109,7 +111,7 @@ def compare(cli, name, path, library, rng, lines):
         # A damaged run of byte tokens may show characters that were complete before the damage.
         if answer != expect and "\ufffd" not in expect:
             wrong.append(({"stream": request["decode"]}, expect, answer))
-    print(f"{name:32} {lines:6} lines {len(requests) + len(streams):7} checks {len(wrong):4} differ", flush=True)
+    print(f"{'FAIL' if wrong else 'PASS'} {name:40} {lines:6} lines {len(requests) + len(streams):7} checks {len(wrong):4} differ", flush=True)
     for request, expect, answer in wrong[:3]:
         print(f"    {json.dumps(request)[:300]}\n      want {str(expect)[:300]!r}\n      got  {str(answer)[:300]!r}")
     return len(wrong)
@@ -127,7 +129,7 @@ def real_tokenizers(data):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("cli")
+    parser.add_argument("--cli", default=os.path.join(os.environ.get("LLMOPT_BUILD", "build"), "test", "bin", "tokenizer_cli"))
     parser.add_argument("--lines", type=int, default=100000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="")
