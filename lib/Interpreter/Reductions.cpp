@@ -103,6 +103,7 @@ struct Lines {
       if (i != axis)
         (i < axis ? outer : inner) *= x.shape[i];
   }
+  int64_t count() const { return length ? outer * inner : 0; } // without elements there are no lines to point at
   int64_t start(int64_t line) const { return line / inner * length * inner + line % inner; }
 };
 
@@ -153,7 +154,7 @@ static Result<Array> cumSum(CumSumOp op, const Array &x) {
   Lines lines(x, axis);
   withStorage(x, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t line = 0; line < lines.outer * lines.inner; ++line) {
+    for (int64_t line = 0; line < lines.count(); ++line) {
       T *first = result.template data<T>().data() + lines.start(line);
       T sum = 0;
       for (int64_t i = 0; i < lines.length; ++i) {
@@ -181,7 +182,7 @@ static Status topK(TopKOp op, Frame &frame, const Array &x, const Array &count) 
   std::vector<int64_t> order(static_cast<size_t>(lines.length));
   withStorage(x, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t line = 0; k && line < lines.outer * lines.inner; ++line) {
+    for (int64_t line = 0; line < chosen.count(); ++line) {
       const T *first = x.data<T>().data() + lines.start(line);
       std::iota(order.begin(), order.end(), 0);
       std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

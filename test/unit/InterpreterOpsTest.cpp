@@ -176,6 +176,14 @@ TEST_F(InterpreterOps, Reductions) {
   EXPECT_EQ(scanned(""), (Doubles{1, 3, 6}));
   EXPECT_EQ(scanned(", exclusive"), (Doubles{0, 1, 3}));
   EXPECT_EQ(scanned(", reverse"), (Doubles{6, 5, 3}));
+  // Without elements there is no memory that a line could begin in.
+  EXPECT_EQ(values(R"(func.func @f() -> tensor<2x0x3xf32> {
+    %x = llm.constant dense<> : tensor<2x0x3xf32>
+    %k = llm.constant dense<[0]> : tensor<1xi64>
+    %s = llm.cumsum %x {axis = 1 : i64} : tensor<2x0x3xf32> -> tensor<2x0x3xf32>
+    %0, %i = llm.topk %s, %k {axis = 1 : i64, largest = true} : tensor<2x0x3xf32>, tensor<1xi64> -> tensor<2x0x3xf32>, tensor<2x0x3xi64>
+    return %0 : tensor<2x0x3xf32>
+  })"), Doubles());
 }
 
 TEST_F(InterpreterOps, GroupsRowsByExpert) {
