@@ -62,20 +62,16 @@ bool takeRounded(LinearProblem &problem) {
 /// Multiplications and additions; weights, input and results once.
 void declareCost(const LinearContext &context, SymContext &symbols, LoweredKernel &result) {
   const LinearProblem &problem = context.problem;
-  int64_t columns = 0, weightBytes = 0, outputBytes = 0;
+  int64_t columns = 0, allWeights = 0, outputBytes = 0;
   for (const LinearSegment &segment : problem.segments) {
-    for (Projection linear : segment.linears) {
-      columns += segment.columns;
-      int64_t bits = getElementTypeOrSelf(linear.getWeight().getType()).getIntOrFloatBitWidth();
-      weightBytes += context.codes ? context.codes->panels.bytes(segment.columns, problem.depth)
-                                   : segment.panels() * panelElements(linear, problem.depth) * bits / 8;
-    }
+    columns += segment.columns * int64_t(segment.linears.size());
+    allWeights += weightBytes(context, segment);
     for (const LinearOutput &output : segment.outputs)
       outputBytes += segment.columns * getElementTypeOrSelf(output.value.getType()).getIntOrFloatBitWidth() / 8;
   }
   result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns));
   SymExpr activations = symbols.mul(problem.rows, symbols.constant((problem.integer ? 1 : context.roundedInput ? 2 : 4) * problem.depth + outputBytes));
-  result.bytesMoved = symbols.add(symbols.constant(weightBytes), activations);
+  result.bytesMoved = symbols.add(symbols.constant(allWeights), activations);
 }
 
 } // namespace
@@ -92,7 +88,8 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded, strategy.getAmx()};
   if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
     context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth,
-                                 codeArithmetic(family.target, context.lanes, quantized->format.bits, !strategy.getInt8Products()), strategy.getInt8Products()};
+                                 context.amx ? CodeArithmetic::Groups : codeArithmetic(family.target, context.lanes, quantized->format.bits, !strategy.getInt8Products()),
+                                 strategy.getInt8Products()};
   LoweredKernel result;
   Status status;
   if (problem.norm)

@@ -10,29 +10,43 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
+static constexpr int64_t kLine = 64; ///< bytes of the caches
+
 /// Each chunk of column tiles reads the rows of all blocks of K again, which lie in the third-level cache where they are too many for
 /// the second; the chunk's unfinished sums need room there too.
 static constexpr int64_t kChunkColumns = 192;
 static constexpr int64_t kAmxChunkColumns = 768; // products are so fast that reading rows again counts for more
 
+/// A span of codes in steps of depth.
+static int64_t spanSteps(const LinearContext &context) { return context.codes ? context.codes->span() / (context.amx ? 2 : 1) : 0; }
+
 /// Whole spans of codes.
 static int64_t blockOfDepth(const LinearContext &context, strategy::GemmBucketAttr bucket, int64_t depth) {
-  int64_t unit = context.codes ? context.codes->span() : 1;
+  int64_t unit = std::max<int64_t>(1, spanSteps(context));
   return std::min((bucket.getKBlock() + unit - 1) / unit * unit, depth);
+}
+
+/// Column tiles whose sums lie in scratch memory. Where products are added to sums that lie there already, two at least: what is pending of the tile before is still read.
+static int64_t chunkTiles(const LinearContext &context, strategy::GemmBucketAttr bucket, int64_t kBlocks) {
+  int64_t least = context.amx && context.codes ? 2 : 1;
+  bool oneRowTile = bucket.getMBlock() == bucket.getRows(); // whose sums stay near anyway
+  if (kBlocks == 1 || (context.codes && context.amx && oneRowTile))
+    return least;
+  return std::max(least, (context.amx ? kAmxChunkColumns : kChunkColumns) / bucket.getColumns());
 }
 
 BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr bucket)
     : lanes(context.lanes), depth(context.depth()), tileRows(bucket.getRows()), tilePanels(bucket.getColumns() / 16),
       kBlock(blockOfDepth(context, bucket, depth)), kBlocks((depth + kBlock - 1) / kBlock),
-      blockTiles(bucket.getMBlock() / tileRows), chunk(kBlocks > 1 ? std::max<int64_t>(1, (context.amx ? kAmxChunkColumns : kChunkColumns) / bucket.getColumns()) : 1),
+      blockTiles(bucket.getMBlock() / tileRows), chunk(chunkTiles(context, bucket, kBlocks)),
       pack(bucket.getPackInput() && !context.codes),
       widen(context.codes             ? context.codes->unpacks()
             : context.problem.integer ? !context.byteDot()
                                       : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
       amx{tileRows / AmxTiles::kRows, tilePanels}, words(context.amx ? blockRows() * depth : context.wordElements(blockRows())),
-      amxWords(context.amx ? AmxTiles::memoryWords(context.target) : 0) {
+      amxWords(context.amx ? AmxTiles::memoryWords(context.target) + spanSumElements(context) : 0), span(spanSteps(context)) {
   if (context.codes && widen)
-    span = context.codes->span(), unpackedSpan = context.codes->unpackedSpan();
+    unpackedSpan = context.codes->unpackedSpan();
 }
 
 // Each thread gets rows of its own where there are enough of them: rows stay in the core's cache from one stage to the next, are normed
@@ -109,8 +123,7 @@ LinearEpilogue BlockWriter::epilogueOf(const LinearSegment &segment) {
 int64_t BlockWriter::weightBytes() const {
   int64_t bytes = 0;
   for (const LinearSegment &segment : context_.problem.segments)
-    for (Projection linear : segment.linears)
-      bytes += segment.panels() * panelElements(linear, context_.problem.depth) * linear.weightType().getElementTypeBitWidth() / 8;
+    bytes += cpu::weightBytes(context_, segment);
   return bytes;
 }
 
@@ -136,6 +149,35 @@ Value BlockWriter::blockDepth(Value k0) {
 /// Address of input k0 of a panel of a column tile.
 Value BlockWriter::panelBlock(Projection linear, Value tile, int64_t panel, Value k0) {
   return b_.address(panelOf(linear, tile, panel), b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
+}
+
+Value BlockWriter::nextCodes(Projection linear, const TileBlock &block, int64_t panel) {
+  return b_.address(panelOf(linear, block.nextTile, panel), b_.mul(b_.floorDiv(block.nextK0, plan_.span), context_.codes->spanBytes()), b_.ops().getI8Type());
+}
+
+void BlockWriter::prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block) {
+  int64_t lines = (plan_.kBlock / plan_.span * context_.codes->spanBytes() + kLine - 1) / kLine;
+  Value share = b_.add(b_.floorDiv(b_.index(lines), b_.sub(rows.last, rows.first)), 1), begin = b_.mul(b_.sub(rowTile, rows.first), share);
+  KernelBuilder::Values panels;
+  for (int64_t i = 0; i < block.panels; ++i)
+    panels.push_back(nextCodes(linear, block, i));
+  b_.forLoop(begin, b_.min(b_.add(begin, share), b_.index(lines)), 1, [&](Value line) {
+    for (Value panel : panels)
+      b_.prefetch(panel, b_.mul(line, kLine), b_.ops().getI8Type(), /*locality=*/2);
+  });
+}
+
+void BlockWriter::unpackCodes(Projection linear, const TileBlock &block, bool prefetchesNext) {
+  const CodeProducts &codes = *context_.codes;
+  Value first = b_.floorDiv(block.k0, plan_.span), end = b_.floorDiv(b_.add(block.k0, blockDepth(block.k0)), plan_.span);
+  for (int64_t i = 0; i < block.panels; ++i) {
+    Value next = nextCodes(linear, block, i);
+    emitUnpackedCodes(b_, codes, tileOperands(b_, context_, linear), plan_.lanes, panelOf(linear, block.tile, i), first, end, widenedPanel(i), [&](Value span) {
+      if (prefetchesNext)
+        for (int64_t line = 0; line < codes.spanBytes(); line += kLine)
+          b_.prefetch(next, b_.add(b_.mul(span, codes.spanBytes()), line), b_.ops().getI8Type(), /*locality=*/2);
+    });
+  }
 }
 
 int64_t cpu::emitLinearBlocks(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {

@@ -34,8 +34,11 @@ struct BlockPlan {
   bool pack, widen;
   AmxTiles::Shape amx; ///< of a register tile
   int64_t words;       ///< of the rows of a block; 0 where they are taken as they are
-  int64_t amxWords;    ///< what tile registers need
-  int64_t span = 0, unpackedSpan = 0; ///< inputs of a span of codes, and words of it where they are unpacked
+  int64_t amxWords;    ///< what tile registers need, the sums of two spans of codes included
+  int64_t span = 0, unpackedSpan = 0; ///< steps of depth of a span of codes, and words of it where they are unpacked
+  /// Of a register tile.
+  int64_t tileElements() const { return tileRows * tilePanels * 16; }
+  int64_t spanSumElements(const LinearContext &context) const { return context.codes ? 2 * tileElements() : 0; }
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   int64_t columnTiles(const LinearSegment &segment) const { return (segment.panels() + tilePanels - 1) / tilePanels; }
@@ -92,7 +95,13 @@ protected:
   mlir::Value panelOf(Projection linear, mlir::Value tile, int64_t panel) { return panelAddress(b_, context_, linear, b_.add(b_.mul(tile, plan_.tilePanels), panel)); }
   mlir::Value panelBlock(Projection linear, mlir::Value tile, int64_t panel, mlir::Value k0);
   /// Unfinished sums are kept for all row tiles of a block; others stay in the first-level cache.
-  bool keepsSums(const LinearSegment &segment) const { return plan_.kBlocks > 1 || segment.linears.size() > 1; }
+  bool keepsSums(const LinearSegment &segment) const { return plan_.chunk > 1 || segment.linears.size() > 1; }
+  /// Row tile i of n prefetches the i-th part of the codes that come next.
+  void prefetchCodes(const RowBlock &rows, mlir::Value rowTile, Projection linear, const TileBlock &block);
+  /// Unpacks a column tile's block of K into scratch memory, and prefetches what comes next beside it.
+  void unpackCodes(Projection linear, const TileBlock &block, bool prefetchesNext = false);
+  mlir::Value nextCodes(Projection linear, const TileBlock &block, int64_t panel);
+  mlir::Value widenedPanel(int64_t i) { return b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()); }
   int64_t productStride() const { return plan_.chunk * plan_.blockRows() * plan_.tilePanels * 16; }
 
   int64_t weightBytes() const;

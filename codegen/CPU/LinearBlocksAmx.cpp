@@ -4,7 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Intel AMX. What follows a product - the epilogue of a row tile - is computed in vectors beside the products of the next one: tile registers leave vectors' units
-// idle, and sums are at hand only some time behind their store.
+// idle, and sums are at hand only some time behind their store. Codes are unpacked to words for a block of K of a column tile; a span's sums are scaled and added to the
+// tile's beside the products of the next span.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearBlocks.h"
@@ -27,12 +28,20 @@ private:
   struct Pending {
     Value rows, firstRow, column, place;
     explicit Pending(ValueRange values) : rows(values[0]), firstRow(values[1]), column(values[2]), place(values[3]) {}
+    KernelBuilder::Values values() const { return {rows, firstRow, column, place}; }
   };
   int64_t groupRows() const override;
   void prepareRows(const RowBlock &rows, Value publish) override;
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) override;
   void finish(LinearEpilogue &epilogue, const Pending &pending, Value first, Value count, int64_t width);
-  void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, llvm::function_ref<void(Value step, Value steps)> beside);
+  std::function<void(Value step)> beside(LinearEpilogue &epilogue, const Pending &pending, const Pending &own, const TileBlock &block);
+  void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
+  void codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
+  /// Steps of 16 words of a block of K.
+  Value stepsOf(const TileBlock &block) { return b_.floorDiv(blockDepth(block.k0), AmxTiles::kWords); }
+  void addScaled(Value spanSums, Value span, Value first, Value count, Value own, int64_t panels);
+  KernelBuilder::Values leftsOf(const RowBlock &rows, Value rowTile, Value k0);
+  KernelBuilder::Values inStep(ValueRange starts, Value step, Value stepWords);
   std::function<void(Value)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps);
   /// The column tile's block of K, read again by each row tile.
   bool fitsFirstCache(int64_t panels) const { return panels * plan_.kBlock * AmxTiles::kWords * 4 <= context_.target.l1Bytes; }
@@ -41,9 +50,20 @@ private:
     return b_.address(words(), b_.mul(b_.add(b_.mul(tile, plan_.amx.rows), number), AmxTiles::kRows * plan_.depth), b_.f32());
   }
 
+  /// Room for the sums of a span, one of two.
+  Value spanSums(Value number) {
+    int64_t place = plan_.otherElements(context_.problem.mostWeights()) - plan_.spanSumElements(context_);
+    return b_.address(inScratch(place), b_.mul(number, plan_.tileElements()), b_.f32());
+  }
+  /// An unpacked span of panel i.
+  Value unpackedSpan(int64_t i, Value span) { return b_.address(widenedPanel(i), b_.mul(span, plan_.unpackedSpan), b_.f32()); }
+
   AmxTiles tiles_;
   Value registerRows_; ///< of a tile register
 };
+
+constexpr int64_t kRowsTogether = 4; ///< that are scaled and added
+constexpr int64_t kStepWords = AmxTiles::kWords * AmxTiles::kWords; ///< of a panel
 
 // One configuration for all row tiles. Those that are smaller than the highest one compute up to two rows more than they have, which nobody reads.
 void TileRegisterBlocks::emit() {
@@ -54,8 +74,8 @@ void TileRegisterBlocks::emit() {
   tiles_.release();
 }
 
-/// Products of 256 rows take the time that weights take to come from memory.
-int64_t TileRegisterBlocks::groupRows() const { return !context_.target.sharedCacheIsFast && weightBytes() > context_.target.l2Bytes ? 256 : 48; }
+/// Products of 256 rows take the time that weights take to come from memory; codes are better unpacked by one thread than by all.
+int64_t TileRegisterBlocks::groupRows() const { return context_.codes || (!context_.target.sharedCacheIsFast && weightBytes() > context_.target.l2Bytes) ? 256 : 48; }
 
 // Rows in words to [register][step of 16 words][row of the register][16 words]: one stream for a register instead of one for each row, of which prefetchers lose track.
 // A row tile at a time, so that normed rows need not leave the second-level cache.
@@ -71,10 +91,13 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
     if (!context_.norm) // the same of the next register
       for (int64_t line = 0; line < stepElements; line += lineElements)
         b_.prefetch(from, b_.add(b_.add(source, registerElements), line), element, /*locality=*/2);
-    if (!rounds)
-      return b_.store(b_.load(words, b_.address(from, source, element), b_.index(0), 1), target, b_.index(0));
+    auto paired = [&](Value halves) { return context_.codes ? pairedHalves(b_, halves) : halves; };
+    if (!rounds) {
+      Type type = context_.codes ? b_.vec(2 * AmxTiles::kWords, b_.ops().getIntegerType(16)) : words;
+      return b_.store(paired(b_.load(type, b_.address(from, source, element), b_.index(0), 1)), target, b_.index(0));
+    }
     for (int64_t half = 0; half < 2; ++half)
-      b_.store(rounding.round(b_.load(floats, from, b_.add(source, half * AmxTiles::kWords))), target, b_.index(half * AmxTiles::kWords));
+      b_.store(paired(rounding.round(b_.load(floats, from, b_.add(source, half * AmxTiles::kWords)))), target, b_.index(half * AmxTiles::kWords));
   };
   // A few steps of all rows at a time: what is written fits into the first-level cache.
   constexpr int64_t kSteps = 4;
@@ -110,23 +133,47 @@ void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBloc
       return b_.forLoop(chunkBegin, chunkEnd, 1, pending, [&](Value tile, ValueRange before) {
         TileBlock block = followed(chunkBegin, chunkEnd, tile, k0, panels);
         KernelBuilder::Values pending(before.begin(), before.end());
-        for (size_t weight = 0; weight < segment.linears.size(); ++weight)
+        for (size_t weight = 0; weight < segment.linears.size(); ++weight) {
+          Projection linear = segment.linears[weight];
+          bool last = weight + 1 == segment.linears.size();
+          if (context_.codes)
+            unpackCodes(linear, block, /*prefetchesNext=*/plan_.blockTiles == 1);
           pending = b_.forLoop(rows.first, rows.last, 1, pending, [&](Value rowTile, ValueRange before) {
-            Pending pending(before);
             Value rowsBefore = keepsSums(segment) ? b_.mul(b_.sub(rowTile, rows.first), plan_.tileRows) : zero;
             Value place = b_.add(placeOf(block, chunkBegin), b_.mul(rowsBefore, width));
-            product(segment.linears[weight], rows, rowTile, block, b_.address(sums(), b_.add(place, int64_t(weight) * productStride()), b_.f32()), [&](Value step, Value steps) {
-              Value share = b_.floorDiv(b_.add(pending.rows, b_.add(steps, -1)), steps), first = b_.min(b_.mul(step, share), pending.rows);
-              finish(epilogue, pending, first, b_.min(b_.sub(pending.rows, first), share), width);
-            });
-            bool last = weight + 1 == segment.linears.size();
-            return KernelBuilder::Values{last ? b_.select(endsAtDepth(k0), rowTiles_.rowCount(rowTile), zero) : zero, rowTiles_.firstRow(rowTile), firstColumn(block), place};
+            Value complete = last ? b_.select(endsAtDepth(k0), rowTiles_.rowCount(rowTile), zero) : zero;
+            Pending own({complete, rowTiles_.firstRow(rowTile), firstColumn(block), place});
+            product(linear, rows, rowTile, block, b_.address(sums(), b_.add(place, int64_t(weight) * productStride()), b_.f32()), beside(epilogue, Pending(before), own, block));
+            return own.values();
           });
+        }
         return pending;
       });
     });
   });
   b_.outline([&] { finish(epilogue, Pending(rest), zero, rest[0], width); });
+}
+
+/// What is done in each step of a product, some of it: the epilogue of what is pending. With codes, whose sums wait behind the stores of results, also prefetches of what the
+/// epilogue of the product's own sums will read and write.
+std::function<void(Value)> TileRegisterBlocks::beside(LinearEpilogue &epilogue, const Pending &pending, const Pending &own, const TileBlock &block) {
+  const TileShape row{1, block.panels, plan_.lanes};
+  Value steps = stepsOf(block);
+  auto some = [=, this](Value all) {
+    Value share = b_.floorDiv(b_.add(all, b_.add(steps, -1)), steps);
+    return [=, this](Value step) {
+      Value first = b_.min(b_.mul(step, share), all);
+      return std::pair(first, b_.min(b_.add(first, share), all));
+    };
+  };
+  auto rows = some(pending.rows), lines = some(b_.mul(own.rows, LinearEpilogue::prefetchSteps(row)));
+  return [=, this, &epilogue](Value step) {
+    auto [firstRow, endRow] = rows(step);
+    finish(epilogue, pending, firstRow, b_.sub(endRow, firstRow), row.columns());
+    auto [firstLine, endLine] = lines(step);
+    if (context_.codes)
+      b_.forLoop(firstLine, endLine, 1, [&](Value line) { epilogue.prefetchStep(own.firstRow, own.column, row, line); });
+  };
 }
 
 /// The epilogue of rows [first, first + count) of what is pending.
@@ -137,12 +184,12 @@ void TileRegisterBlocks::finish(LinearEpilogue &epilogue, const Pending &pending
 
 /// A row tile's sums, from and to the address `own`. They are stored behind the last step: until then `beside`, which is called in each step, may read there what is pending.
 void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
-                                 llvm::function_ref<void(Value step, Value steps)> beside) {
+                                 const std::function<void(Value step)> &beside) {
+  if (context_.codes)
+    return codeProduct(linear, rows, rowTile, block, own, beside);
   AmxTiles::Shape shape{plan_.amx.rows, block.panels};
-  Value depth = blockDepth(block.k0), steps = b_.floorDiv(depth, AmxTiles::kWords);
-  llvm::SmallVector<Value> lefts, panels;
-  for (int64_t number = 0; number < shape.rows; ++number)
-    lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(block.k0, registerRows_), b_.f32()));
+  Value steps = stepsOf(block);
+  KernelBuilder::Values lefts = leftsOf(rows, rowTile, block.k0), panels;
   for (int64_t i = 0; i < shape.panels; ++i)
     panels.push_back(panelBlock(linear, block.tile, i, block.k0));
   // Up to 16 rows read each panel once: it is a stream that prefetches its own next step. Others prefetch the next block.
@@ -153,7 +200,6 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
     zero();
   else
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
-  constexpr int64_t kStepWords = AmxTiles::kWords * AmxTiles::kWords; // of a panel
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
     if (!once)
       prefetch(step);
@@ -163,17 +209,73 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
       for (int64_t word = 0; word < kStepWords; word += AmxTiles::kWords)
         b_.prefetch(panels[size_t(panel)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
     };
-    auto at = [&](ArrayRef<Value> starts, Value stepWords) {
-      llvm::SmallVector<Value> addresses;
-      for (Value start : starts)
-        addresses.push_back(b_.address(start, b_.mul(step, stepWords), b_.f32()));
-      return addresses;
-    };
-    tiles_.multiplyAdd(shape, at(lefts, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), at(panels, b_.index(kStepWords)),
+    tiles_.multiplyAdd(shape, inStep(lefts, step, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), inStep(panels, step, b_.index(kStepWords)),
                        fitsFirstCache(block.panels), /*streamsPanels=*/false, ahead);
-    beside(step, steps);
+    beside(step);
   });
   tiles_.storeSums(shape, own, shape.panels * AmxTiles::kWords);
+}
+
+/// The same with unpacked codes. Sums of the row tile are those at `own` after each span: what is pending must lie elsewhere.
+void TileRegisterBlocks::codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
+                                     const std::function<void(Value step)> &beside) {
+  AmxTiles::Shape shape{plan_.amx.rows, block.panels};
+  const int64_t stepsOfSpan = plan_.span / AmxTiles::kWords, width = shape.panels * AmxTiles::kWords;
+  Value spans = b_.floorDiv(blockDepth(block.k0), plan_.span), tileRows = b_.mul(registerRows_, shape.rows), zero = b_.index(0);
+  KernelBuilder::Values lefts = leftsOf(rows, rowTile, block.k0);
+  if (plan_.blockTiles > 1)
+    prefetchCodes(rows, rowTile, linear, block);
+  b_.ifThen(b_.equal(block.k0, zero), [&] {
+    b_.forLoop(zero, b_.index(plan_.tileElements()), plan_.lanes, [&](Value i) { b_.store(b_.constant(b_.vec(plan_.lanes, b_.f32()), 0), own, i); });
+  });
+  b_.forLoop(zero, spans, 1, [&](Value span) {
+    Value parity = b_.mod(span, 2), before = b_.max(b_.add(span, -1), zero), rowsBefore = b_.select(b_.equal(span, zero), zero, tileRows);
+    Value share = b_.mul(b_.floorDiv(b_.add(rowsBefore, stepsOfSpan * kRowsTogether - 1), stepsOfSpan * kRowsTogether), kRowsTogether); // of a step
+    tiles_.zeroSums(shape);
+    b_.forLoop(zero, b_.index(stepsOfSpan), 1, [&](Value stepOfSpan) {
+      Value step = b_.add(b_.mul(span, stepsOfSpan), stepOfSpan), first = b_.min(b_.mul(stepOfSpan, share), rowsBefore);
+      KernelBuilder::Values panels;
+      for (int64_t i = 0; i < shape.panels; ++i)
+        panels.push_back(b_.address(unpackedSpan(i, span), b_.add(b_.mul(stepOfSpan, kStepWords), kPanelColumns), b_.f32()));
+      tiles_.multiplyAdd(shape, inStep(lefts, step, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), panels, /*streamsLefts=*/stepsOfSpan > 1);
+      addScaled(spanSums(b_.sub(b_.index(1), parity)), before, first, b_.min(b_.sub(rowsBefore, first), share), own, shape.panels);
+      beside(step);
+    });
+    tiles_.storeSums(shape, spanSums(parity), width);
+  });
+  Value last = b_.add(spans, -1);
+  addScaled(spanSums(b_.mod(last, 2)), last, zero, tileRows, own, shape.panels);
+}
+
+/// Adds rows [first, first + count) of a span's sums, times its scales, to those at `own`.
+void TileRegisterBlocks::addScaled(Value spanSums, Value span, Value first, Value count, Value own, int64_t panels) {
+  const int64_t width = panels * kPanelColumns;
+  VectorType floats = b_.vec(plan_.lanes, b_.f32());
+  KernelBuilder::Values scales;
+  for (int64_t column = 0; column < width; column += plan_.lanes)
+    scales.push_back(b_.load(floats, unpackedSpan(column / kPanelColumns, span), b_.index(column % kPanelColumns)));
+  b_.forLoop(first, b_.add(first, count), kRowsTogether, [&](Value row) {
+    Value place = b_.mul(row, width), from = b_.address(spanSums, place, b_.f32()), to = b_.address(own, place, b_.f32());
+    for (int64_t i = 0; i < kRowsTogether * int64_t(scales.size()); ++i) {
+      Value at = b_.index(i * plan_.lanes);
+      b_.store(b_.fma(b_.load(floats, from, at), scales[size_t(i) % scales.size()], b_.load(floats, to, at)), to, at);
+    }
+  });
+}
+
+/// Where the row tile's registers of rows begin.
+KernelBuilder::Values TileRegisterBlocks::leftsOf(const RowBlock &rows, Value rowTile, Value k0) {
+  KernelBuilder::Values lefts;
+  for (int64_t number = 0; number < plan_.amx.rows; ++number)
+    lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(k0, registerRows_), b_.f32()));
+  return lefts;
+}
+
+KernelBuilder::Values TileRegisterBlocks::inStep(ValueRange starts, Value step, Value stepWords) {
+  KernelBuilder::Values addresses;
+  for (Value start : starts)
+    addresses.push_back(b_.address(start, b_.mul(step, stepWords), b_.f32()));
+  return addresses;
 }
 
 /// Row tiles prefetch the block that comes next, a line of each panel for each word, evenly over their steps.

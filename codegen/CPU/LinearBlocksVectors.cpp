@@ -26,15 +26,12 @@ private:
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) override;
   void product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block);
   KernelBuilder::Values startOf(const TileShape &shape, Type element, Value before, Value k0);
-  void prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
   void widenPanels(Projection linear, const TileBlock &block);
-  Value endOfSpans(Value k0);
   /// The block's rows: those of the input, or, normed and in words, in scratch.
   Value input(Value firstRow) { return plan_.words ? words() : rowsAsGiven(firstRow); }
-  Value widenedPanel(int64_t i) { return b_.address(widened(), b_.index(i * plan_.widenedPanel()), b_.f32()); }
 };
 
 /// With fewer than 48, weights pass through the caches for too little work; where they come from memory, with fewer than 96.
@@ -123,43 +120,19 @@ KernelBuilder::Values VectorBlocks::startOf(const TileShape &shape, Type element
       [&] { return loadTile(b_, shape, element, before, shape.columns()); });
 }
 
-/// Row tile i of n prefetches the i-th part of the codes that come next.
-void VectorBlocks::prefetchCodes(const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block) {
-  constexpr int64_t kLine = 64;
-  const CodeProducts &codes = *context_.codes;
-  int64_t lines = (plan_.kBlock / codes.span() * codes.spanBytes() + kLine - 1) / kLine;
-  Value share = b_.add(b_.floorDiv(b_.index(lines), b_.sub(rows.last, rows.first)), 1), begin = b_.mul(b_.sub(rowTile, rows.first), share);
-  Value at = b_.mul(b_.floorDiv(block.nextK0, codes.span()), codes.spanBytes());
-  KernelBuilder::Values panels;
-  for (int64_t i = 0; i < block.panels; ++i)
-    panels.push_back(b_.address(panelOf(linear, block.nextTile, i), at, b_.ops().getI8Type()));
-  b_.forLoop(begin, b_.min(b_.add(begin, share), b_.index(lines)), 1, [&](Value line) {
-    for (Value panel : panels)
-      b_.prefetch(panel, b_.mul(line, kLine), b_.ops().getI8Type(), /*locality=*/2);
-  });
-}
-
 /// Adds the tile's products with this block's codes.
 KernelBuilder::Values VectorBlocks::codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start) {
-  int64_t span = context_.codes->span();
-  Value endSpan = endOfSpans(block.k0);
-  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), b_.floorDiv(block.k0, span), endSpan, plan_.blockRows(), tileOperands(b_, context_, linear), plan_.widen};
+  Value firstSpan = b_.floorDiv(block.k0, plan_.span), endSpan = b_.floorDiv(b_.add(block.k0, blockDepth(block.k0)), plan_.span);
+  CodeOperands in{input(rows.firstRow), b_.sub(firstRow, rows.firstRow), firstSpan, endSpan, plan_.blockRows(), tileOperands(b_, context_, linear), plan_.widen};
   for (int64_t i = 0; i < block.panels; ++i)
     in.tile.panels.push_back(plan_.widen ? widenedPanel(i) : panelOf(linear, block.tile, i));
   return emitCodeTile(b_, *context_.codes, shape, in, start);
 }
 
-/// One past the last span of codes of the block of K at k0.
-Value VectorBlocks::endOfSpans(Value k0) { return b_.min(b_.index(context_.codes->spans()), b_.floorDiv(b_.add(k0, plan_.kBlock), context_.codes->span())); }
-
 void VectorBlocks::widenPanels(Projection linear, const TileBlock &block) {
+  if (context_.codes)
+    return unpackCodes(linear, block);
   TileOperands in = tileOperands(b_, context_, linear);
-  if (context_.codes) {
-    for (int64_t i = 0; i < block.panels; ++i)
-      emitUnpackedCodes(b_, *context_.codes, in, plan_.lanes, panelOf(linear, block.tile, i),
-                        b_.floorDiv(block.k0, context_.codes->span()), endOfSpans(block.k0), widenedPanel(i));
-    return;
-  }
   in.depth = blockDepth(block.k0);
   for (int64_t i = 0; i < block.panels; ++i)
     emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, block.tile, i, block.k0), widenedPanel(i));

@@ -10,6 +10,7 @@
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 #include <numeric>
@@ -27,7 +28,7 @@ CodeArithmetic cpu::codeArithmetic(const Target &target, int64_t lanes, int bits
 }
 
 // Sums of 256 products of a byte and a number of 23 bits fit into i32. In f32 spans are short, so that sums that begin at -zero * sum x stay small.
-int64_t CodeProducts::span() const { return std::gcd(block(), int64_t(inFloats() ? 32 : 256)); }
+int64_t CodeProducts::span() const { return std::gcd(block(), arithmetic == CodeArithmetic::Floats ? 32 : kCodeSpan); }
 
 namespace {
 
@@ -145,12 +146,8 @@ private:
   void storeDigits(Value digits, Value line, Value k) {
     Type narrow = b_.ops().getIntegerType(32 / codes_.wordInputs());
     Value stored = arith::TruncIOp::create(b_.ops(), b_.loc(), b_.vec(lanes_, narrow), digits);
-    if (codes_.arithmetic == CodeArithmetic::Shorts) {
-      SmallVector<int64_t> order;
-      for (int64_t i = 0; i < lanes_; i += 4)
-        order.append({i, i + 2, i + 1, i + 3});
-      stored = vector::ShuffleOp::create(b_.ops(), b_.loc(), stored, stored, order);
-    }
+    if (codes_.arithmetic == CodeArithmetic::Shorts)
+      stored = pairedHalves(b_, stored);
     b_.store(stored, line, k);
   }
 
@@ -189,14 +186,15 @@ Value loadScales(KernelBuilder &b, const CodeProducts &codes, bool unpacked, int
   return loadElements(b, element, lanes, b.address(panel, places.scales, b.ops().getI8Type()), b.index(vector * lanes));
 }
 
-/// Zero points in the type of sums.
+/// Zero points in the type of sums; of groups whole numbers.
 Value loadZeros(KernelBuilder &b, const CodeProducts &codes, bool unpacked, int64_t lanes, Value panel, const SpanPlaces &places, int64_t vector) {
-  VectorType ints = b.vec(lanes, b.i32()), sums = b.vec(lanes, codes.inFloats() ? b.f32() : b.i32());
+  bool floats = codes.arithmetic == CodeArithmetic::Floats;
+  VectorType ints = b.vec(lanes, b.i32()), sums = b.vec(lanes, floats ? b.f32() : b.i32());
   if (unpacked)
     return b.load(sums, b.address(panel, places.zeros, b.ops().getI8Type()), b.index(vector * lanes), 16);
   Value bytes = b.load(b.vec(lanes, b.ops().getI8Type()), panel, b.add(places.zeros, vector * lanes));
   Value wide = arith::ExtUIOp::create(b.ops(), b.loc(), ints, bytes);
-  return codes.inFloats() ? Value(arith::SIToFPOp::create(b.ops(), b.loc(), sums, wide)) : wide;
+  return floats ? Value(arith::SIToFPOp::create(b.ops(), b.loc(), sums, wide)) : wide;
 }
 
 /// Format of packed codes for the arithmetic, and of unpacked ones.
@@ -210,6 +208,8 @@ PanelFormat codeFormat(const CodeProducts &codes, bool unpacked) {
     return unpacked ? PanelFormat::ShortDot : bytes ? PanelFormat::CodeBytePairs : PanelFormat::CodeNibblePairs;
   case CodeArithmetic::Floats:
     return unpacked ? PanelFormat::Plain : bytes ? PanelFormat::CodeByteFloats : PanelFormat::CodeNibbleFloats;
+  case CodeArithmetic::Groups:
+    return bytes ? PanelFormat::CodeByteGroups : PanelFormat::CodeNibbleGroups;
   }
   return PanelFormat::Plain;
 }
@@ -241,8 +241,10 @@ private:
   VectorType floats_, ints_;
 };
 
-/// Sums begin with -zero * (sum of the row's digits), the same in all columns or not.
+/// Sums begin with -zero * (sum of the row's digits), the same in all columns or not; those of groups with nothing.
 Values CodeTileWriter::startOf(Value facts, const SpanPlaces &places) {
+  if (codes_.inGroups())
+    return zeroTile(b_, shape_, b_.f32());
   Values zeros, start;
   if (codes_.panels.zeros)
     for (Value panel : in_.tile.panels)
@@ -308,11 +310,18 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
   // In longer ones LLVM's scheduler spills: a word of codes in f32, and where more than a row or two are multiplied by pairs.
   bool pairs = codes_.arithmetic == CodeArithmetic::BytePairs || codes_.arithmetic == CodeArithmetic::Shorts;
-  if (codes_.inFloats())
+  if (codes_.inGroups())
+    in.unroll = 8;
+  else if (codes_.inFloats())
     in.unroll = 32 / codes_.panels.bits;
   else if (pairs && digits.accumulators() > 2)
     in.unroll = 2;
   readAhead(span);
+  in.codeZero = codes_.zero;
+  if (codes_.inGroups() && codes_.panels.zeros)
+    for (Value panel : in.panels)
+      for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
+        in.codeZeros.push_back(loadZeros(b_, codes_, /*unpacked=*/false, shape_.lanes, panel, places, vector));
   for (Value &panel : in.panels)
     panel = b_.address(panel, places.codes, b_.ops().getI8Type());
   Value facts = factsOf(span);
@@ -330,7 +339,99 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   return result;
 }
 
+/// 32 bf16 out of a table of those of 0 to 31, by the low five bits of 16 (vpermw).
+class HalvesTable {
+public:
+  /// Entry i is that of i - zero; without one, entries 0 to 15 are those of 0 to 15 and the others those of -16 to -1.
+  HalvesTable(KernelBuilder &b, std::optional<int64_t> zero) : b_(b), halves_(b.vec(32, b.ops().getIntegerType(16))) {
+    SmallVector<uint16_t> entries;
+    for (int64_t i = 0; i < 32; ++i)
+      entries.push_back(floatToBf16(float(zero ? i % 16 - *zero : i < 16 ? i : i - 32)));
+    table_ = arith::ConstantOp::create(b.ops(), b.loc(), DenseElementsAttr::get(halves_, ArrayRef(entries)));
+  }
+  Value operator()(Value numbers) const {
+    Value operands[] = {table_, bitcast(halves_, numbers)};
+    Value found = LLVM::CallIntrinsicOp::create(b_.ops(), b_.loc(), halves_, b_.ops().getStringAttr("llvm.x86.avx512.permvar.hi.512"), operands).getResult(0);
+    return bitcast(b_.vec(16, b_.i32()), found);
+  }
+
+private:
+  Value bitcast(VectorType type, Value value) const { return vector::BitCastOp::create(b_.ops(), b_.loc(), type, value); }
+  KernelBuilder &b_;
+  VectorType halves_;
+  Value table_;
+};
+
+/// `code - zero` as words of two bf16, exactly.
+class PairWriter {
+public:
+  PairWriter(KernelBuilder &b, const CodeProducts &codes, int64_t lanes) : b_(b), codes_(codes), ints_(b.vec(lanes, b.i32())), floats_(b.vec(lanes, b.f32())) {}
+
+  /// Of the codes at `shift` and 16 bits above.
+  Value pair(Value words, int64_t shift, Value zeros) {
+    Value low = bf16(code(words, shift), zeros), high = bf16(code(words, shift + 16), zeros);
+    return arith::OrIOp::create(b_.ops(), b_.loc(), shiftRight(low, 16), high);
+  }
+  /// The same of codes of 4 bits, by a table.
+  Value pair(Value words, int64_t shift, Value zeros, const HalvesTable &table) {
+    Value numbers = shiftRight(words, shift);
+    if (!zeros)
+      return table(numbers);
+    VectorType halves = b_.vec(32, b_.ops().getIntegerType(16));
+    auto asHalves = [&](Value value) -> Value { return vector::BitCastOp::create(b_.ops(), b_.loc(), halves, value); };
+    Value both = arith::OrIOp::create(b_.ops(), b_.loc(), zeros, arith::ShLIOp::create(b_.ops(), b_.loc(), zeros, b_.constantInt(ints_, 16)));
+    return table(arith::SubIOp::create(b_.ops(), b_.loc(), asHalves(arith::AndIOp::create(b_.ops(), b_.loc(), numbers, b_.constantInt(ints_, 0x000f000f))), asHalves(both)));
+  }
+
+private:
+  Value shiftRight(Value value, int64_t by) { return by ? Value(arith::ShRUIOp::create(b_.ops(), b_.loc(), value, b_.constantInt(ints_, by))) : value; }
+  Value code(Value words, int64_t shift) {
+    Value moved = shiftRight(words, shift);
+    int64_t bits = codes_.panels.bits;
+    return shift + bits == 32 ? moved : Value(arith::AndIOp::create(b_.ops(), b_.loc(), moved, b_.constantInt(ints_, (1 << bits) - 1)));
+  }
+  /// In the high half of f32.
+  Value bf16(Value code, Value zeros) {
+    Value number = arith::SubIOp::create(b_.ops(), b_.loc(), code, zeros ? zeros : b_.constantInt(ints_, codes_.zero));
+    return arith::BitcastOp::create(b_.ops(), b_.loc(), ints_, arith::SIToFPOp::create(b_.ops(), b_.loc(), floats_, number));
+  }
+
+  KernelBuilder &b_;
+  const CodeProducts &codes_;
+  VectorType ints_, floats_;
+};
+
+/// A span for tile registers: scales, then [span / 2][16] words.
+void unpackToPairs(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, const SpanPlaces &from, Value to) {
+  const int64_t bits = codes.panels.bits, together = 32 / bits;
+  PairWriter writer(b, codes, lanes);
+  std::optional<HalvesTable> table;
+  if (bits == 4 && lanes == 16 && tile.targetLanes == 16)
+    table.emplace(b, codes.panels.zeros ? std::nullopt : std::optional(codes.zero));
+  for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector) {
+    Value place = b.index(vector * lanes), zeros;
+    b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), to, place);
+    if (codes.panels.zeros)
+      zeros = loadZeros(b, codes, /*unpacked=*/false, lanes, panel, from, vector);
+    b.forLoop(b.index(0), b.index(codes.span() / together), 1, [&](Value word) {
+      Value words = b.load(b.vec(lanes, b.i32()), b.address(panel, from.codes, b.ops().getI8Type()), b.add(b.mul(word, kPanelColumns), place), 16);
+      Value target = b.address(to, b.add(b.mul(word, together / 2 * kPanelColumns), kPanelColumns), b.i32());
+      for (int64_t i = 0; i < together / 2; ++i) {
+        int64_t shift = i % 2 * 8 + i / 2 * 4;
+        b.store(table ? writer.pair(words, shift, zeros, *table) : writer.pair(words, shift, zeros), target, b.add(place, i * kPanelColumns));
+      }
+    });
+  }
+}
+
 } // namespace
+
+Value cpu::pairedHalves(KernelBuilder &b, Value halves) {
+  SmallVector<int64_t> order;
+  for (int64_t i = 0; i < cast<VectorType>(halves.getType()).getNumElements(); i += 4)
+    order.append({i, i + 2, i + 1, i + 3});
+  return vector::ShuffleOp::create(b.ops(), b.loc(), halves, halves, order);
+}
 
 void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, Value from, Value count, int64_t most, Value to) {
   DigitWriter writer(b, codes, lanes, most, to);
@@ -343,14 +444,20 @@ void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lan
   });
 }
 
-void cpu::emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, Value firstSpan, Value endSpan, Value to) {
+void cpu::emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, Value firstSpan, Value endSpan, Value to,
+                            function_ref<void(Value)> beside) {
   TileOperands in = tile;
   in.element = codes.inFloats() ? b.f32() : b.i32();
   in.format = codeFormat(codes, /*unpacked=*/false);
   in.depth = b.index(codes.spanWords());
   b.forLoop(firstSpan, endSpan, 1, [&](Value span) {
-    SpanPlaces from = packedPlaces(b, codes, span), target = unpackedPlaces(b, codes, b.sub(span, firstSpan));
+    Value number = b.sub(span, firstSpan);
+    if (beside)
+      beside(number);
+    SpanPlaces from = packedPlaces(b, codes, span), target = unpackedPlaces(b, codes, number);
     auto at = [&](Value base, Value place) { return b.address(base, place, b.ops().getI8Type()); };
+    if (codes.inGroups())
+      return unpackToPairs(b, codes, tile, lanes, panel, from, at(to, target.scales));
     for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector) {
       Value place = b.index(vector * lanes);
       b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), at(to, target.scales), place);

@@ -17,6 +17,10 @@
 //
 // Where rows may be rounded to 8 bits (strategy attribute `int8Products`), there is one digit: an element is a multiple of 1/127 of its span's largest magnitude.
 //
+// Where they may be rounded to bf16 and the target has tile registers (`amx`), `code - zero`, which bf16 holds exactly, meets them there (AmxTiles.h), a span's sums begin at
+// zero, and each is scaled in f32. One or two rows do the same in vectors of f32, in the same order of additions. That order takes inputs 0 and 2, 1 and 3 of each four as pairs: so
+// a word of codes gives words of bf16 without shuffles.
+//
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_CODEGEN_CPU_LINEARCODES_H
 #define LLMOPT_CODEGEN_CPU_LINEARCODES_H
@@ -27,10 +31,11 @@
 
 namespace llmopt::cpu {
 
-/// What a kernel's sums are of: four products of bytes in one instruction (vpdpbusd), or two of them (vpmaddubsw, codes of 4 bits); two of 16 bits (vpmaddwd); f32.
-enum class CodeArithmetic { Bytes, BytePairs, Shorts, Floats };
+/// What a kernel's sums are of: four products of bytes in one instruction (vpdpbusd), or two of them (vpmaddubsw, codes of 4 bits); two of 16 bits (vpmaddwd); f32; f32 of bf16 in
+/// the order of tile registers.
+enum class CodeArithmetic { Bytes, BytePairs, Shorts, Floats, Groups };
 
-/// `exact`: rows are not rounded to 8 bits.
+/// Of a target without tile registers. `exact`: rows are not rounded to 8 bits.
 CodeArithmetic codeArithmetic(const Target &target, int64_t lanes, int bits, bool exact);
 
 /// The facts of one kernel.
@@ -41,7 +46,8 @@ struct CodeProducts {
   CodeArithmetic arithmetic = CodeArithmetic::Floats;
   bool rounded = false; ///< rows to 8 bits
 
-  bool inFloats() const { return arithmetic == CodeArithmetic::Floats; }
+  bool inGroups() const { return arithmetic == CodeArithmetic::Groups; }
+  bool inFloats() const { return arithmetic == CodeArithmetic::Floats || inGroups(); }
   int64_t block() const { return panels.blockInputs(inputs); }
   int64_t span() const;
   int64_t spans() const { return (inputs + span() - 1) / span(); }
@@ -53,23 +59,26 @@ struct CodeProducts {
   int64_t wordInputs() const { return inFloats() ? 1 : arithmetic == CodeArithmetic::Shorts ? 2 : 4; }
   /// Words of a span, and from one digit of a row to the next. Distances that are multiples of 4 KiB would share cache sets.
   int64_t spanWords() const { return span() / wordInputs(); }
-  int64_t stride() const { return spans() * spanWords() + 16; }
-  /// Words in front of the digits of rows: of each span its scale (not of f32), and what its sums begin with.
-  int64_t spanFacts() const { return inFloats() ? 1 : 1 + digits(); }
+  int64_t stride() const { return inGroups() ? inputs : spans() * spanWords() + 16; }
+  /// Words in front of the digits of rows: of each span its scale (not of f32), and what its sums begin with (not of groups).
+  int64_t spanFacts() const { return inGroups() ? 0 : inFloats() ? 1 : 1 + digits(); }
   int64_t factElements(int64_t rows) const { return (rows * spans() * spanFacts() + 15) / 16 * 16; }
   int64_t elements(int64_t rows) const { return factElements(rows) + rows * digits() * stride(); }
   /// Many rows read unpacked codes where unpacking takes as long as multiplying.
   bool unpacks() const { return arithmetic != CodeArithmetic::Bytes; }
-  /// Words of an unpacked span: 16 scales in f32, 16 zero points where blocks have their own, [spanWords][16] codes.
-  int64_t unpackedSpan() const { return (1 + panels.zeros + spanWords()) * kPanelColumns; }
+  /// Words of an unpacked span: 16 scales in f32, 16 zero points where blocks have their own, [spanWords][16] codes. Of groups: scales, [span / 2][16] words of two bf16.
+  int64_t unpackedSpan() const { return (inGroups() ? 1 + span() / 2 : 1 + panels.zeros + spanWords()) * kPanelColumns; }
 };
 
 /// Brings `count` rows of f32 at `from` into digits at `to`, where there is room for `most`.
 void emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
-/// Brings spans [firstSpan, endSpan) of the panel at `panel` to `to`, unpacked.
+/// Halves of rows of bf16 in the order in which a word of codes is unpacked to words of two bf16: 0 and 2, 1 and 3 of each four.
+mlir::Value pairedHalves(KernelBuilder &b, mlir::Value halves);
+
+/// Brings spans [firstSpan, endSpan) of the panel at `panel` to `to`, unpacked. `beside(i)` comes in front of the i-th: a place for prefetches.
 void emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, mlir::Value panel, mlir::Value firstSpan, mlir::Value endSpan,
-                       mlir::Value to);
+                       mlir::Value to, llvm::function_ref<void(mlir::Value)> beside = nullptr);
 
 /// Rows [firstRow, firstRow + shape.rows) of the digits at `rows`, and their spans [firstSpan, endSpan).
 struct CodeOperands {

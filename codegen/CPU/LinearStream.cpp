@@ -55,6 +55,14 @@ Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, Projecti
   return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
 }
 
+int64_t cpu::weightBytes(const LinearContext &context, const LinearSegment &segment) {
+  int64_t bytes = 0;
+  for (Projection linear : segment.linears)
+    bytes += context.codes ? context.codes->panels.bytes(segment.columns, context.problem.depth)
+                           : segment.panels() * panelElements(linear, context.problem.depth) * linear.weightType().getElementTypeBitWidth() / 8;
+  return bytes;
+}
+
 static void emitBf16Rows(KernelBuilder &b, const LinearContext &context, Value rows, Value count, Value to) {
   Bf16Words words(b, context.target.bf16Dot);
   int64_t inputs = context.problem.depth;

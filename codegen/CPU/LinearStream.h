@@ -42,7 +42,7 @@ struct LinearContext {
   /// Steps of the tile loops: K, or its words.
   int64_t depth() const {
     if (codes)
-      return codes->spans() * codes->span();
+      return codes->spans() * codes->span() / (amx ? 2 : 1);
     if (problem.integer)
       return (problem.depth + 3) / 4 * (byteDot() ? 1 : 2);
     return bf16Products ? (problem.depth + 1) / 2 : problem.depth;
@@ -58,6 +58,8 @@ PanelFormat panelFormat(Projection linear);
 int64_t panelElements(Projection linear, int64_t depth);
 /// The address of panel `panel`.
 mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, Projection linear, mlir::Value panel);
+/// Bytes of a segment's weights.
+int64_t weightBytes(const LinearContext &context, const LinearSegment &segment);
 /// What every tile of a linear has in common.
 TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear);
 

@@ -31,8 +31,10 @@ int64_t stepsTogether(PanelFormat format) {
     return 2;
   case PanelFormat::CodeNibblePairs:
   case PanelFormat::CodeByteFloats:
+  case PanelFormat::CodeByteGroups:
     return 4;
   case PanelFormat::CodeNibbleFloats:
+  case PanelFormat::CodeNibbleGroups:
     return 8;
   default:
     return 1;
@@ -43,9 +45,11 @@ bool isCode(PanelFormat format) {
   return format == PanelFormat::CodeBytes || format == PanelFormat::CodeNibbles || format == PanelFormat::CodeBytePairs || format == PanelFormat::CodeNibblePairs;
 }
 bool isCodeOfFloats(PanelFormat format) { return format == PanelFormat::CodeByteFloats || format == PanelFormat::CodeNibbleFloats; }
+bool isGroupOfCodes(PanelFormat format) { return format == PanelFormat::CodeByteGroups || format == PanelFormat::CodeNibbleGroups; }
+bool isInGroups(PanelFormat format) { return format == PanelFormat::BF16Groups || isGroupOfCodes(format); }
 
 /// Elements (panelElement) of a panel in each step.
-int64_t stepElements(PanelFormat format) { return format == PanelFormat::CodeNibbleFloats ? 8 : 16; }
+int64_t stepElements(PanelFormat format) { return format == PanelFormat::CodeNibbleFloats || format == PanelFormat::CodeNibbleGroups ? 8 : 16; }
 
 /// Writes the steps of one tile.
 class TileWriter {
@@ -58,7 +62,7 @@ public:
   bool inBytePairs() const { return !in_.hasByteDot && (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles); }
   Values bytePairLoop(ValueRange initial);
   Values groupLoop(ValueRange initial);
-  Value panelVector(Value panelAtK, int64_t step, int64_t vector);
+  Value panelVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel = 0);
 
 private:
   Value pairVector(Value panelAtK, int64_t step, int64_t vector);
@@ -72,6 +76,7 @@ private:
   Value byteVector(Value panelAtK, int64_t step, int64_t vector);
   Value codeVector(Value panelAtK, int64_t step, int64_t vector);
   Value floatCodeVector(Value panelAtK, int64_t step, int64_t vector);
+  Value groupCodeVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel);
   Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
@@ -232,7 +237,30 @@ Value TileWriter::floatCodeVector(Value panelAtK, int64_t step, int64_t vector) 
   return arith::SIToFPOp::create(ops, b_.loc(), type_, code);
 }
 
-Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector) {
+/// `code - zero` in f32; codes of 4 bits with one zero point out of a table (vpermps, which looks at the low four bits).
+Value TileWriter::groupCodeVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel) {
+  OpBuilder &ops = b_.ops();
+  int64_t bits = in_.format == PanelFormat::CodeNibbleGroups ? 4 : 8, together = stepsTogether(in_.format), place = step % 4 * 8 + step / 4 % (8 / bits) * 4;
+  VectorType ints = b_.vec(shape_.lanes, b_.i32());
+  Value code = b_.load(ints, b_.address(panelAtK, b_.index((step / together * 16 + vector * shape_.lanes) * 4), ops.getI8Type()), b_.index(0), 16);
+  if (place)
+    code = arith::ShRUIOp::create(ops, b_.loc(), code, b_.constantInt(ints, place));
+  if (bits == 4 && in_.codeZeros.empty() && shape_.lanes == 16 && in_.targetLanes == 16) {
+    SmallVector<float> entries;
+    for (int64_t i = 0; i < 16; ++i)
+      entries.push_back(float(i - in_.codeZero));
+    Value operands[] = {arith::ConstantOp::create(ops, b_.loc(), DenseElementsAttr::get(type_, ArrayRef(entries))), code};
+    return LLVM::CallIntrinsicOp::create(ops, b_.loc(), type_, ops.getStringAttr("llvm.x86.avx512.permvar.sf.512"), operands).getResult(0);
+  }
+  if (place + bits < 32)
+    code = arith::AndIOp::create(ops, b_.loc(), code, b_.constantInt(ints, (1 << bits) - 1));
+  Value zero = in_.codeZeros.empty() ? b_.constantInt(ints, in_.codeZero) : in_.codeZeros[size_t(panel * shape_.vectors() + vector)];
+  return arith::SIToFPOp::create(ops, b_.loc(), type_, arith::SubIOp::create(ops, b_.loc(), code, zero));
+}
+
+Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel) {
+  if (isGroupOfCodes(in_.format))
+    return groupCodeVector(panelAtK, step, vector, panel);
   if (isCodeOfFloats(in_.format))
     return floatCodeVector(panelAtK, step, vector);
   if (in_.format == PanelFormat::BF16Pairs || in_.format == PanelFormat::BF16Groups)
@@ -255,9 +283,9 @@ Value TileWriter::splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step) {
 /// Few vectors of B: all in registers, one broadcast of A at a time.
 void TileWriter::byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
   llvm::SmallVector<Value> weights;
-  for (Value panel : panelsAtK)
+  for (auto [panel, at] : llvm::enumerate(panelsAtK))
     for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
-      weights.push_back(panelVector(panel, i, vector));
+      weights.push_back(panelVector(at, i, vector, int64_t(panel)));
   for (int64_t row = 0; row < shape_.rows; ++row) {
     Value a = splatOf(rowsAtK, row, i);
     for (auto [column, weight] : llvm::enumerate(weights)) {
@@ -276,7 +304,7 @@ void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> p
     splats.push_back(splatOf(rowsAtK, row, i));
   for (auto [panel, at] : llvm::enumerate(panelsAtK))
     for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
-      Value weight = panelVector(at, i, vector);
+      Value weight = panelVector(at, i, vector, int64_t(panel));
       for (int64_t row = 0; row < shape_.rows; ++row) {
         Value &sum = tile[size_t(shape_.index(row, int64_t(panel), vector))];
         sum = multiplyAdd(splats[size_t(row)], weight, sum);
@@ -295,14 +323,14 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<v
     rowsAtK.push_back(b_.address(copy, aOffset, in_.element));
   for (Value panel : in_.panels)
     panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
-  // Groups have sums of even and of odd inputs.
-  size_t kinds = in_.format == PanelFormat::BF16Groups ? 2 : 1, each = tile.size() / kinds;
+  // Groups have sums of even and of odd inputs, or of the first and last two of four.
+  size_t kinds = isInGroups(in_.format) ? 2 : 1, each = tile.size() / kinds;
   Values parts[2] = {Values(tile.take_front(each)), Values(tile.drop_front(each))};
   bool fewRows = shape_.rows < shape_.panels * shape_.vectors();
   for (int64_t i = 0; i < count; ++i) {
     if (beside)
       beside(i);
-    Values &sums = parts[size_t(i) % kinds];
+    Values &sums = parts[size_t(isGroupOfCodes(in_.format) ? i / 2 : i) % kinds];
     if (fewRows)
       byVectors(i, rowsAtK, panelsAtK, sums);
     else
@@ -362,6 +390,8 @@ Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   case PanelFormat::CodeNibblePairs:
   case PanelFormat::CodeByteFloats:
   case PanelFormat::CodeNibbleFloats:
+  case PanelFormat::CodeByteGroups:
+  case PanelFormat::CodeNibbleGroups:
     return b.ops().getIntegerType(8);
   }
   return in.element;
@@ -371,7 +401,7 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   TileWriter writer(b, shape, in);
   if (writer.inBytePairs())
     return writer.bytePairLoop(initial);
-  if (in.format == PanelFormat::BF16Groups)
+  if (isInGroups(in.format))
     return writer.groupLoop(initial);
   int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);

@@ -24,7 +24,8 @@ namespace llmopt::cpu {
 /// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
 /// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles; without vpdpbusd codes are at most 15 either way, and the
 /// depth is known), words of two i16, or f32, which are divided by 2^codePlace.
-/// BF16Groups: as BF16Pairs, added as tile registers do (AmxTiles.h): of 32 inputs the products of the even ones and those of the odd ones, each from zero.
+/// BF16Groups: as BF16Pairs, added as tile registers do (AmxTiles.h): of 32 inputs the products of the even ones and those of the odd ones, each from zero. CodeByteGroups,
+/// CodeNibbleGroups: `code - zero` by numbers that bf16 holds, likewise, but of each four inputs the first two and the last two.
 enum class PanelFormat {
   Plain,
   F16,
@@ -39,7 +40,9 @@ enum class PanelFormat {
   CodeBytePairs,
   CodeNibblePairs,
   CodeByteFloats,
-  CodeNibbleFloats
+  CodeNibbleFloats,
+  CodeByteGroups,
+  CodeNibbleGroups
 };
 
 /// Lowest bit of the code of input `k` in its word of 32 bits, where it is masked; the highest one is shifted down.
@@ -77,6 +80,8 @@ struct TileOperands {
   bool hasBf16Dot = false;        ///< the target has vdpbf16ps
   bool hasByteDot = false;        ///< and vpdpbusd
   int64_t targetLanes = 4;        ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
+  int64_t codeZero = 0;                     ///< of groups of codes
+  llvm::SmallVector<mlir::Value> codeZeros; ///< for each vector of columns, in i32; empty: codeZero
   mlir::Value depth;              ///< K
   int64_t depthMultiple = 1;      ///< K is known to be a multiple of this
   int64_t unroll = 4;

@@ -7,6 +7,7 @@
 #include "codegen/Common/ChooseStrategy.h"
 
 #include "codegen/Common/CacheType.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Analysis/QuantizedWeight.h"
@@ -15,6 +16,7 @@
 #include "llvm/ADT/bit.h"
 
 #include <algorithm>
+#include <numeric>
 
 using namespace mlir;
 using namespace llmopt;
@@ -90,14 +92,27 @@ void addByteDot(const Target &target, const GemmFacts &facts, llvm::function_ref
   add(0, tileRows, 32, std::min<int64_t>(kBlock, digits == 1 ? 2048 : 512), roundUp(block, tileRows));
 }
 
+/// Products with codes in tile registers: panels are unpacked to words for a block of K, which is to stay in the first-level cache beside sums and rows.
+void addCodeTiles(const Target &target, const GemmFacts &facts, llvm::function_ref<void(int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock)> add) {
+  constexpr int64_t kRows = 16, kFewBlock = 32, kBlock = 128, kMostBlockRows = 512;
+  int64_t whole = roundUp(facts.depth / 2, 8);
+  add(1, 1, 64, whole, 0);
+  add(2, 2, 32, whole, 0);
+  add(kRows, kRows, 64, kFewBlock, kRows);
+  add(0, 2 * kRows, 32, kBlock, rowBlock(target, kBlock, 2 * kRows, kMostBlockRows));
+}
+
 /// Products with codes.
 strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   SmallVector<GemmBucketAttr> buckets;
   auto add = [&](int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock) {
-    if (!facts.rows || (maxM ? *facts.rows == rows : buckets.empty()))
+    if (!facts.rows || (maxM == rows && mBlock == 0 ? *facts.rows == rows : buckets.empty() && (maxM == 0 || *facts.rows <= maxM)))
       buckets.push_back(GemmBucketAttr::get(context, maxM, rows, columns, kBlock, mBlock, /*packInput=*/false));
   };
-  if (target.int8Dot && target.vectorBits == 512) {
+  bool tiles = fillsTiles(target, facts);
+  if (tiles) {
+    addCodeTiles(target, facts, add);
+  } else if (target.int8Dot && target.vectorBits == 512) {
     addByteDot(target, facts, add);
   } else {
     int64_t kBlock = depthBlock(target, facts.depth, /*weightBytes=*/1);
@@ -109,12 +124,17 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   }
   GemmBucketAttr last = buckets.pop_back_val();
   buckets.push_back(GemmBucketAttr::get(context, 0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), /*packInput=*/false));
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/false, facts.int8Products, /*amx=*/false);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/tiles, facts.int8Products, /*amx=*/tiles);
 }
 
 } // namespace
 
-bool llmopt::fillsTiles(const Target &target, const GemmFacts &facts) { return target.amx && facts.words && facts.depth % kAmxWords == 0; }
+// Codes: whole spans, the inputs that are added before their scale (LinearCodes.h), of whole steps.
+bool llmopt::fillsTiles(const Target &target, const GemmFacts &facts) {
+  if (facts.codes)
+    return target.amx && facts.bf16Products && facts.codeBlock % (2 * kAmxWords) == 0 && facts.depth % std::gcd(facts.codeBlock, kCodeSpan) == 0;
+  return target.amx && facts.words && facts.depth % kAmxWords == 0;
+}
 
 strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target, const GemmFacts &facts) {
   if (facts.codes)
@@ -192,9 +212,12 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
       found.rows = rows.constant();
     facts = found;
   });
-  if (facts && quantizedAs(kernel)) {
+  if (std::optional<QuantizedWeight> quantized = facts ? quantizedAs(kernel) : std::nullopt) {
     facts->codes = true;
-    facts->int8Products = options.int8Products || allInt8;
+    facts->codeBlock = panelsOf(*quantized, CodeOrder::Words).blockInputs(facts->depth);
+    facts->bf16Products = options.bf16Products;
+    facts->bf16Products = fillsTiles(target, *facts);
+    facts->int8Products = !facts->bf16Products && (options.int8Products || allInt8);
   } else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
     facts->words = kernel.getFamily() == "linear" && facts->depth % 2 == 0;

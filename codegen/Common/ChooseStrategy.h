@@ -28,13 +28,15 @@ struct GemmFacts {
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
   bool bf16Products = false;   ///< depth counts pairs, of four bytes
   bool words = false;          ///< both sides are words of two bf16 or of four bytes
-  bool codes = false;          ///< weights are codes of 4 or 8 bits with scales
+  bool codes = false;          ///< weights are codes of 4 or 8 bits with scales; depth counts inputs
+  int64_t codeBlock = 0;       ///< inputs that share a scale, as they are stored
   bool int8Products = false;   ///< and the other operand is rounded to 8 bits
 };
 
 /// What the user decides.
 struct StrategyOptions {
-  /// Products with bf16 weights round the other operand to bf16 too, where all of a kernel's weights are bf16; those of attention round both.
+  /// Products with bf16 weights round the other operand to bf16 too, where all of a kernel's weights are bf16; those of attention round both. So do products with codes in
+  /// tile registers.
   bool bf16Products = false;
   /// Products with codes round the other operand to 8 bits, with a scale for each block of a row. Where this is false, llm.linear may permit it (kInt8Input).
   bool int8Products = false;

@@ -17,6 +17,9 @@
 
 namespace llmopt {
 
+/// Most inputs whose products are added before they are scaled, on CPUs: a part of a block.
+inline constexpr int64_t kCodeSpan = 256;
+
 /// A quantized matrix in plain arrays.
 struct QuantizedMatrix {
   int64_t outputs = 0, inputs = 0;

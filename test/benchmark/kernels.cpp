@@ -171,7 +171,9 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
                  std::optional<QuantizedPanels> codes = std::nullopt) {
   unsigned threads = options.threads;
   bool bytes = type == DType::I8;
-  std::string format = codes ? "codes " + codes->layout().substr(8) + (choices.int8Products ? " int8 products" : "") : std::string(choices.bf16Products ? "bf16 products" : dtypeName(type));
+  std::string_view products = choices.int8Products ? "int8 products" : choices.bf16Products ? "bf16 products" : "";
+  std::string format = codes ? "codes " + codes->layout().substr(8) + (products.empty() ? "" : " ") : products.empty() ? std::string(dtypeName(type)) : "";
+  format += products;
   std::string title = "linear " + format + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (title.find(options.filter) == std::string::npos)
     return;
@@ -224,6 +226,16 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   std::free(weights);
   std::free(x);
   std::free(y);
+}
+
+/// Blocks as ONNX Runtime's and llama.cpp's tools make them.
+void benchCodes(const Options &options, const Target &target, int64_t m, int64_t n, int64_t k) {
+  for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F16}, {8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
+    codes.order = CodeOrder::Words;
+    for (StrategyOptions choices : {StrategyOptions{}, {.int8Products = true}, {.bf16Products = true}})
+      if (!choices.bf16Products || target.amx) // are not chosen elsewhere
+        benchLinear(options, target, DType::F32, m, n, k, choices, codes);
+  }
 }
 
 struct AttentionCase {
@@ -345,6 +357,7 @@ int main(int argc, char **argv) {
   if (auto [m, n, k] = options.shape; m > 0 && n > 0 && k > 0) {
     benchLinear(options, *target, DType::F32, m, n, k);
     benchLinear(options, *target, DType::BF16, m, n, k, {.bf16Products = true});
+    benchCodes(options, *target, m, n, k);
     return 0;
   }
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 512, 512}, {1024, 1024, 1024}, {128, 2048, 2048}, {128, 8192, 2048}, {32, 2048, 2048}, {12, 2048, 2048}})
@@ -363,13 +376,8 @@ int main(int argc, char **argv) {
   for (auto [m, n, k] : {std::array<int64_t, 3>{512, 1024, 1024}, {256, 2048, 2048}, {128, 2048, 2048}, {256, 8192, 2048}, {128, 2048, 8192}, {32, 2048, 2048}, {12, 2048, 2048},
                          {1, 4096, 4096}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}})
     benchLinear(options, *target, DType::I8, m, n, k);
-  // Blocks as ONNX Runtime's and llama.cpp's tools make them.
-  for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F16}, {8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
-    codes.order = CodeOrder::Words;
-    for (bool int8Products : {false, true})
-      for (auto [m, n, k] : {std::array<int64_t, 3>{1, 4096, 4096}, {1, 2048, 8192}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}, {12, 2048, 2048}, {128, 2048, 2048}, {512, 2048, 2048}})
-        benchLinear(options, *target, DType::F32, m, n, k, {.int8Products = int8Products}, codes);
-  }
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 4096, 4096}, {1, 2048, 8192}, {2, 4096, 4096}, {3, 4096, 4096}, {4, 4096, 4096}, {12, 2048, 2048}, {128, 2048, 2048}, {512, 2048, 2048}})
+    benchCodes(options, *target, m, n, k);
   for (int64_t size : {64, 128})
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {8, 2, size, 0, tokens});

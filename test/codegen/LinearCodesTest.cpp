@@ -78,11 +78,22 @@ const Case kCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, DTyp
                        {{8, 512, DType::F32, true}, 0, 35, 1537},  {{8, 16, DType::BF16, true}, 0, 33, 172},  {{4, 192, DType::F32, false}, 3, 16, 400},
                        {{4, 64, DType::F16, false}, 8, 34, 2600}, {{8, 32, DType::F16, true}, 0, 18, 4130}};
 
+// Whole spans of whole steps, one and several blocks of K, the last one shorter; block by block or all inputs with one scale, zero points of their own or not.
+const Case kTileCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, DType::F16, true}, 0, 37, 224},   {{4, 128, DType::F16, false}, 8, 100, 640}, {{8, 32, DType::F16, false}, 128, 48, 1024},
+                           {{4, 64, DType::BF16, false}, 3, 33, 1088}, {{8, 0, DType::F32, false}, 128, 70, 768}, {{8, 32, DType::F16, true}, 0, 18, 4128},  {{4, 192, DType::F32, true}, 0, 16, 576},
+                           {{8, 512, DType::F32, true}, 0, 35, 1536},  {{4, 32, DType::F32, true}, 0, 37, 203},   {{8, 16, DType::F32, false}, 128, 20, 64}};
+
+bool fillsTiles(const Case &c) { return c.panels.blockInputs(c.k) % 32 == 0 && c.k % std::gcd(c.panels.blockInputs(c.k), int64_t(256)) == 0; }
+
 std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
 
-/// A row as it is, or each span in multiples of 1/127 of its largest magnitude. Without a fused multiply-add quotients are rounded before they are rounded to whole ones.
-std::vector<double> rowOf(const Case &c, const Target &target, const float *x, bool rounded) {
+/// A row as it is, rounded to bf16, or each span in multiples of 1/127 of its largest magnitude. Without a fused multiply-add quotients are rounded before they are rounded to whole ones.
+std::vector<double> rowOf(const Case &c, const Target &target, const float *x, StrategyOptions options) {
   std::vector<double> row(x, x + c.k);
+  if (options.bf16Products && fillsTiles(c))
+    for (double &value : row)
+      value = bf16ToFloat(floatToBf16(float(value)));
+  bool rounded = options.int8Products;
   int64_t span = std::gcd(c.panels.blockInputs(c.k), int64_t(256));
   for (int64_t first = 0; rounded && first < c.k; first += span) {
     float largest = 0x1p-100f;
@@ -96,19 +107,20 @@ std::vector<double> rowOf(const Case &c, const Target &target, const float *x, b
   return row;
 }
 
-void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, bool rounded) {
-  SCOPED_TRACE(pair.name() + " " + name(c) + (rounded ? ", rows of 8 bits" : ""));
+void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, StrategyOptions options) {
+  SCOPED_TRACE(pair.name() + " " + name(c) + (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : ""));
   Codes codes(random, c.panels, c.zero, c.n, c.k);
-  auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy, {.int8Products = rounded});
+  auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy, options);
   ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
+  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && fillsTiles(c));
   std::vector<float> first;
-  for (int64_t m : {1, 2, 3, 4, 5, 7, 25, 131})
+  for (int64_t m : {1, 2, 3, 4, 5, 7, 17, 25, 33, 131})
     for (unsigned parts : {1u, 3u}) {
       std::mt19937 inputs(11);
       Buffer x = randomFloats(inputs, size_t(m * c.k)), y = filled(size_t(m * c.n), NAN);
       kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", m}}, parts, nullptr, parts == 3);
       for (int64_t i = 0; i < m; ++i) {
-        std::vector<double> row = rowOf(c, pair.target, x.data() + i * c.k, rounded);
+        std::vector<double> row = rowOf(c, pair.target, x.data() + i * c.k, options);
         for (int64_t j = 0; j < c.n; ++j) {
           auto [sum, size] = codes.dot(row.data(), j);
           ASSERT_NEAR(y.data()[i * c.n + j], sum, 5e-7 * size) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << i << "," << j;
@@ -129,7 +141,7 @@ TEST(LinearCodes, AsExactAsF32AndTheSameInAnyBatch) {
   for (const Case &c : kCases)
     for (const TargetPair &pair : runnableTargets())
       if (turn++ % 2 == 0) // their number is odd: each case has every other target, and the next case the others
-        checkCase(random, c, pair, /*rounded=*/false);
+        checkCase(random, c, pair, {});
 }
 
 TEST(LinearCodes, RowsOfEightBits) {
@@ -138,7 +150,16 @@ TEST(LinearCodes, RowsOfEightBits) {
   for (const Case &c : kCases)
     for (const TargetPair &pair : runnableTargets())
       if (turn++ % 3 == 0)
-        checkCase(random, c, pair, /*rounded=*/true);
+        checkCase(random, c, pair, {.int8Products = true});
+}
+
+// What does not fill them is as exact as without.
+TEST(LinearCodes, RowsOfBf16InTileRegisters) {
+  std::mt19937 random(6);
+  for (const Case &c : kTileCases)
+    for (const TargetPair &pair : runnableTargetsAndTiles())
+      if (pair.strategy.amx)
+        checkCase(random, c, pair, {.bf16Products = true});
 }
 
 // Spans are scaled by themselves: large inputs beside small ones, the largest and smallest numbers there are, and zeros.

@@ -4,7 +4,7 @@
 """Weights of 4 and 8 bits on the CPU against ONNX Runtime: MatMulNBits with and without zero points, blocks and whole columns of DequantizeLinear, f16 models, a gate.
 The artifact holds codes where kernels take them, and numbers where they cannot: other sizes of blocks, zero points that are no whole numbers. -O0 gives the same, and so do
 narrower vectors. Two matrices of one input whose codes differ are products of their own. With accuracy_level 4, or --products=int8, inputs are rounded to 8 bits as ONNX Runtime
-rounds them."""
+rounds them; with --products=bf16 and tile registers, to bf16."""
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -71,6 +71,20 @@ for bits, block, zeros, gated in ((4, 32, True, False), (8, 32, False, False), (
         for name, artifact in artifacts.items():
             same, exact = (tool("llmopt-run", artifact, "--test-data", scratch(f"rounded-{level}"), "--atol", 1e-5, "--rtol", 1e-5)[0] == 0 for level in (4, 0))
             check(f"{bits} bits in blocks of {block}, {name}, {rows} rows", same and not exact, f"{'within' if same else 'not within'} 1e-5 of level 4, {'within' if exact else 'not within'} of level 0")
+
+# Inputs in bf16, in the order of tile registers: exact products of inputs that are rounded beforehand.
+for bits, block, zeros, gated in ((4, 32, True, False), (8, 32, False, True), (4, 128, False, False)):
+    path = nbits(f"bf16-{bits}-{block}", 384, 75, bits, block, zeros, gated=gated)
+    artifact = compile_model(path, f"bf16-{bits}-{block}", "--products=bf16", "--strategy-target=x86-64-v4-amx")
+    for rows in (1, 3, 33) if artifact else ():
+        x = random.uniform(-1, 1, (rows, 384)).astype(np.float32)
+        rounded = ((x.view(np.uint32) + 0x7fff + (x.view(np.uint32) >> 16 & 1)) & 0xffff0000).view(np.float32)
+        for folder, given in (("as-given", x), ("rounded", rounded)):
+            save(scratch(folder), "input", [("x", x)])
+            save(scratch(folder), "output", [("y", witness(path).run(None, {"x": given})[0])])
+        same, exact = (tool("llmopt-run", artifact, "--test-data", scratch(folder), "--atol", 1e-5, "--rtol", 1e-5)[0] == 0 for folder in ("rounded", "as-given"))
+        check(f"{bits} bits in blocks of {block}, --products=bf16 in tile registers, {rows} rows", same and not exact,
+              f"{'within' if same else 'not within'} 1e-5 of rounded inputs, {'within' if exact else 'not within'} of exact ones")
 
 # Rounded when compiled. Every code of one row off by one would be an error of 0.02 to 0.3.
 path, matrix = plain("plain", 160, 75)

@@ -53,7 +53,7 @@ void addOptions(CLI::App &app, Arguments &a) {
                                      "a scale in f16, which changes results")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))->capture_default_str()->group("Optimization");
   app.add_option("--products", a.products, "Arithmetic of products: f32; bf16, which rounds the activations to bf16 before products with bf16 weights, in attention too (faster "
-                                           "where the target has dot products of bf16); int8, which rounds them to 8 bits, in blocks with a scale each, before products with weights of "
+                                           "where the target has dot products of bf16), on x86-64-v4-amx also before those with weights of 4 and 8 bits in blocks of 32 and more; int8, which rounds them to 8 bits, in blocks with a scale each, before products with weights of "
                                            "4 and 8 bits (processors only; MatMulNBits with accuracy_level 4 asks for it by itself)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))->capture_default_str()->group("Optimization");
   app.add_option("--kv-cache", a.kvCache, "Keys and values of decoders: f32; f16 (half the memory and reading); bf16 (the same, and attention's products are of bf16; processors only); "
