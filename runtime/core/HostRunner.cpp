@@ -8,6 +8,7 @@
 
 #include "llmopt/lib/Support/CheckedMath.h"
 #include "runtime/core/ScalarFunctions.h"
+#include "runtime/core/TeamSize.h"
 
 #include <algorithm>
 #include <cstring>
@@ -40,6 +41,7 @@ struct HostRunner::HostShape : Shape {
   std::vector<int64_t> dims;    ///< KernelArgs::dims of all launches
   std::vector<Patch> patches;
   std::vector<Launch> launches;
+  TeamSize team;
 };
 
 HostRunner::HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory)
@@ -172,10 +174,15 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
   for (const Patch &patch : shape.patches)
     shape.pointers[patch.slot] = shape.addresses[patch.buffer];
 
-  Region region{team, shape, table, turn.parts(), hasOneTokenEach(table)};
-  dealer_.begin(turn.parts(), shape.launches.size());
+  unsigned parts = profiler_.on() ? turn.parts() : shape.team.next(turn.parts());
+  Region region{team, shape, table, parts, hasOneTokenEach(table)};
+  dealer_.begin(parts, shape.launches.size());
   auto work = [&](unsigned part) { profiler_.on() ? walkTimed(region, part) : walk(region, part); };
-  turn.run(work);
+  bool isTimed = !profiler_.on() && shape.team.isTimed();
+  int64_t begin = isTimed ? StageProfiler::now() : 0;
+  turn.run(work, parts);
+  if (isTimed)
+    shape.team.took(StageProfiler::now() - begin);
 
   // Also where an output is an input, a weight or another output's buffer.
   for (size_t i = 0; i < outputs.size(); ++i)

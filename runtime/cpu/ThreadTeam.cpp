@@ -66,7 +66,6 @@ void ThreadTeam::begin(unsigned parts) {
     if (part < processors_.size())
       pinThread(worker.thread.native_handle(), processors_[part]);
   }
-  parts_ = parts;
 }
 
 void ThreadTeam::serve(Worker &worker, unsigned part) {
@@ -81,7 +80,8 @@ void ThreadTeam::serve(Worker &worker, unsigned part) {
   }
 }
 
-void ThreadTeam::run(Work work, void *context) {
+void ThreadTeam::run(Work work, void *context, unsigned parts) {
+  parts_ = parts;
   unsigned saved = _mm_getcsr();
   _mm_setcsr(saved | kFlushAndZero);
   if (parts_ == 1) {

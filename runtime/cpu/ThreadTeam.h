@@ -29,20 +29,25 @@ public:
   /// Waits for the team and holds it; `run` may be called any number of times meanwhile.
   class Turn {
   public:
-    Turn(ThreadTeam &team, unsigned parts) : team_(team) { team_.begin(parts); }
+    Turn(ThreadTeam &team, unsigned parts) : team_(team), parts_(parts) { team_.begin(parts); }
     ~Turn() { team_.turnstile_.unlock(); }
     Turn(const Turn &) = delete;
     Turn &operator=(const Turn &) = delete;
-    unsigned parts() const { return team_.parts_; }
-    /// Calls work(part) for each part, the caller's thread being part 0, and returns when all are done. Denormals are
+    unsigned parts() const { return parts_; }
+    /// Calls work(part) for the first `parts` parts, the caller's thread being part 0, and returns when all are done. Denormals are
     /// taken as zero inside.
     template <typename Work>
+    void run(Work &work, unsigned parts) {
+      team_.run([](void *context, unsigned part) { (*static_cast<Work *>(context))(part); }, &work, parts);
+    }
+    template <typename Work>
     void run(Work &work) {
-      team_.run([](void *context, unsigned part) { (*static_cast<Work *>(context))(part); }, &work);
+      run(work, parts_);
     }
 
   private:
     ThreadTeam &team_;
+    unsigned parts_;
   };
 
   /// Inside a region: returns when all parts have come here.
@@ -68,7 +73,7 @@ private:
     std::thread thread;
   };
   void begin(unsigned parts);
-  void run(Work work, void *context);
+  void run(Work work, void *context, unsigned parts);
   void serve(Worker &worker, unsigned part);
 
   Turnstile turnstile_;
@@ -76,7 +81,7 @@ private:
   std::vector<int> processors_;
   Work work_ = nullptr; ///< null: threads end
   void *context_ = nullptr;
-  unsigned parts_ = 1;
+  unsigned parts_ = 1; ///< of the region
   alignas(64) std::atomic<uint32_t> running_{0};
   Signal finished_;
   alignas(64) std::atomic<uint32_t> arrived_{0};

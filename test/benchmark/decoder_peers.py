@@ -10,7 +10,8 @@ program after the other, with the same weights, tokens and number of threads; be
 --only measures the programs whose name matches. With --json of a file that is there already, its rows for other tests stay, and rounds are added to those of the
 same test and programs: tests and rounds may be measured one by one.
 
-Formats of llama.cpp are also q8_0 and q4_0, beside which int8 and int4 of ours belong: blocks of 32 as theirs, and with "products in int8" activations in 8 bits as theirs.
+Formats of llama.cpp are also q8_0 and q4_0, beside which int8 and int4 of ours belong: blocks of 32 as theirs, and with "products in int8" activations in 8 bits as theirs; where there
+are tile registers (Intel AMX), also with "products in bf16".
 
 With --avx2 llmopt runs the AVX2 code of artifacts that have both (LLMOPT_CPU); --llama-build is then a build of llama.cpp that has nothing more, which takes
 -DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON.
@@ -90,6 +91,8 @@ def prepare(args):
         variants = {f"llmopt {element}": (f"{element}.llmopt", [] if element == "bf16" else ["--kv-cache", "f16"])}
         if element in ("int8", "int4"):
             variants[f"llmopt {element}, products in int8"] = (f"{element}-products.llmopt", ["--kv-cache", "f16", "--products", "int8"])
+            if not args.avx2 and "amx_bf16" in open("/proc/cpuinfo").read():
+                variants[f"llmopt {element}, products in bf16"] = (f"{element}-bf16-products.llmopt", ["--products", "bf16"])
         if element == "bf16" and not args.avx2 and "avx512_bf16" in open("/proc/cpuinfo").read():
             variants["llmopt bf16, products in bf16"] = ("bf16-products.llmopt", ["--products", "bf16"])
         for name, (file, flags) in variants.items():

@@ -35,7 +35,7 @@
 namespace llmopt {
 
 struct EngineOptions {
-  unsigned threads = 0;       ///< 0: LLMOPT_NUM_THREADS, or the cores this process may use
+  unsigned threads = 0;       ///< 0: LLMOPT_NUM_THREADS, or the cores this process may use. Short calls use fewer where that is faster
   std::string target = {};    ///< name of a target in the artifact; empty: the best this machine runs
   std::string device = {};    ///< "cpu", "cuda", "cuda:1"; empty: a GPU if the artifact has code for one that is here, else the CPU
   bool verifyWeights = false; ///< check the weights' checksum too (reads all of them)
