@@ -1,16 +1,11 @@
-//===- GroupedLinear.cpp - family "grouped_linear": the experts of routed layers
+//===- GroupedLinear.cpp - the experts of routed layers -------------------===//
 //
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rows come sorted by expert. Each part of the work goes through all experts and computes its own columns of each that has rows: a panel
-// of weights is read once for all rows of its expert, panels of other experts are not read, and the parts stay equal however the rows are
-// spread. With one token (the first variant) every expert has one row at most, and several panels are streamed side by side.
-//
 //===----------------------------------------------------------------------===//
-#include "codegen/CPU/LinearEpilogue.h"
-#include "codegen/CPU/LinearRegion.h"
-#include "codegen/CPU/LinearStream.h"
+#include "codegen/CPU/GroupedLinear.h"
+
 #include "codegen/Common/ChooseStrategy.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
@@ -22,64 +17,60 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
+static llvm::SmallVector<Value> productsOf(const LinearSegment &segment) {
+  llvm::SmallVector<Value> values;
+  for (Projection linear : segment.linears)
+    values.push_back(linear.getResult());
+  return values;
+}
+
+GroupedWriter::GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem)
+    : b_(b), context_(context), problem_(problem),
+      epilogue_(b, context.shapes, context.target, productsOf(problem.segment()), problem.segment().outputs, context.problem.leading,
+                context.shapes.symbols().constant(problem.segment().columns), context.lanes) {}
+
+void GroupedWriter::run() {
+  input_ = b_.buffer(context_.problem.inputBinding);
+  choices_ = problem_.sharesRows() ? b_.dim(context_.problem.leading[1]) : b_.index(1);
+  order_ = b_.buffer(bindingOf(problem_.op.getOrder()));
+  begin();
+  Value offsets = b_.buffer(bindingOf(problem_.op.getOffsets()));
+  b_.forLoop(b_.index(0), b_.index(problem_.experts()), 1, [&](Value expert) {
+    Value first = number(offsets, expert), last = number(offsets, b_.add(expert, 1));
+    b_.ifThen(b_.less(first, last), [&] { columns(b_.mul(expert, problem_.segment().panels()), first, last); });
+  });
+}
+
+Value GroupedWriter::slotAt(Value place) { return number(order_, place); }
+
+Value GroupedWriter::number(Value base, Value at) { return arith::ExtSIOp::create(b_.ops(), b_.loc(), b_.i64(), b_.load(b_.i32(), base, at)); }
+
 namespace {
 
-/// What the variants of a kernel have in common.
-struct GroupedProblem {
-  const LinearProblem &linear;
-  mutable llm::GroupedLinearOp op; ///< the first of the products
-  SymExpr inputRows;        ///< tokens, or tokens times choices
-  const LinearSegment &segment() const { return linear.segments.front(); }
-  int64_t weights() const { return int64_t(segment().linears.size()); }
-  int64_t experts() const { return cast<RankedTensorType>(op.getWeight().getType()).getDimSize(0); }
-  bool sharesRows() const { return cast<RankedTensorType>(op.getInput().getType()).getRank() == 2; }
-};
-
-class GroupedWriter {
+class GroupedVectors : public GroupedWriter {
 public:
   /// `tileRows` 1: one token.
-  GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels)
-      : b_(b), context_(context), problem_(problem), tileRows_(tileRows), tilePanels_(tilePanels),
-        epilogue_(b, context.shapes, context.target, products(problem.segment()), problem.segment().outputs, context.problem.leading,
-                  context.shapes.symbols().constant(problem.segment().columns), context.lanes) {}
-
-  void run() {
-    input_ = b_.buffer(context_.problem.inputBinding);
-    if (context_.inWords()) {
-      Value words = b_.address(b_.scratch(), b_.index(sumElements()), b_.f32());
-      emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), /*most=*/0, words); // a bound is for digits only
-      input_ = words;
-    }
-    if (!problem_.sharesRows())
-      choices_ = b_.index(1);
-    else
-      choices_ = b_.dim(context_.problem.leading[1]);
-    Value offsets = b_.buffer(bindingOf(problem_.op.getOffsets()));
-    b_.forLoop(b_.index(0), b_.index(problem_.experts()), 1, [&](Value expert) {
-      Value first = number(offsets, expert), last = number(offsets, b_.add(expert, 1));
-      b_.ifThen(b_.less(first, last), [&] { columns(expert, first, last); });
-    });
-  }
+  GroupedVectors(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels)
+      : GroupedWriter(b, context, problem), tileRows_(tileRows), tilePanels_(tilePanels) {}
 
   /// Floats of scratch for sums, words not counted.
   int64_t sumElements() const { return (problem_.weights() * tileRows_ * tilePanels_ * 16 + 15) / 16 * 16; }
-  /// Panels of one work unit.
-  int64_t unitPanels() const { return tileRows_ == 1 ? 1 : tilePanels_; }
 
 private:
-  static llvm::SmallVector<Value> products(const LinearSegment &segment) {
-    llvm::SmallVector<Value> values;
-    for (Projection linear : segment.linears)
-      values.push_back(linear.getResult());
-    return values;
+  void begin() override {
+    Value rows = b_.address(b_.scratch(), b_.index(sumElements()), b_.f32());
+    if (context_.inWords())
+      emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), /*most=*/0, rows); // a bound is for digits only
+    else if (context_.inGroups)
+      emitRoundedRows(b_, context_, input_, b_.dim(problem_.inputRows), rows);
+    else
+      return;
+    input_ = rows;
   }
 
-  Value number(Value base, Value at) { return arith::ExtSIOp::create(b_.ops(), b_.loc(), b_.i64(), b_.load(b_.i32(), base, at)); }
-
-  /// This part's columns of one expert, for rows at places [first, last) of the order.
-  void columns(Value expert, Value first, Value last) {
+  void columns(Value firstPanel, Value first, Value last) override {
     int64_t panels = problem_.segment().panels();
-    Value firstPanel = b_.mul(expert, panels), begin = b_.unitBegin(), end = b_.unitEnd();
+    Value begin = b_.unitBegin(), end = b_.unitEnd();
     if (tileRows_ == 1) { // a unit is a panel; the more at a time, the better
       for (int64_t count = int64_t(llvm::bit_floor(uint64_t(tilePanels_))); count >= 1; count /= 2) {
         Value stop = b_.sub(end, b_.mod(b_.sub(end, begin), b_.index(count)));
@@ -115,12 +106,10 @@ private:
     in.depthMultiple = depth;
     if (rows > 1 && context_.target.vectorRegisters >= 32)
       in.unroll = 2; // large tiles: LLVM's scheduler spills in longer loops
-    Value order = b_.buffer(bindingOf(problem_.op.getOrder()));
     llvm::SmallVector<Value> slots;
     for (int64_t i = 0; i < rows; ++i) {
-      slots.push_back(number(order, b_.add(place, i)));
-      Value source = problem_.sharesRows() ? b_.floorDiv(slots.back(), choices_) : slots.back();
-      in.aRows.push_back(b_.address(input_, b_.mul(source, depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
+      slots.push_back(slotAt(b_.add(place, i)));
+      in.aRows.push_back(b_.address(input_, b_.mul(inputRow(slots.back()), depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
     }
     // With one row all weights are streams of one tile; else each is a tile of its own.
     bool together = tileRows_ == 1;
@@ -148,12 +137,7 @@ private:
       b_.outline(results);
   }
 
-  KernelBuilder &b_;
-  const LinearContext &context_;
-  const GroupedProblem &problem_;
   int64_t tileRows_, tilePanels_;
-  LinearEpilogue epilogue_;
-  Value input_, choices_;
 };
 
 KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, const GroupedProblem &problem, strategy::GemmBucketAttr bucket,
@@ -168,11 +152,13 @@ KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, 
     b.dim(dim);
   b.dim(problem.inputRows);
   int64_t panels = std::max<int64_t>(1, bucket.getColumns() / 16 / (one ? problem.weights() : 1));
-  GroupedWriter writer(b, context, problem, one ? 1 : bucket.getRows(), panels);
-  writer.run();
-  variant.units = symbols.constant((problem.segment().panels() + writer.unitPanels() - 1) / writer.unitPanels());
-  SymExpr words = symbols.mul(problem.inputRows, symbols.constant(context.inWords() ? context.depth() : 0));
-  variant.scratchBytes = symbols.mul(symbols.add(words, symbols.constant(writer.sumElements())), symbols.constant(4));
+  // One row of those that tile registers multiply: in vectors, in the same order of additions.
+  LinearContext grouped = context;
+  if (context.amx && one)
+    grouped.bf16Products = grouped.amx = false, grouped.inGroups = true;
+  GroupedVariant made = grouped.amx ? emitGroupedTiles(b, grouped, problem) : emitGroupedVectors(b, grouped, problem, one ? 1 : bucket.getRows(), panels);
+  variant.units = symbols.constant((problem.segment().panels() + made.unitPanels - 1) / made.unitPanels);
+  variant.scratchBytes = symbols.mul(made.scratchElements, symbols.constant(4));
   dims.assign(b.dims().begin(), b.dims().end());
   return variant;
 }
@@ -192,6 +178,14 @@ void declareCost(const GroupedProblem &problem, SymContext &symbols, LoweredKern
 
 } // namespace
 
+GroupedVariant cpu::emitGroupedVectors(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels) {
+  GroupedVectors writer(b, context, problem, tileRows, tilePanels);
+  writer.run();
+  SymContext &symbols = context.shapes.symbols();
+  SymExpr words = symbols.mul(problem.inputRows, symbols.constant(context.inWords() || context.inGroups ? context.depth() : 0));
+  return {tileRows == 1 ? 1 : tilePanels, symbols.add(words, symbols.constant(writer.sumElements()))};
+}
+
 namespace llmopt::cpu {
 
 Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &family) {
@@ -204,7 +198,7 @@ Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &f
   GroupedProblem problem{linear, cast<llm::GroupedLinearOp>(linear.segments.front().linears.front().operation()), symbols.constant(1)};
   for (SymExpr dim : ArrayRef(family.shapes.shapeOf(problem.op.getInput()).dims).drop_back())
     problem.inputRows = symbols.mul(problem.inputRows, dim);
-  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}};
+  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, false, strategy.getAmx()};
   LoweredKernel result;
   strategy::GemmBucketAttr first = strategy.getBuckets().front(), last = strategy.getBuckets().back();
   std::optional<int64_t> choices = linear.leading[1].constant();

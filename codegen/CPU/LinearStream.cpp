@@ -206,11 +206,10 @@ void StreamWriter::panels(Value first, int64_t count) {
 
 } // namespace
 
-/// Rows as bf16 has them, in f32.
-static void emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value from, int64_t rows, Value to) {
+void cpu::emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value from, Value count, Value to) {
   Bf16Words words(b, context.target.bf16Dot);
-  int64_t inputs = rows * context.problem.depth, lanes = context.lanes;
-  b.forLoop(b.index(0), b.index(inputs), lanes, [&](Value i) {
+  int64_t lanes = context.lanes;
+  b.forLoop(b.index(0), b.mul(count, context.problem.depth), lanes, [&](Value i) {
     Type halves = b.vec(lanes, b.ops().getIntegerType(16));
     Value rounded = context.roundedInput ? b.load(halves, from, i) : words.round(b.load(b.vec(lanes, b.f32()), from, i));
     b.store(b.bf16ToF32(rounded), to, i);
@@ -239,7 +238,7 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
   }
   if (context.inGroups) {
     Value rounded = b.address(b.scratch(), b.index(sums + normed), b.f32());
-    emitRoundedRows(b, context, input, rows, rounded);
+    emitRoundedRows(b, context, input, b.index(rows), rounded);
     input = rounded;
   } else if (context.makesWords()) {
     Value words = b.address(b.scratch(), b.index(sums + normed), b.f32());

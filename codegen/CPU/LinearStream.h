@@ -66,6 +66,9 @@ TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projec
 /// `count` rows at `from`, rounded to bf16, as bytes or as digits, to words at `to`, which has context.wordElements(most).
 void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
+/// `count` rows at `from` rounded to bf16, but in f32, to `to`. Lengths of rows are multiples of a vector's.
+void emitRoundedRows(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
+
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.
 int64_t emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket);

@@ -220,7 +220,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     facts->int8Products = !facts->bf16Products && (options.int8Products || allInt8);
   } else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
-    facts->words = kernel.getFamily() == "linear" && facts->depth % 2 == 0;
+    facts->words = facts->depth % 2 == 0;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;
   }

@@ -125,7 +125,7 @@ void check(const TargetPair &pair, DType dtype, Sizes sizes, bool gated, bool bf
   std::mt19937 random(7);
   auto kernel = CompiledKernel::make(text(sizes, std::string(dtypeName(dtype)), gated), cpu::lowerGroupedLinear, pair.target, pair.strategy, {.bf16Products = bf16Products});
   Experts first(random, dtype, sizes), second(random, dtype, sizes);
-  for (int64_t m : {0, 1, 2, 5, 40})
+  for (int64_t m : {0, 1, 2, 5, 40, 300})
     for (unsigned parts : {1u, 3u}) {
       std::vector<int64_t> chosen = choose(random, m, sizes.choices, sizes.experts);
       Order order(chosen, sizes.experts);
@@ -169,26 +169,39 @@ TEST(GroupedLinear, ProductsInBf16) {
       check(pair, DType::BF16, sizes, /*gated=*/sizes.experts == 3, /*bf16Products=*/true);
 }
 
+// Inner dimensions that fill tile registers, in few experts with many rows and in many with few; columns that fill no pair of panels.
+TEST(GroupedLinear, ProductsInTileRegisters) {
+  for (const TargetPair &pair : runnableTargetsAndTiles())
+    for (Sizes sizes : {Sizes{2, 49, 96, 2}, Sizes{7, 64, 160, 3}})
+      if (pair.strategy.amx)
+        check(pair, DType::BF16, sizes, /*gated=*/sizes.experts == 2, /*bf16Products=*/true);
+}
+
 // A row has the same bits alone and among others.
+static void checkRows(const TargetPair &pair, Sizes sizes, DType dtype, StrategyOptions options) {
+  std::mt19937 random(3);
+  auto kernel = CompiledKernel::make(text(sizes, std::string(dtypeName(dtype)), false), cpu::lowerGroupedLinear, pair.target, pair.strategy, options);
+  Experts weights(random, dtype, sizes);
+  std::vector<int64_t> chosen = choose(random, 50, 2, sizes.experts);
+  Buffer x = randomFloats(random, size_t(100 * sizes.k)), factors = filled(100, 1);
+  std::vector<float> alone;
+  for (int64_t m : {1, 3, 50})
+    for (unsigned parts : {1u, 2u}) {
+      Order order({chosen.begin(), chosen.begin() + m * 2}, sizes.experts);
+      Buffer y = filled(size_t(m * 2 * sizes.n), NAN);
+      kernel->run({x.data<void>(), weights.packed(), factors.data<void>(), order.rows.data<void>(), order.offsets.data<void>(), y.data<void>()}, {{"m", m}}, parts);
+      if (alone.empty())
+        alone.assign(y.data(), y.data() + 2 * sizes.n);
+      ASSERT_EQ(0, std::memcmp(alone.data(), y.data(), alone.size() * 4)) << pair.name() << " M=" << m;
+    }
+}
+
 TEST(GroupedLinear, RowsDoNotDependOnEachOther) {
-  Sizes sizes{6, 49, 200, 2};
-  for (const TargetPair &pair : runnableTargets()) {
-    std::mt19937 random(3);
-    auto kernel = CompiledKernel::make(text(sizes, "f32", false), cpu::lowerGroupedLinear, pair.target, pair.strategy);
-    Experts weights(random, DType::F32, sizes);
-    std::vector<int64_t> chosen = choose(random, 50, 2, sizes.experts);
-    Buffer x = randomFloats(random, size_t(100 * sizes.k)), factors = filled(100, 1);
-    std::vector<float> alone;
-    for (int64_t m : {1, 3, 50})
-      for (unsigned parts : {1u, 2u}) {
-        Order order({chosen.begin(), chosen.begin() + m * 2}, sizes.experts);
-        Buffer y = filled(size_t(m * 2 * sizes.n), NAN);
-        kernel->run({x.data<void>(), weights.packed(), factors.data<void>(), order.rows.data<void>(), order.offsets.data<void>(), y.data<void>()}, {{"m", m}}, parts);
-        if (alone.empty())
-          alone.assign(y.data(), y.data() + 2 * sizes.n);
-        ASSERT_EQ(0, std::memcmp(alone.data(), y.data(), alone.size() * 4)) << pair.name() << " M=" << m;
-      }
-  }
+  for (const TargetPair &pair : runnableTargets())
+    checkRows(pair, {6, 49, 200, 2}, DType::F32, {});
+  for (const TargetPair &pair : runnableTargetsAndTiles())
+    if (pair.strategy.amx)
+      checkRows(pair, {3, 49, 192, 2}, DType::BF16, {.bf16Products = true});
 }
 
 // The pages of experts that no row has chosen are closed: reading one ends the test.

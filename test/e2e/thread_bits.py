@@ -18,7 +18,8 @@ CASES = {
     # Its inner dimensions fill tile registers, where the machine has them.
     "even": dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=96, intermediate_size=224, num_hidden_layers=2,
                  num_attention_heads=3, num_key_value_heads=1, vocab_size=61, max_position_embeddings=160, rms_norm_eps=1e-6, hidden_act="silu"),
-    "mixtral": dict(model_type="mixtral", architectures=["MixtralForCausalLM"], hidden_size=72, intermediate_size=100, num_hidden_layers=1,
+    # Of its experts the last product fills them.
+    "mixtral": dict(model_type="mixtral", architectures=["MixtralForCausalLM"], hidden_size=72, intermediate_size=96, num_hidden_layers=1,
                     num_attention_heads=6, num_key_value_heads=3, num_local_experts=5, num_experts_per_tok=2, vocab_size=61, max_position_embeddings=160,
                     rms_norm_eps=1e-6, hidden_act="silu"),
 }

@@ -1,0 +1,69 @@
+//===- GroupedLinear.h - family "grouped_linear": the experts of routed layers -*- C++ -*-===//
+//
+// Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rows come sorted by expert. Each part of the work goes through all experts and computes its own columns of each that has rows: a panel
+// of weights is read once for all rows of its expert, panels of other experts are not read, and the parts stay equal however the rows are
+// spread. With one token (the first variant) every expert has one row at most, and several panels are streamed side by side.
+//
+//===----------------------------------------------------------------------===//
+#ifndef LLMOPT_CODEGEN_CPU_GROUPEDLINEAR_H
+#define LLMOPT_CODEGEN_CPU_GROUPEDLINEAR_H
+
+#include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/CPU/LinearStream.h"
+
+namespace llmopt::cpu {
+
+/// What the variants of a kernel have in common.
+struct GroupedProblem {
+  const LinearProblem &linear;
+  mutable llm::GroupedLinearOp op; ///< the first of the products
+  SymExpr inputRows;               ///< tokens, or tokens times choices
+  const LinearSegment &segment() const { return linear.segments.front(); }
+  int64_t weights() const { return int64_t(segment().linears.size()); }
+  int64_t experts() const { return llvm::cast<mlir::RankedTensorType>(op.getWeight().getType()).getDimSize(0); }
+  bool sharesRows() const { return llvm::cast<mlir::RankedTensorType>(op.getInput().getType()).getRank() == 2; }
+};
+
+/// What row tiles in vectors and in tile registers have in common: which rows belong to an expert, and where they lie.
+class GroupedWriter {
+public:
+  GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem);
+  virtual ~GroupedWriter() = default;
+  void run();
+
+protected:
+  /// This part's columns of one expert, whose panels begin with firstPanel, for rows at places [first, last) of the order.
+  virtual void columns(mlir::Value firstPanel, mlir::Value first, mlir::Value last) = 0;
+  /// Once, before all experts.
+  virtual void begin() {}
+  /// The row of the results at a place of the order, and the row of the input that it is computed from.
+  mlir::Value slotAt(mlir::Value place);
+  mlir::Value inputRow(mlir::Value slot) { return problem_.sharesRows() ? b_.floorDiv(slot, choices_) : slot; }
+
+  KernelBuilder &b_;
+  const LinearContext &context_;
+  const GroupedProblem &problem_;
+  LinearEpilogue epilogue_;
+  mlir::Value input_;
+
+private:
+  mlir::Value number(mlir::Value base, mlir::Value at);
+  mlir::Value order_, choices_;
+};
+
+/// Numbers of a variant. `scratchElements` in floats.
+struct GroupedVariant {
+  int64_t unitPanels = 1;
+  SymExpr scratchElements;
+};
+/// Rows in vectors; `tileRows` 1: one token.
+GroupedVariant emitGroupedVectors(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels);
+/// Rows in tile registers (Intel AMX).
+GroupedVariant emitGroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem);
+
+} // namespace llmopt::cpu
+
+#endif // LLMOPT_CODEGEN_CPU_GROUPEDLINEAR_H
