@@ -33,7 +33,7 @@ void GroupedWriter::run() {
   input_ = b_.buffer(context_.problem.inputBinding);
   choices_ = problem_.sharesRows() ? b_.dim(context_.problem.leading[1]) : b_.index(1);
   order_ = b_.buffer(bindingOf(problem_.op.getOrder()));
-  begin();
+  prepareInput();
   Value offsets = b_.buffer(bindingOf(problem_.op.getOffsets()));
   b_.forLoop(b_.index(0), b_.index(problem_.experts()), 1, [&](Value expert) {
     Value first = number(offsets, expert), last = number(offsets, b_.add(expert, 1));
@@ -57,7 +57,7 @@ public:
   int64_t sumElements() const { return (problem_.weights() * tileRows_ * tilePanels_ * 16 + 15) / 16 * 16; }
 
 private:
-  void begin() override {
+  void prepareInput() override {
     Value rows = b_.address(b_.scratch(), b_.index(sumElements()), b_.f32());
     if (context_.inWords())
       emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), /*most=*/0, rows); // a bound is for digits only

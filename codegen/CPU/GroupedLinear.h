@@ -38,7 +38,7 @@ protected:
   /// This part's columns of one expert, whose panels begin with firstPanel, for rows at places [first, last) of the order.
   virtual void columns(mlir::Value firstPanel, mlir::Value first, mlir::Value last) = 0;
   /// Once, before all experts.
-  virtual void begin() {}
+  virtual void prepareInput() {}
   /// The row of the results at a place of the order, and the row of the input that it is computed from.
   mlir::Value slotAt(mlir::Value place);
   mlir::Value inputRow(mlir::Value slot) { return problem_.sharesRows() ? b_.floorDiv(slot, choices_) : slot; }
