@@ -8,6 +8,7 @@
 
 #include "lib/Compiler/CheckOptions.h"
 #include "lib/Compiler/GraphDecoder.h"
+#include "lib/Compiler/KeptMatrices.h"
 #include "lib/Compiler/Phases.h"
 #include "lib/Compiler/RemarkSink.h"
 #include "lib/Compiler/Report.h"
@@ -271,6 +272,8 @@ Result<CompileReport> Compilation::runPhases() {
   LLMOPT_RETURN_IF_ERROR(runPhase(Phase::Planned, [&](PassManager &pm) {
     buildPlannedPhase(pm, options_, tuning_.chooseFusion(wanted_), library_.operations());
   }));
+  if (std::optional<std::string> kept = warnOfKeptMatrices(*model_.module, options_.dtype))
+    report_.warnings.push_back(*kept);
   if (options_.stopAfter < Phase::Strategy) {
     LLMOPT_RETURN_IF_ERROR(writeTexts({printModule(*model_.module)}));
     return report_;
