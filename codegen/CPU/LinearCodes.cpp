@@ -265,21 +265,21 @@ Values CodeTileWriter::startOf(Value facts, const SpanPlaces &places) {
 /// cache: the first one would lose lines that are still to be read. Where little is to be done on one stream, it does, but for small pages: a line now and then brings
 /// it across their ends.
 void CodeTileWriter::readAhead(Value span) {
-  constexpr int64_t kLine = 64, kNowAndThen = 512, kMuchWork = 6, kMostAtOnce = 2048, kFar = 8, kNear = 4; // groups ahead
+  constexpr int64_t kLine = 64, kNowAndThen = 512, kMuchWork = 6, kMostAtOnce = 2048, kAhead = 2048 /* bytes */, kFar = 8 /* groups */;
   int64_t inputs = codes_.inputs, columnsAndInputs = shape_.lanes * codes_.wordInputs();
   int64_t work = shape_.rows * codes_.digits() * (kLine * 8 / codes_.panels.bits) / columnsAndInputs; // products for each line
-  // Some processors never do; long spans are too much to be prefetched at once.
+  // Some processors never do, and the first-level cache is the place there; long spans are too much to be prefetched at once.
   bool always = !in_.tile.prefetchersSuffice && codes_.spanBytes() <= kMostAtOnce, light = shape_.panels == 1 && shape_.rows * codes_.digits() == 1 && !always;
   if (in_.stream == 0 || (work < kMuchWork && !light && !always))
     return;
-  Value place = b_.add(b_.mul(span, codes_.spanBytes()), (always ? kNear : kFar) * codes_.panels.groupBytes(inputs));
+  Value place = b_.add(b_.mul(span, codes_.spanBytes()), always ? kAhead : kFar * codes_.panels.groupBytes(inputs));
   if (in_.stream > 1) {
     int64_t panelBytes = codes_.panels.panelBytes(inputs);
     place = b_.select(b_.less(place, b_.index(panelBytes)), place, b_.add(place, (in_.stream - 1) * panelBytes));
   }
   for (Value panel : in_.tile.panels)
     for (int64_t line = 0; line < codes_.spanBytes(); line += light ? kNowAndThen : kLine)
-      b_.prefetch(panel, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/2);
+      b_.prefetch(panel, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/always ? 3 : 2);
 }
 
 /// The span's sum of a row in a vector of columns, in f32.
