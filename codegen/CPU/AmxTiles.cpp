@@ -122,6 +122,15 @@ void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride,
   }
 }
 
+void AmxTiles::eachPackedRow(KernelBuilder &b, int64_t steps, Value rows, function_ref<void(Value, int64_t, Value)> body) {
+  constexpr int64_t kTogether = 4;
+  const int64_t whole = steps / kTogether * kTogether;
+  auto all = [&](Value step, int64_t together) { b.forLoop(b.index(0), rows, 1, [&](Value row) { body(step, together, row); }); };
+  b.forLoop(b.index(0), b.index(whole), kTogether, [&](Value step) { all(step, kTogether); });
+  if (whole < steps)
+    all(b.index(whole), steps - whole);
+}
+
 void AmxTiles::load(int tile, Value from, Value stride, bool streams) {
   if (target_.amx)
     return call(streams ? "llvm.x86.tileloaddt164" : "llvm.x86.tileloadd64", {number(tile), from, b_.mul(stride, 4)});

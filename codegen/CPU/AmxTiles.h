@@ -45,6 +45,10 @@ public:
   void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false,
                    bool streamsPanels = false, llvm::function_ref<void(int64_t panel)> beside = nullptr);
 
+  /// The order in which rows are packed to [step][row][kWords]: body(step, together, row) is to write `together` steps of a row, a few steps of all rows at a time, so that what is written
+  /// fits into the first-level cache. Row after row would fall into few of its sets.
+  static void eachPackedRow(KernelBuilder &b, int64_t steps, mlir::Value rows, llvm::function_ref<void(mlir::Value step, int64_t together, mlir::Value row)> body);
+
 private:
   static int sum(Shape shape, int64_t row, int64_t panel) { return int(row * shape.panels + panel); }
   static int left(int64_t row) { return int(kMostSums + row); }

@@ -17,16 +17,9 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
-static llvm::SmallVector<Value> productsOf(const LinearSegment &segment) {
-  llvm::SmallVector<Value> values;
-  for (Projection linear : segment.linears)
-    values.push_back(linear.getResult());
-  return values;
-}
-
 GroupedWriter::GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem)
     : b_(b), context_(context), problem_(problem),
-      epilogue_(b, context.shapes, context.target, productsOf(problem.segment()), problem.segment().outputs, context.problem.leading,
+      epilogue_(b, context.shapes, context.target, problem.segment().results(), problem.segment().outputs, context.problem.leading,
                 context.shapes.symbols().constant(problem.segment().columns), context.lanes) {}
 
 void GroupedWriter::run() {

@@ -62,26 +62,19 @@ void GroupedTiles::columns(Value firstPanel, Value first, Value last) {
   });
 }
 
-/// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words]. A few steps of a register's rows at a time, as in LinearBlocksAmx.cpp.
+/// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words].
 void GroupedTiles::pack(Value first, Value count) {
   Bf16Words rounding(b_, context_.target.bf16Dot);
   VectorType floats = b_.vec(AmxTiles::kWords, b_.f32());
-  constexpr int64_t kSteps = 4;
   b_.forLoop(b_.index(0), count, AmxTiles::kRows, [&](Value row) {
     Value place = b_.add(first, row), rows = b_.min(b_.sub(count, row), b_.index(AmxTiles::kRows)), target = registerAt(b_.floorDiv(row, AmxTiles::kRows));
-    auto eachRow = [&](Value step, int64_t together) {
-      b_.forLoop(b_.index(0), rows, 1, [&](Value r) {
-        Value from = b_.address(input_, b_.mul(inputRow(slotAt(b_.add(place, r))), context_.problem.depth), b_.f32());
-        Value to = b_.address(target, b_.add(b_.mul(step, kStepWords), b_.mul(r, AmxTiles::kWords)), b_.f32());
-        for (int64_t half = 0; half < 2 * together; ++half)
-          b_.store(rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords))),
-                   b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
-      });
-    };
-    int64_t whole = steps() / kSteps * kSteps;
-    b_.forLoop(b_.index(0), b_.index(whole), kSteps, [&](Value step) { eachRow(step, kSteps); });
-    if (whole < steps())
-      eachRow(b_.index(whole), steps() - whole);
+    AmxTiles::eachPackedRow(b_, steps(), rows, [&](Value step, int64_t together, Value r) {
+      Value from = b_.address(input_, b_.mul(inputRow(slotAt(b_.add(place, r))), context_.problem.depth), b_.f32());
+      Value to = b_.address(target, b_.add(b_.mul(step, kStepWords), b_.mul(r, AmxTiles::kWords)), b_.f32());
+      for (int64_t half = 0; half < 2 * together; ++half)
+        b_.store(rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords))),
+                 b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
+    });
   });
 }
 

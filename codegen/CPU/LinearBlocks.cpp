@@ -114,10 +114,7 @@ BlockWriter::TileBlock BlockWriter::followed(Value chunkBegin, Value chunkEnd, V
 }
 
 LinearEpilogue BlockWriter::epilogueOf(const LinearSegment &segment) {
-  llvm::SmallVector<Value> products;
-  for (Projection linear : segment.linears)
-    products.push_back(linear.getResult());
-  return {b_, context_.shapes, context_.target, products, segment.outputs, context_.problem.leading, context_.shapes.symbols().constant(segment.columns), plan_.lanes};
+  return {b_, context_.shapes, context_.target, segment.results(), segment.outputs, context_.problem.leading, context_.shapes.symbols().constant(segment.columns), plan_.lanes};
 }
 
 int64_t BlockWriter::weightBytes() const {

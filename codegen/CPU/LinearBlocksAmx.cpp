@@ -99,25 +99,17 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
     for (int64_t half = 0; half < 2; ++half)
       b_.store(paired(rounding.round(b_.load(floats, from, b_.add(source, half * AmxTiles::kWords)))), target, b_.index(half * AmxTiles::kWords));
   };
-  // A few steps of all rows at a time: what is written fits into the first-level cache.
-  constexpr int64_t kSteps = 4;
-  const int64_t steps = plan_.depth / AmxTiles::kWords, whole = steps / kSteps * kSteps;
   b_.forLoop(rows.first, rows.last, 1, [&](Value rowTile) {
     Value firstRow = rowTiles_.firstRow(rowTile), height = rowTiles_.rowCount(rowTile), tile = b_.sub(rowTile, rows.first);
     Value given = normedRows(firstRow, b_.add(firstRow, height), publish);
     b_.forLoop(b_.index(0), b_.index(plan_.amx.rows), 1, [&](Value number) {
       Value first = b_.mul(number, registerRows_), count = b_.min(b_.sub(height, first), registerRows_), packed = registerAt(tile, number);
-      auto eachRow = [&](Value step, int64_t together) {
-        b_.forLoop(b_.index(0), count, 1, [&](Value row) {
-          Value from = b_.address(given, b_.mul(b_.add(first, row), context_.inputStride()), element);
-          Value to = b_.address(packed, b_.mul(row, AmxTiles::kWords), b_.f32());
-          for (int64_t i = 0; i < together; ++i)
-            pack(from, to, b_.add(step, i));
-        });
-      };
-      b_.forLoop(b_.index(0), b_.index(whole), kSteps, [&](Value step) { eachRow(step, kSteps); });
-      if (whole < steps)
-        eachRow(b_.index(whole), steps - whole);
+      AmxTiles::eachPackedRow(b_, plan_.depth / AmxTiles::kWords, count, [&](Value step, int64_t together, Value row) {
+        Value from = b_.address(given, b_.mul(b_.add(first, row), context_.inputStride()), element);
+        Value to = b_.address(packed, b_.mul(row, AmxTiles::kWords), b_.f32());
+        for (int64_t i = 0; i < together; ++i)
+          pack(from, to, b_.add(step, i));
+      });
     });
   });
 }

@@ -33,6 +33,10 @@ struct LinearSegment {
   llvm::SmallVector<LinearOutput, 1> outputs;
   int64_t columns = 0;
   int64_t panels() const { return (columns + 15) / 16; }
+  /// Of its products.
+  llvm::SmallVector<mlir::Value> results() const {
+    return llvm::map_to_vector(linears, [](Projection linear) { return mlir::Value(linear.getResult()); });
+  }
 };
 
 struct LinearProblem {

@@ -131,20 +131,13 @@ public:
   /// `input`: the rows, in words where products are of those.
   StreamWriter(KernelBuilder &b, const LinearContext &context, const LinearSegment &segment, int64_t rows, Value input)
       : b_(b), context_(context), segment_(segment), rows_(rows), input_(input),
-        epilogue_(b, context.shapes, context.target, results(segment), segment.outputs, context.problem.leading,
+        epilogue_(b, context.shapes, context.target, segment.results(), segment.outputs, context.problem.leading,
                   context.shapes.symbols().constant(segment.columns), context.lanes) {}
 
   /// Panels [first, first + count) of every weight of the segment.
   void panels(Value first, int64_t count);
 
 private:
-  static llvm::SmallVector<Value> results(const LinearSegment &segment) {
-    llvm::SmallVector<Value> values;
-    for (Projection linear : segment.linears)
-      values.push_back(linear.getResult());
-    return values;
-  }
-
   void readAhead(TileOperands &in);
   KernelBuilder::Values products(const TileShape &shape, TileOperands &in);
   KernelBuilder &b_;

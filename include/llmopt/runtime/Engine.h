@@ -14,7 +14,7 @@
 //     return report(engine.error());
 //
 // An Engine is a handle: copies share the model. It may be used from several threads; steps take turns, since each one
-// uses all of the process's compute threads.
+// uses the process's compute threads.
 //
 //===----------------------------------------------------------------------===//
 #ifndef LLMOPT_RUNTIME_ENGINE_H
