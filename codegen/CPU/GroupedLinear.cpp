@@ -6,9 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/GroupedLinear.h"
 
+#include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/Common/ChooseStrategy.h"
-#include "codegen/Common/WeightPacking.h"
-#include "llmopt/dialects/LLM/ElementTypes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/MathExtras.h"
@@ -34,6 +33,34 @@ void GroupedWriter::run() {
   });
 }
 
+void GroupedWriter::columnTiles(int64_t tilePanels, llvm::function_ref<void(Value, int64_t)> tile) {
+  int64_t whole = problem_.segment().panels() / tilePanels, rest = problem_.segment().panels() % tilePanels;
+  Value begin = b_.unitBegin(), end = b_.unitEnd(), limit = b_.index(whole);
+  auto tiles = [&](Value from, Value to, int64_t panels) { b_.forLoop(from, to, 1, [&](Value number) { tile(b_.mul(number, tilePanels), panels); }); };
+  if (whole > 0)
+    tiles(begin, b_.min(end, limit), tilePanels);
+  if (rest > 0)
+    tiles(b_.max(begin, limit), end, rest);
+}
+
+void GroupedWriter::rowBlocks(Value first, Value last, int64_t most, int64_t tilePanels, llvm::function_ref<void(Value, Value)> fetch,
+                              llvm::function_ref<void(Value, Value, Value, int64_t)> tile) {
+  b_.forLoop(first, last, most, [&](Value place) {
+    Value count = b_.min(b_.sub(last, place), b_.index(most));
+    b_.ifThen(b_.less(b_.unitBegin(), b_.unitEnd()), [&] { fetch(place, count); });
+    columnTiles(tilePanels, [&](Value panel, int64_t panels) { tile(place, count, panel, panels); });
+  });
+}
+
+void GroupedWriter::finish(Value place, Value count, Value panel, int64_t panels, int64_t productStride) {
+  b_.outline([&] {
+    b_.forLoop(b_.index(0), count, 1, [&](Value row) {
+      Value sums = b_.address(b_.scratch(), b_.mul(row, panels * 16), b_.f32());
+      epilogue_.emitTile(slotAt(b_.add(place, row)), b_.index(1), b_.mul(panel, 16), panels * 16, sums, productStride);
+    });
+  });
+}
+
 Value GroupedWriter::slotAt(Value place) { return number(order_, place); }
 
 Value GroupedWriter::number(Value base, Value at) { return arith::ExtSIOp::create(b_.ops(), b_.loc(), b_.i64(), b_.load(b_.i32(), base, at)); }
@@ -52,19 +79,18 @@ public:
 private:
   void prepareInput() override {
     Value rows = b_.address(b_.scratch(), b_.index(sumElements()), b_.f32());
-    if (context_.inWords())
-      emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), /*most=*/0, rows); // a bound is for digits only
-    else if (context_.inGroups)
+    if (context_.inGroups)
       emitRoundedRows(b_, context_, input_, b_.dim(problem_.inputRows), rows);
+    else if (context_.inWords())
+      emitRowWords(b_, context_, input_, b_.dim(problem_.inputRows), problem_.rowsOfToken(), rows); // the bound is for digits, which more rows have elsewhere
     else
       return;
     input_ = rows;
   }
 
   void columns(Value firstPanel, Value first, Value last) override {
-    int64_t panels = problem_.segment().panels();
-    Value begin = b_.unitBegin(), end = b_.unitEnd();
     if (tileRows_ == 1) { // a unit is a panel; the more at a time, the better
+      Value begin = b_.unitBegin(), end = b_.unitEnd();
       for (int64_t count = int64_t(llvm::bit_floor(uint64_t(tilePanels_))); count >= 1; count /= 2) {
         Value stop = b_.sub(end, b_.mod(b_.sub(end, begin), b_.index(count)));
         b_.forLoop(begin, stop, count, [&](Value panel) { rowTiles(firstPanel, panel, count, first, last); });
@@ -72,14 +98,7 @@ private:
       }
       return;
     }
-    int64_t whole = panels / tilePanels_, rest = panels % tilePanels_;
-    auto tiles = [&](Value from, Value to, int64_t count) {
-      b_.forLoop(from, to, 1, [&](Value tile) { rowTiles(firstPanel, b_.mul(tile, tilePanels_), count, first, last); });
-    };
-    if (whole > 0)
-      tiles(begin, b_.min(end, b_.index(whole)), tilePanels_);
-    if (rest > 0)
-      tiles(b_.max(begin, b_.index(whole)), end, rest);
+    columnTiles(tilePanels_, [&](Value panel, int64_t count) { rowTiles(firstPanel, panel, count, first, last); });
   }
 
   void rowTiles(Value firstPanel, Value panel, int64_t count, Value first, Value last) {
@@ -102,7 +121,8 @@ private:
     llvm::SmallVector<Value> slots;
     for (int64_t i = 0; i < rows; ++i) {
       slots.push_back(slotAt(b_.add(place, i)));
-      in.aRows.push_back(b_.address(input_, b_.mul(inputRow(slots.back()), depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
+      if (!context_.codes)
+        in.aRows.push_back(b_.address(input_, b_.mul(inputRow(slots.back()), depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
     }
     // With one row all weights are streams of one tile; else each is a tile of its own.
     bool together = tileRows_ == 1;
@@ -113,7 +133,7 @@ private:
         for (int64_t i = 0; i < count; ++i)
           in.panels.push_back(panelAddress(b_, context_, problem_.segment().linears[size_t(w)], b_.add(firstPanel, b_.add(panel, i))));
       TileShape shape{rows, count * weights, context_.lanes}, part{1, count, context_.lanes};
-      KernelBuilder::Values sums = emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
+      KernelBuilder::Values sums = context_.codes ? codeSums(shape, in, inputRow(slots.front()), count) : emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
       for (int64_t row = 0; row < rows; ++row)
         for (int64_t w = 0; w < weights; ++w)
           storeTile(b_, part, ValueRange(sums).slice(size_t(shape.index(row, w * count, 0)), size_t(part.accumulators())),
@@ -128,6 +148,12 @@ private:
       results();
     else
       b_.outline(results);
+  }
+
+  /// A single row's products with codes.
+  KernelBuilder::Values codeSums(const TileShape &shape, const TileOperands &in, Value row, int64_t count) {
+    Value zero = b_.index(0), spans = b_.index(context_.codes->spans());
+    return emitCodeTile(b_, *context_.codes, shape, {input_, row, zero, spans, problem_.rowsOfToken(), in, /*unpacked=*/false, /*stream=*/count}, zeroTile(b_, shape, b_.f32()));
   }
 
   int64_t tileRows_, tilePanels_;
@@ -149,7 +175,9 @@ KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, 
   LinearContext grouped = context;
   if (context.amx && one)
     grouped.bf16Products = grouped.amx = false, grouped.inGroups = true;
-  GroupedVariant made = grouped.amx ? emitGroupedTiles(b, grouped, problem) : emitGroupedVectors(b, grouped, problem, one ? 1 : bucket.getRows(), panels);
+  GroupedVariant made = grouped.amx              ? emitGroupedTiles(b, grouped, problem, bucket)
+                        : grouped.codes && !one ? emitGroupedCodes(b, grouped, problem, bucket)
+                                                : emitGroupedVectors(b, grouped, problem, one ? 1 : bucket.getRows(), panels);
   variant.units = symbols.constant((problem.segment().panels() + made.unitPanels - 1) / made.unitPanels);
   variant.scratchBytes = symbols.mul(made.scratchElements, symbols.constant(4));
   dims.assign(b.dims().begin(), b.dims().end());
@@ -157,16 +185,13 @@ KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, 
 }
 
 /// The weights of as many experts as can be chosen; input and results once.
-void declareCost(const GroupedProblem &problem, SymContext &symbols, LoweredKernel &result) {
+void declareCost(const LinearContext &context, const GroupedProblem &problem, SymContext &symbols, LoweredKernel &result) {
   const LinearSegment &segment = problem.segment();
-  int64_t expertBytes = 0;
-  for (Projection linear : segment.linears)
-    expertBytes += segment.panels() * panelElements(linear, problem.linear.depth) * linear.weightType().getElementTypeBitWidth() / 8;
   SymExpr rows = problem.linear.rows, experts = symbols.min(rows, symbols.constant(problem.experts()));
   result.flops = symbols.mul(rows, symbols.constant(2 * problem.linear.depth * segment.columns * problem.weights()));
   SymExpr activations = symbols.add(symbols.mul(problem.inputRows, symbols.constant(4 * problem.linear.depth)),
                                     symbols.mul(rows, symbols.constant(4 * segment.columns * int64_t(segment.outputs.size()))));
-  result.bytesMoved = symbols.add(symbols.mul(experts, symbols.constant(expertBytes)), activations);
+  result.bytesMoved = symbols.add(symbols.mul(experts, symbols.constant(weightBytes(context, segment))), activations);
 }
 
 } // namespace
@@ -175,7 +200,9 @@ GroupedVariant cpu::emitGroupedVectors(KernelBuilder &b, const LinearContext &co
   GroupedVectors writer(b, context, problem, tileRows, tilePanels);
   writer.run();
   SymContext &symbols = context.shapes.symbols();
-  SymExpr words = symbols.mul(problem.inputRows, symbols.constant(context.inWords() || context.inGroups ? context.depth() : 0));
+  bool inDigits = context.codes && !context.inGroups;
+  SymExpr words = inDigits ? symbols.constant(context.codes->elements(problem.rowsOfToken()))
+                           : symbols.mul(problem.inputRows, symbols.constant(context.inWords() || context.inGroups ? context.depth() : 0));
   return {tileRows == 1 ? 1 : tilePanels, symbols.add(words, symbols.constant(writer.sumElements()))};
 }
 
@@ -191,7 +218,7 @@ Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &f
   GroupedProblem problem{linear, cast<llm::GroupedLinearOp>(linear.segments.front().linears.front().operation()), symbols.constant(1)};
   for (SymExpr dim : ArrayRef(family.shapes.shapeOf(problem.op.getInput()).dims).drop_back())
     problem.inputRows = symbols.mul(problem.inputRows, dim);
-  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, false, strategy.getAmx()};
+  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, codesOf(kernel, family.target, strategy, linear.depth), false, strategy.getAmx()};
   LoweredKernel result;
   strategy::GemmBucketAttr first = strategy.getBuckets().front(), last = strategy.getBuckets().back();
   std::optional<int64_t> choices = linear.leading[1].constant();
@@ -205,10 +232,12 @@ Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &f
   result.dims = std::move(dims);
   if (streams)
     result.selector = linear.rows;
-  result.arithmetic = context.bf16Products ? DType::BF16 : DType::F32;
+  if (context.codes)
+    expandHalfConversions(family.module, family.target);
+  result.arithmetic = arithmeticOf(context);
   for (Projection product : problem.segment().linears)
-    result.weightLayouts[bindingOf(product.getWeight())] = {std::string(panelLayout(*llm::dtypeOf(product.weightType().getElementType())))};
-  declareCost(problem, symbols, result);
+    result.weightLayouts[bindingOf(product.getWeight())] = {weightLayout(context, product)};
+  declareCost(context, problem, symbols, result);
   return result;
 }
 

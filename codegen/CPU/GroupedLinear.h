@@ -23,11 +23,13 @@ struct GroupedProblem {
   SymExpr inputRows;               ///< tokens, or tokens times choices
   const LinearSegment &segment() const { return linear.segments.front(); }
   int64_t weights() const { return int64_t(segment().linears.size()); }
+  /// Rows of the input with one token; 0 where that is not known.
+  int64_t rowsOfToken() const { return sharesRows() ? 1 : linear.leading[1].constant().value_or(0); }
   int64_t experts() const { return llvm::cast<mlir::RankedTensorType>(op.getWeight().getType()).getDimSize(0); }
   bool sharesRows() const { return llvm::cast<mlir::RankedTensorType>(op.getInput().getType()).getRank() == 2; }
 };
 
-/// What row tiles in vectors and in tile registers have in common: which rows belong to an expert, and where they lie.
+/// What row tiles in vectors, of codes and in tile registers have in common: which rows belong to an expert, and where they lie.
 class GroupedWriter {
 public:
   GroupedWriter(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem);
@@ -39,6 +41,13 @@ protected:
   virtual void columns(mlir::Value firstPanel, mlir::Value first, mlir::Value last) = 0;
   /// Once, before all experts.
   virtual void prepareInput() {}
+  /// Calls `tile(panel, panels)` for this part's column tiles, of which the last one may have fewer panels.
+  void columnTiles(int64_t tilePanels, llvm::function_ref<void(mlir::Value panel, int64_t panels)> tile);
+  /// Places [first, last) of the order in blocks of at most `most` rows: after `fetch(place, count)` the column tiles of the part meet them.
+  void rowBlocks(mlir::Value first, mlir::Value last, int64_t most, int64_t tilePanels, llvm::function_ref<void(mlir::Value place, mlir::Value count)> fetch,
+                 llvm::function_ref<void(mlir::Value place, mlir::Value count, mlir::Value panel, int64_t panels)> tile);
+  /// What follows the products of `count` rows from a place on. They lie at the beginning of scratch memory, row by row.
+  void finish(mlir::Value place, mlir::Value count, mlir::Value panel, int64_t panels, int64_t productStride);
   /// The row of the results at a place of the order, and the row of the input that it is computed from.
   mlir::Value slotAt(mlir::Value place);
   mlir::Value inputRow(mlir::Value slot) { return problem_.sharesRows() ? b_.floorDiv(slot, choices_) : slot; }
@@ -61,8 +70,10 @@ struct GroupedVariant {
 };
 /// Rows in vectors; `tileRows` 1: one token.
 GroupedVariant emitGroupedVectors(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, int64_t tileRows, int64_t tilePanels);
+/// Many rows by codes, in vectors.
+GroupedVariant emitGroupedCodes(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, strategy::GemmBucketAttr bucket);
 /// Rows in tile registers (Intel AMX).
-GroupedVariant emitGroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem);
+GroupedVariant emitGroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, strategy::GemmBucketAttr bucket);
 
 } // namespace llmopt::cpu
 

@@ -4,10 +4,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Intel AMX. An expert's rows lie anywhere: blocks of them are fetched, rounded and packed as LinearBlocksAmx.cpp packs rows, then all columns of the part are computed. Registers have 16
-// rows whatever an expert has; rows that it does not have are computed from what lies there, and nobody reads them.
+// rows whatever an expert has; rows that it does not have are computed from what lies there, and nobody reads them. Codes are unpacked for a block of K of a column tile, which all
+// rows of the block then meet.
 //
 //===----------------------------------------------------------------------===//
-#include "codegen/CPU/AmxTiles.h"
+#include "codegen/CPU/AmxCodes.h"
 #include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/GroupedLinear.h"
 
@@ -22,10 +23,11 @@ constexpr int64_t kStepWords = AmxTiles::kRows * AmxTiles::kWords; ///< of a reg
 
 class GroupedTiles : public GroupedWriter {
 public:
-  GroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem)
-      : GroupedWriter(b, context, problem), tiles_(b, context.target, PanelFormat::BF16Dot, b.address(b.scratch(), b.index(sumElements()), b.f32())) {}
+  GroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, strategy::GemmBucketAttr bucket)
+      : GroupedWriter(b, context, problem), blockSpans_(context.codes ? std::max<int64_t>(1, 2 * bucket.getKBlock() / context.codes->span()) : 0),
+        tiles_(b, context.target, PanelFormat::BF16Dot, b.address(b.scratch(), b.index(sumElements()), b.f32())) {}
 
-  int64_t scratchElements() const { return packedPlace() + kBlockRows * context_.depth(); }
+  int64_t scratchElements() const { return unpackedPlace() + kTilePanels * unpackedPanel(); }
   void emit() {
     tiles_.configure(b_.index(AmxTiles::kRows));
     run();
@@ -33,9 +35,13 @@ public:
   }
 
 private:
-  int64_t productStride() const { return kTileRows * kTilePanels * AmxTiles::kWords; }
+  /// With codes all rows of a block wait for the next block of K.
+  int64_t productStride() const { return (context_.codes ? kBlockRows : kTileRows) * kTilePanels * AmxTiles::kWords; }
   int64_t sumElements() const { return problem_.weights() * productStride(); }
-  int64_t packedPlace() const { return sumElements() + AmxTiles::memoryWords(context_.target); }
+  int64_t spanSumsPlace() const { return sumElements() + AmxTiles::memoryWords(context_.target); }
+  int64_t packedPlace() const { return spanSumsPlace() + (context_.codes ? CodeTileProduct::spanSumElements({AmxTiles::kMostLefts, kTilePanels}) : 0); }
+  int64_t unpackedPlace() const { return packedPlace() + kBlockRows * context_.depth(); }
+  int64_t unpackedPanel() const { return context_.codes ? blockSpans_ * context_.codes->unpackedSpan() : 0; }
   int64_t steps() const { return context_.depth() / AmxTiles::kWords; }
   Value registerAt(Value number) { return b_.address(b_.scratch(), b_.add(b_.mul(number, steps() * kStepWords), packedPlace()), b_.f32()); }
 
@@ -43,23 +49,23 @@ private:
   void pack(Value first, Value count);
   void rowTiles(Value firstPanel, Value panel, int64_t panels, Value first, Value count);
   void product(AmxTiles::Shape shape, Projection linear, Value panel, Value firstRegister, Value sums);
+  void codeProducts(Value panel, int64_t panels, Value count);
+  void unpack(Projection linear, Value panel, int64_t panels, Value span, Value endSpan);
+  Value inScratch(int64_t element) { return b_.address(b_.scratch(), b_.index(element), b_.f32()); }
+  Value unpacked(int64_t panel) { return inScratch(unpackedPlace() + panel * unpackedPanel()); }
 
+  int64_t blockSpans_; ///< of codes
   AmxTiles tiles_;
 };
 
 void GroupedTiles::columns(Value firstPanel, Value first, Value last) {
-  int64_t whole = problem_.segment().panels() / kTilePanels, rest = problem_.segment().panels() % kTilePanels;
-  b_.forLoop(first, last, kBlockRows, [&](Value place) {
-    Value count = b_.min(b_.sub(last, place), b_.index(kBlockRows)), begin = b_.unitBegin(), end = b_.unitEnd(), limit = b_.index(whole);
-    b_.ifThen(b_.less(begin, end), [&] { pack(place, count); });
-    auto tiles = [&](Value from, Value to, int64_t panels) {
-      b_.forLoop(from, to, 1, [&](Value tile) { rowTiles(firstPanel, b_.mul(tile, kTilePanels), panels, place, count); });
-    };
-    if (whole > 0)
-      tiles(begin, b_.min(end, limit), kTilePanels);
-    if (rest > 0)
-      tiles(b_.max(begin, limit), end, rest);
-  });
+  rowBlocks(first, last, kBlockRows, kTilePanels, [&](Value place, Value count) { pack(place, count); },
+            [&](Value place, Value count, Value panel, int64_t panels) {
+              if (!context_.codes)
+                return rowTiles(firstPanel, panel, panels, place, count);
+              codeProducts(b_.add(firstPanel, panel), panels, count);
+              finish(place, count, panel, panels, productStride());
+            });
 }
 
 /// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words].
@@ -71,15 +77,15 @@ void GroupedTiles::pack(Value first, Value count) {
     AmxTiles::eachPackedRow(b_, steps(), rows, [&](Value step, int64_t together, Value r) {
       Value from = b_.address(input_, b_.mul(inputRow(slotAt(b_.add(place, r))), context_.problem.depth), b_.f32());
       Value to = b_.address(target, b_.add(b_.mul(step, kStepWords), b_.mul(r, AmxTiles::kWords)), b_.f32());
-      for (int64_t half = 0; half < 2 * together; ++half)
-        b_.store(rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords))),
-                 b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
+      for (int64_t half = 0; half < 2 * together; ++half) {
+        Value rounded = rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords)));
+        b_.store(context_.codes ? pairedHalves(b_, rounded) : rounded, b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
+      }
     });
   });
 }
 
 void GroupedTiles::rowTiles(Value firstPanel, Value panel, int64_t panels, Value first, Value count) {
-  const int64_t width = panels * AmxTiles::kWords;
   b_.forLoop(b_.index(0), count, kTileRows, [&](Value row) {
     Value rows = b_.min(b_.sub(count, row), b_.index(kTileRows)), number = b_.floorDiv(row, AmxTiles::kRows);
     for (auto [weight, linear] : llvm::enumerate(problem_.segment().linears)) {
@@ -87,12 +93,7 @@ void GroupedTiles::rowTiles(Value firstPanel, Value panel, int64_t panels, Value
       b_.ifThen(
           b_.less(b_.index(AmxTiles::kRows), rows), [&] { product({2, panels}, linear, at, number, sums); }, [&] { product({1, panels}, linear, at, number, sums); });
     }
-    b_.outline([&] {
-      b_.forLoop(b_.index(0), rows, 1, [&](Value r) {
-        Value sums = b_.address(b_.scratch(), b_.mul(r, width), b_.f32());
-        epilogue_.emitTile(slotAt(b_.add(b_.add(first, row), r)), b_.index(1), b_.mul(panel, AmxTiles::kWords), width, sums, productStride());
-      });
-    });
+    finish(b_.add(first, row), rows, panel, panels, productStride());
   });
 }
 
@@ -119,10 +120,52 @@ void GroupedTiles::product(AmxTiles::Shape shape, Projection linear, Value panel
   tiles_.storeSums(shape, sums, shape.panels * AmxTiles::kWords);
 }
 
+/// Sums of `count` rows, from the block's first one on, with `panels` panels of each weight.
+void GroupedTiles::codeProducts(Value panel, int64_t panels, Value count) {
+  const CodeProducts &codes = *context_.codes;
+  const int64_t width = panels * AmxTiles::kWords, spanWords = codes.span() / 2 * AmxTiles::kRows;
+  Value zero = b_.index(0), spans = b_.index(codes.spans()), registers = b_.floorDiv(b_.add(count, AmxTiles::kRows - 1), AmxTiles::kRows);
+  for (auto [weight, linear] : llvm::enumerate(problem_.segment().linears)) {
+    Value sums = inScratch(int64_t(weight) * productStride());
+    b_.forLoop(zero, b_.mul(registers, AmxTiles::kRows * width), context_.lanes, [&](Value i) { b_.store(b_.constant(b_.vec(context_.lanes, b_.f32()), 0), sums, i); });
+    b_.forLoop(zero, spans, blockSpans_, [&](Value span) {
+      Value endSpan = b_.min(b_.add(span, blockSpans_), spans);
+      unpack(linear, panel, panels, span, endSpan);
+      b_.forLoop(zero, registers, AmxTiles::kMostLefts, [&](Value number) {
+        auto product = [&](int64_t rows) {
+          CodeTileProduct in{{rows, panels}, b_.index(AmxTiles::kRows), {}, {}, b_.sub(endSpan, span), inScratch(spanSumsPlace()), b_.address(sums, b_.mul(number, AmxTiles::kRows * width), b_.f32())};
+          for (int64_t i = 0; i < rows; ++i)
+            in.lefts.push_back(b_.address(registerAt(b_.add(number, i)), b_.mul(span, spanWords), b_.f32()));
+          for (int64_t i = 0; i < panels; ++i)
+            in.panels.push_back(unpacked(i));
+          emitCodeTileProduct(b_, tiles_, codes, context_.lanes, in);
+        };
+        b_.ifThen(b_.less(b_.add(number, 1), registers), [&] { product(2); }, [&] { product(1); });
+      });
+    });
+  }
+}
+
+/// Spans [span, endSpan) of `panels` panels. Beside them those that come next are prefetched: of the same panels, or, behind their end, of the next ones.
+void GroupedTiles::unpack(Projection linear, Value panel, int64_t panels, Value span, Value endSpan) {
+  const CodeProducts &codes = *context_.codes;
+  constexpr int64_t kLine = 64;
+  int64_t panelBytes = codes.panels.panelBytes(codes.inputs);
+  for (int64_t i = 0; i < panels; ++i) {
+    Value from = panelAddress(b_, context_, linear, b_.add(panel, i));
+    emitUnpackedCodes(b_, codes, tileOperands(b_, context_, linear), context_.lanes, from, span, endSpan, unpacked(i), [&](Value number) {
+      Value place = b_.mul(b_.add(b_.add(span, number), blockSpans_), codes.spanBytes());
+      place = b_.select(b_.less(place, b_.index(panelBytes)), place, b_.add(place, (panels - 1) * panelBytes));
+      for (int64_t line = 0; line < codes.spanBytes(); line += kLine)
+        b_.prefetch(from, b_.add(place, line), b_.ops().getI8Type(), /*locality=*/2);
+    });
+  }
+}
+
 } // namespace
 
-GroupedVariant cpu::emitGroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem) {
-  GroupedTiles writer(b, context, problem);
+GroupedVariant cpu::emitGroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, strategy::GemmBucketAttr bucket) {
+  GroupedTiles writer(b, context, problem, bucket);
   writer.emit();
   return {kTilePanels, context.shapes.symbols().constant(writer.scratchElements())};
 }

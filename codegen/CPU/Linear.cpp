@@ -9,9 +9,6 @@
 #include "codegen/CPU/LinearStream.h"
 #include "codegen/CPU/Rows.h"
 #include "codegen/Common/ChooseStrategy.h"
-#include "codegen/Common/QuantizedPacking.h"
-#include "codegen/Common/WeightPacking.h"
-#include "llmopt/dialects/LLM/ElementTypes.h"
 
 using namespace mlir;
 using namespace llmopt;
@@ -43,10 +40,8 @@ KernelVariant lowerBucket(const LinearContext &context, FamilyContext &family, s
 
 void declareWeights(const LinearContext &context, LoweredKernel &result) {
   for (const LinearSegment &segment : context.problem.segments)
-    for (Projection linear : segment.linears) {
-      std::string layout(context.codes ? context.codes->panels.layout() : panelLayout(*llm::dtypeOf(linear.weightType().getElementType())));
-      result.weightLayouts[bindingOf(linear.getWeight())] = {std::move(layout), !linear.getTransposed()};
-    }
+    for (Projection linear : segment.linears)
+      result.weightLayouts[bindingOf(linear.getWeight())] = {weightLayout(context, linear), !linear.getTransposed()};
 }
 
 /// Takes a cast from bf16 off the input of products in bf16: its rows are what these multiply.
@@ -86,10 +81,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     return internalError("E0941", "a projection kernel has no matrix strategy");
   bool rounded = strategy.getBf16Products() && takeRounded(problem);
   LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded, strategy.getAmx()};
-  if (std::optional<QuantizedWeight> quantized = quantizedAs(kernel))
-    context.codes = CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, problem.depth,
-                                 context.amx ? CodeArithmetic::Groups : codeArithmetic(family.target, context.lanes, quantized->format.bits, !strategy.getInt8Products()),
-                                 strategy.getInt8Products()};
+  context.codes = codesOf(kernel, family.target, strategy, problem.depth);
   LoweredKernel result;
   Status status;
   if (problem.norm)
@@ -109,7 +101,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
     expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;
-  result.arithmetic = problem.integer || (context.codes && !context.codes->inFloats()) ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
+  result.arithmetic = arithmeticOf(context);
   declareWeights(context, result);
   declareCost(context, family.shapes.symbols(), result);
   return result;

@@ -19,7 +19,7 @@
 #ifndef LLMOPT_CODEGEN_CPU_LINEARBLOCKS_H
 #define LLMOPT_CODEGEN_CPU_LINEARBLOCKS_H
 
-#include "codegen/CPU/AmxTiles.h"
+#include "codegen/CPU/AmxCodes.h"
 #include "codegen/CPU/LinearEpilogue.h"
 #include "codegen/CPU/LinearPacking.h"
 #include "codegen/CPU/LinearStream.h"
@@ -38,7 +38,7 @@ struct BlockPlan {
   int64_t span = 0, unpackedSpan = 0; ///< steps of depth of a span of codes, and words of it where they are unpacked
   /// Of a register tile.
   int64_t tileElements() const { return tileRows * tilePanels * 16; }
-  int64_t spanSumElements(const LinearContext &context) const { return context.codes ? 2 * tileElements() : 0; }
+  int64_t spanSumElements(const LinearContext &context) const { return context.codes ? CodeTileProduct::spanSumElements(amx) : 0; }
   /// Room for rows of a block: row tiles are never higher than tileRows.
   int64_t blockRows() const { return blockTiles * tileRows; }
   int64_t columnTiles(const LinearSegment &segment) const { return (segment.panels() + tilePanels - 1) / tilePanels; }

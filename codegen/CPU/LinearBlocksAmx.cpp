@@ -4,8 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Intel AMX. What follows a product - the epilogue of a row tile - is computed in vectors beside the products of the next one: tile registers leave vectors' units
-// idle, and sums are at hand only some time behind their store. Codes are unpacked to words for a block of K of a column tile; a span's sums are scaled and added to the
-// tile's beside the products of the next span.
+// idle, and sums are at hand only some time behind their store. Codes are unpacked to words for a block of K of a column tile (AmxCodes.h).
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearBlocks.h"
@@ -39,7 +38,6 @@ private:
   void codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
   /// Steps of 16 words of a block of K.
   Value stepsOf(const TileBlock &block) { return b_.floorDiv(blockDepth(block.k0), AmxTiles::kWords); }
-  void addScaled(Value spanSums, Value span, Value first, Value count, Value own, int64_t panels);
   KernelBuilder::Values leftsOf(const RowBlock &rows, Value rowTile, Value k0);
   KernelBuilder::Values inStep(ValueRange starts, Value step, Value stepWords);
   std::function<void(Value)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps);
@@ -50,19 +48,10 @@ private:
     return b_.address(words(), b_.mul(b_.add(b_.mul(tile, plan_.amx.rows), number), AmxTiles::kRows * plan_.depth), b_.f32());
   }
 
-  /// Room for the sums of a span, one of two.
-  Value spanSums(Value number) {
-    int64_t place = plan_.otherElements(context_.problem.mostWeights()) - plan_.spanSumElements(context_);
-    return b_.address(inScratch(place), b_.mul(number, plan_.tileElements()), b_.f32());
-  }
-  /// An unpacked span of panel i.
-  Value unpackedSpan(int64_t i, Value span) { return b_.address(widenedPanel(i), b_.mul(span, plan_.unpackedSpan), b_.f32()); }
-
   AmxTiles tiles_;
   Value registerRows_; ///< of a tile register
 };
 
-constexpr int64_t kRowsTogether = 4; ///< that are scaled and added
 constexpr int64_t kStepWords = AmxTiles::kWords * AmxTiles::kWords; ///< of a panel
 
 // One configuration for all row tiles. Those that are smaller than the highest one compute up to two rows more than they have, which nobody reads.
@@ -211,48 +200,16 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
 /// The same with unpacked codes. Sums of the row tile are those at `own` after each span: what is pending must lie elsewhere.
 void TileRegisterBlocks::codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
                                      const std::function<void(Value step)> &beside) {
-  AmxTiles::Shape shape{plan_.amx.rows, block.panels};
-  const int64_t stepsOfSpan = plan_.span / AmxTiles::kWords, width = shape.panels * AmxTiles::kWords;
-  Value spans = b_.floorDiv(blockDepth(block.k0), plan_.span), tileRows = b_.mul(registerRows_, shape.rows), zero = b_.index(0);
-  KernelBuilder::Values lefts = leftsOf(rows, rowTile, block.k0);
+  Value zero = b_.index(0), spanSums = inScratch(plan_.otherElements(context_.problem.mostWeights()) - plan_.spanSumElements(context_));
   if (plan_.blockTiles > 1)
     prefetchCodes(rows, rowTile, linear, block);
   b_.ifThen(b_.equal(block.k0, zero), [&] {
     b_.forLoop(zero, b_.index(plan_.tileElements()), plan_.lanes, [&](Value i) { b_.store(b_.constant(b_.vec(plan_.lanes, b_.f32()), 0), own, i); });
   });
-  b_.forLoop(zero, spans, 1, [&](Value span) {
-    Value parity = b_.mod(span, 2), before = b_.max(b_.add(span, -1), zero), rowsBefore = b_.select(b_.equal(span, zero), zero, tileRows);
-    Value share = b_.mul(b_.floorDiv(b_.add(rowsBefore, stepsOfSpan * kRowsTogether - 1), stepsOfSpan * kRowsTogether), kRowsTogether); // of a step
-    tiles_.zeroSums(shape);
-    b_.forLoop(zero, b_.index(stepsOfSpan), 1, [&](Value stepOfSpan) {
-      Value step = b_.add(b_.mul(span, stepsOfSpan), stepOfSpan), first = b_.min(b_.mul(stepOfSpan, share), rowsBefore);
-      KernelBuilder::Values panels;
-      for (int64_t i = 0; i < shape.panels; ++i)
-        panels.push_back(b_.address(unpackedSpan(i, span), b_.add(b_.mul(stepOfSpan, kStepWords), kPanelColumns), b_.f32()));
-      tiles_.multiplyAdd(shape, inStep(lefts, step, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), panels, /*streamsLefts=*/stepsOfSpan > 1);
-      addScaled(spanSums(b_.sub(b_.index(1), parity)), before, first, b_.min(b_.sub(rowsBefore, first), share), own, shape.panels);
-      beside(step);
-    });
-    tiles_.storeSums(shape, spanSums(parity), width);
-  });
-  Value last = b_.add(spans, -1);
-  addScaled(spanSums(b_.mod(last, 2)), last, zero, tileRows, own, shape.panels);
-}
-
-/// Adds rows [first, first + count) of a span's sums, times its scales, to those at `own`.
-void TileRegisterBlocks::addScaled(Value spanSums, Value span, Value first, Value count, Value own, int64_t panels) {
-  const int64_t width = panels * kPanelColumns;
-  VectorType floats = b_.vec(plan_.lanes, b_.f32());
-  KernelBuilder::Values scales;
-  for (int64_t column = 0; column < width; column += plan_.lanes)
-    scales.push_back(b_.load(floats, unpackedSpan(column / kPanelColumns, span), b_.index(column % kPanelColumns)));
-  b_.forLoop(first, b_.add(first, count), kRowsTogether, [&](Value row) {
-    Value place = b_.mul(row, width), from = b_.address(spanSums, place, b_.f32()), to = b_.address(own, place, b_.f32());
-    for (int64_t i = 0; i < kRowsTogether * int64_t(scales.size()); ++i) {
-      Value at = b_.index(i * plan_.lanes);
-      b_.store(b_.fma(b_.load(floats, from, at), scales[size_t(i) % scales.size()], b_.load(floats, to, at)), to, at);
-    }
-  });
+  CodeTileProduct in{{plan_.amx.rows, block.panels}, registerRows_, leftsOf(rows, rowTile, block.k0), {}, b_.floorDiv(blockDepth(block.k0), plan_.span), spanSums, own};
+  for (int64_t i = 0; i < block.panels; ++i)
+    in.panels.push_back(widenedPanel(i));
+  emitCodeTileProduct(b_, tiles_, *context_.codes, plan_.lanes, in, beside);
 }
 
 /// Where the row tile's registers of rows begin.

@@ -433,11 +433,11 @@ Value cpu::pairedHalves(KernelBuilder &b, Value halves) {
   return vector::ShuffleOp::create(b.ops(), b.loc(), halves, halves, order);
 }
 
-void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, Value from, Value count, int64_t most, Value to) {
+void cpu::emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, Value from, Value count, int64_t most, Value to, function_ref<Value(Value)> rowOf) {
   DigitWriter writer(b, codes, lanes, most, to);
   int64_t whole = codes.inputs / codes.span(), rest = codes.inputs % codes.span();
   b.forLoop(b.index(0), count, 1, [&](Value row) {
-    Value rowAt = b.address(from, b.mul(row, codes.inputs), b.f32());
+    Value rowAt = b.address(from, b.mul(rowOf ? rowOf(row) : row, codes.inputs), b.f32());
     b.forLoop(b.index(0), b.index(whole), 1, [&](Value span) { writer.span(row, rowAt, span, codes.span()); });
     if (rest)
       writer.span(row, rowAt, b.index(whole), rest);

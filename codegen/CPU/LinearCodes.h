@@ -70,8 +70,9 @@ struct CodeProducts {
   int64_t unpackedSpan() const { return (inGroups() ? 1 + span() / 2 : 1 + panels.zeros + spanWords()) * kPanelColumns; }
 };
 
-/// Brings `count` rows of f32 at `from` into digits at `to`, where there is room for `most`.
-void emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
+/// Brings `count` rows of f32 at `from` into digits at `to`, where there is room for `most`; rows `rowOf(i)` where that is given.
+void emitRowDigits(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to,
+                   llvm::function_ref<mlir::Value(mlir::Value)> rowOf = nullptr);
 
 /// Halves of rows of bf16 in the order in which a word of codes is unpacked to words of two bf16: 0 and 2, 1 and 3 of each four.
 mlir::Value pairedHalves(KernelBuilder &b, mlir::Value halves);

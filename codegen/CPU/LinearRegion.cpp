@@ -17,19 +17,12 @@ namespace {
 
 using Linears = llvm::SetVector<Operation *>;
 
-/// A projection, also one with the weights of experts: a family that does not take those is never given one.
-Projection projectionOf(Operation *op) {
-  if (auto grouped = dyn_cast<llm::GroupedLinearOp>(op))
-    return grouped;
-  return Projection::of(op);
-}
-
 /// Collects the linears that `value` is computed from; false if something else than elementwise operations lies between.
 bool collectLinears(Value value, Linears &linears, llvm::SmallPtrSetImpl<Operation *> &seen) {
   Operation *op = value.getDefiningOp();
   if (!op || !seen.insert(op).second || isa<llm::ConstantOp>(op) || chosenRows(value))
     return true;
-  if (projectionOf(op)) {
+  if (Projection::ofAny(op)) {
     linears.insert(op);
     return true;
   }
@@ -59,7 +52,7 @@ Status checkLinear(Projection linear, Projection first) {
 Status addOutput(LinearProblem &problem, const Linears &linears, LinearOutput output) {
   LinearSegment joined;
   for (Operation *op : linears)
-    joined.linears.push_back(projectionOf(op));
+    joined.linears.push_back(Projection::ofAny(op));
   joined.columns = joined.linears.front().columns();
   for (size_t i = 0; i < problem.segments.size();) {
     LinearSegment &segment = problem.segments[i];
@@ -97,7 +90,7 @@ Status addOperands(LinearProblem &problem, exec::KernelOp kernel, ShapeAnalysis 
     }
     for (Value operand : op.getOperands()) {
       bool isInFront = problem.norm && (&op == problem.norm || op.isBeforeInBlock(problem.norm));
-      if (!isa<BlockArgument>(operand) || projectionOf(&op) || isInFront)
+      if (!isa<BlockArgument>(operand) || Projection::ofAny(&op) || isInFront)
         continue;
       const ValueShape &shape = shapes.shapeOf(operand);
       auto type = cast<RankedTensorType>(operand.getType());
@@ -139,7 +132,7 @@ Result<LinearProblem> cpu::analyzeLinear(exec::KernelOp kernel, ShapeAnalysis &s
   Block &block = kernel.getBody().front();
   SmallVector<Projection> linears;
   for (Operation &op : block)
-    if (Projection linear = projectionOf(&op))
+    if (Projection linear = Projection::ofAny(&op)) // a family that does not take experts is never given any
       linears.push_back(linear);
   if (linears.empty())
     return unsupported("E0938", "a kernel of family linear has no projection");

@@ -12,6 +12,7 @@
 
 #include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/LinearEpilogue.h"
+#include "codegen/Common/QuantizedPacking.h"
 #include "codegen/Common/WeightPacking.h"
 #include "llmopt/dialects/LLM/ElementTypes.h"
 
@@ -22,6 +23,24 @@
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
+
+std::optional<CodeProducts> cpu::codesOf(exec::KernelOp kernel, const Target &target, strategy::GemmAttr strategy, int64_t depth) {
+  std::optional<QuantizedWeight> quantized = quantizedAs(kernel);
+  if (!quantized)
+    return std::nullopt;
+  CodeArithmetic arithmetic =
+      strategy.getAmx() ? CodeArithmetic::Groups : codeArithmetic(target, strategy.getVectorBits() / 32, quantized->format.bits, /*exact=*/!strategy.getInt8Products());
+  return CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, depth, arithmetic, strategy.getInt8Products()};
+}
+
+std::string cpu::weightLayout(const LinearContext &context, Projection linear) {
+  return context.codes ? context.codes->panels.layout() : std::string(panelLayout(*llm::dtypeOf(linear.weightType().getElementType())));
+}
+
+DType cpu::arithmeticOf(const LinearContext &context) {
+  bool integer = context.problem.integer || (context.codes && !context.codes->inFloats());
+  return integer ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
+}
 
 PanelFormat cpu::panelFormat(Projection linear) {
   Type element = getElementTypeOrSelf(linear.getWeight().getType());

@@ -53,12 +53,19 @@ struct LinearContext {
   int64_t inputStride() const { return roundedInput ? depth() : problem.depth; }
 };
 
+/// The codes that a kernel's weights are, and the arithmetic with them; nothing where they are numbers.
+std::optional<CodeProducts> codesOf(exec::KernelOp kernel, const Target &target, strategy::GemmAttr strategy, int64_t depth);
+/// How a kernel wants a weight to lie.
+std::string weightLayout(const LinearContext &context, Projection linear);
+/// What a kernel's operations are of.
+DType arithmeticOf(const LinearContext &context);
+
 /// Format of a weight's panels in memory, and elements of one panel.
 PanelFormat panelFormat(Projection linear);
 int64_t panelElements(Projection linear, int64_t depth);
 /// The address of panel `panel`.
 mlir::Value panelAddress(KernelBuilder &b, const LinearContext &context, Projection linear, mlir::Value panel);
-/// Bytes of a segment's weights.
+/// Bytes of a segment's weights, of one expert.
 int64_t weightBytes(const LinearContext &context, const LinearSegment &segment);
 /// What every tile of a linear has in common.
 TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear);

@@ -568,6 +568,7 @@ Result<std::optional<LoweredDeviceKernel>> cuda::lowerLinear(exec::KernelOp kern
   Result<LinearProblem> problem = cpu::analyzeLinear(kernel, shapes);
   if (!problem || problem->norm || !fits(*problem))
     return std::optional<LoweredDeviceKernel>();
-  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, quantizedAs(kernel)).lower());
+  bool takesCodes = !problem->segments.front().linears.front().isGrouped();
+  LLMOPT_ASSIGN(LoweredDeviceKernel lowered, LinearUnit(kernel, shapes, target, symbol, *problem, takesCodes ? quantizedAs(kernel) : std::nullopt).lower());
   return std::optional<LoweredDeviceKernel>(std::move(lowered));
 }

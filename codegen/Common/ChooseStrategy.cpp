@@ -189,8 +189,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
   std::optional<GemmFacts> facts;
   bool allBf16 = true, allInt8 = true;
   kernel.getBody().walk([&](Operation *op) {
-    auto grouped = dyn_cast<llm::GroupedLinearOp>(op);
-    Projection linear = grouped ? Projection(grouped) : Projection::of(op);
+    Projection linear = Projection::ofAny(op);
     if (!linear)
       return;
     GemmFacts found;
@@ -201,18 +200,18 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
       int64_t inputs = found.depth;
       found.depth = (inputs + 3) / 4 * (byteDot ? 1 : 2);
       found.weightBytes = byteDot ? 4 : 2;
-      found.words = byteDot && !grouped && inputs % 4 == 0;
+      found.words = byteDot && !linear.isGrouped() && inputs % 4 == 0;
     }
     SymExpr rows = shapes.symbols().constant(1);
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
     allBf16 &= linear.weightType().getElementType().isBF16();
     allInt8 &= op->hasAttr(kInt8Input);
-    if (!grouped && rows.known() && rows.constant())
+    if (!linear.isGrouped() && rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
   });
-  if (std::optional<QuantizedWeight> quantized = facts ? quantizedAs(kernel) : std::nullopt) {
+  if (std::optional<QuantizedWeight> quantized = facts && !target.isGpu() ? quantizedAs(kernel) : std::nullopt) { // GPUs ask for experts only, of which they take numbers
     facts->codes = true;
     facts->codeBlock = panelsOf(*quantized, CodeOrder::Words).blockInputs(facts->depth);
     facts->bf16Products = options.bf16Products;

@@ -14,6 +14,7 @@
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
 #include "llmopt/dialects/LLM/SourceName.h"
+#include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Analysis/ShapeRequirements.h"
 #include "llmopt/lib/Support/Hash.h"
 
@@ -97,10 +98,11 @@ std::string kernelKey(exec::KernelOp kernel, ShapeAnalysis &shapes, ArrayRef<std
     printShape(stream, shapes.shapeOf(input), shapes.symbols(), names);
   for (Value output : kernel.getOutputs())
     printShape(stream, shapes.shapeOf(output), shapes.symbols(), names);
-  for (auto linear : kernel.getBody().getOps<llm::LinearOp>())
-    if (auto weight = dyn_cast<BlockArgument>(linear.getWeight()))
-      if (auto quantized = findQuantizedWeight(kernel.getInputs()[weight.getArgNumber()], !linear.getTransposed()))
-        stream << keyOf(*quantized);
+  for (Operation &op : kernel.getBody().front())
+    if (Projection linear = Projection::ofAny(&op))
+      if (auto weight = dyn_cast<BlockArgument>(linear.getWeight()))
+        if (auto quantized = findQuantizedWeight(kernel.getInputs()[weight.getArgNumber()], !linear.getTransposed()))
+          stream << keyOf(*quantized);
   return text;
 }
 

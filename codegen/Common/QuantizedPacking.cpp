@@ -44,25 +44,30 @@ Status llmopt::packQuantized(const QuantizedWeight &weight, const QuantizedPanel
   if (panels.zeros) {
     LLMOPT_ASSIGN(zeroTensor, evaluate(weight.zeros));
   }
-  QuantizedMatrix matrix;
-  matrix.outputs = weight.outputs;
-  matrix.inputs = weight.inputs;
-  matrix.codes = codeTensor.as<uint8_t>();
-  matrix.outputStride = weight.outputsFirst ? weight.width : 1;
-  matrix.inputStride = weight.outputsFirst ? 1 : weight.width;
-  matrix.offset = weight.offset;
-  if (!panels.zeros)
-    matrix.zeros.push_back(uint8_t(weight.format.zero));
-  for (int64_t n = 0; n < weight.outputs; ++n)
-    for (int64_t block = 0; block < panels.blocks(weight.inputs); ++block) {
-      int64_t flat = n * matrix.outputStride + block * panels.block * matrix.inputStride;
-      matrix.scales.push_back(float(elementFor(scaleTensor, weight.scaled, flat)));
-      if (panels.zeros) {
-        double own = elementFor(zeroTensor, weight.shifted, flat) + weight.offset;
-        if (!(own >= 0 && own <= 255 && own == std::nearbyint(own)))
-          return badInput("E0922", "a zero point is " + std::to_string(own) + ", no whole number of 8 bits");
-        matrix.zeros.push_back(uint8_t(own));
+  size_t bytes = packed.size() / size_t(weight.matrices);
+  for (int64_t m = 0; m < weight.matrices; ++m) {
+    QuantizedMatrix matrix;
+    matrix.outputs = weight.outputs;
+    matrix.inputs = weight.inputs;
+    matrix.outputStride = weight.outputsFirst ? weight.width : 1;
+    matrix.inputStride = weight.outputsFirst ? 1 : weight.width;
+    matrix.offset = weight.offset;
+    int64_t first = m * weight.outputs * matrix.outputStride;
+    matrix.codes = codeTensor.as<uint8_t>() + first;
+    if (!panels.zeros)
+      matrix.zeros.push_back(uint8_t(weight.format.zero));
+    for (int64_t n = 0; n < weight.outputs; ++n)
+      for (int64_t block = 0; block < panels.blocks(weight.inputs); ++block) {
+        int64_t flat = first + n * matrix.outputStride + block * panels.block * matrix.inputStride;
+        matrix.scales.push_back(float(elementFor(scaleTensor, weight.scaled, flat)));
+        if (panels.zeros) {
+          double own = elementFor(zeroTensor, weight.shifted, flat) + weight.offset;
+          if (!(own >= 0 && own <= 255 && own == std::nearbyint(own)))
+            return badInput("E0922", "a zero point is " + std::to_string(own) + ", no whole number of 8 bits");
+          matrix.zeros.push_back(uint8_t(own));
+        }
       }
-    }
-  return packQuantized(panels, matrix, packed);
+    LLMOPT_RETURN_IF_ERROR(packQuantized(panels, matrix, packed.subspan(size_t(m) * bytes, bytes)));
+  }
+  return {};
 }

@@ -88,7 +88,7 @@ bool isPlainFloat(Type type) { return type.isF32() || type.isBF16() || type.isF1
 // Making it
 //===----------------------------------------------------------------------===//
 
-/// Outputs [first, first + count) as rows of f32.
+/// Outputs [first, first + count), counted through all matrices, as rows of f32.
 void loadRows(const RoundedMatrix &matrix, DType type, const std::byte *source, int64_t first, int64_t count, float *rows) {
   int64_t outputStride = matrix.outputsFirst ? matrix.inputs : 1, inputStride = matrix.outputsFirst ? 1 : matrix.outputs;
   auto load = [&]<typename Element>(const Element *from, auto widen) {
@@ -167,7 +167,7 @@ std::optional<RoundedMatrix> llmopt::findRoundedMatrix(const QuantizedWeight &we
     return std::nullopt;
   RoundedMatrix found;
   found.bits = weight.format.bits;
-  found.outputs = weight.outputs, found.inputs = weight.inputs;
+  found.matrices = weight.matrices, found.outputs = weight.outputs, found.inputs = weight.inputs;
   Builder types(weight.codes.getContext());
   Value rounded = behindCast(weight.codes, types.getF32Type());
   rounded = besideNumber<llm::MinOp>(besideNumber<llm::MaxOp>(rounded, found.bits == 4 ? -8 : -127), found.bits == 4 ? 7 : 127);
@@ -178,12 +178,15 @@ std::optional<RoundedMatrix> llmopt::findRoundedMatrix(const QuantizedWeight &we
   if (!same || scaledBlocks(behindCast(behindCast(scale, types.getF16Type()), types.getF32Type()), found.bits) != quotient.getLhs())
     return std::nullopt;
   auto blocks = as<llm::ReshapeOp>(quotient.getLhs());
-  if (!blocks || typeOf(blocks).getShape() != ArrayRef<int64_t>{found.outputs, found.inputs / kBlock, kBlock} || typeOf(blocks.getInput()).getShape() != ArrayRef<int64_t>{found.outputs, found.inputs})
+  if (!blocks || typeOf(blocks).getShape() != ArrayRef<int64_t>{weight.rows(), found.inputs / kBlock, kBlock})
+    return std::nullopt;
+  ArrayRef<int64_t> given = typeOf(blocks.getInput()).getShape();
+  if (given.size() < 2 || given.take_back(2) != ArrayRef<int64_t>{found.outputs, found.inputs})
     return std::nullopt;
   Value matrix = blocks.getInput();
   if (auto cast = as<llm::CastOp>(matrix); cast && isPlainFloat(typeOf(cast.getInput()).getElementType()))
     matrix = cast.getInput();
-  if (auto transpose = as<llm::TransposeOp>(matrix)) {
+  if (auto transpose = as<llm::TransposeOp>(matrix); transpose && given.size() == 2) {
     matrix = transpose.getInput();
     found.outputsFirst = false;
   }
@@ -193,14 +196,15 @@ std::optional<RoundedMatrix> llmopt::findRoundedMatrix(const QuantizedWeight &we
 
 Status RoundedMatrix::pack(const QuantizedPanels &panels, std::span<const std::byte> source, unsigned jobs, std::span<std::byte> packed) const {
   DType type = *llm::dtypeOf(typeOf(matrix).getElementType());
-  if (source.size() != size_t(outputs * inputs) * dtypeSize(type) || packed.size() != size_t(panels.bytes(outputs, inputs)))
-    return badInput("E0917", "a matrix to be rounded has " + std::to_string(source.size()) + " bytes, its type needs " + std::to_string(size_t(outputs * inputs) * dtypeSize(type)));
-  int64_t count = panelCount(outputs), panelBytes = panels.panelBytes(inputs), blocks = inputs / kBlock;
+  size_t needed = size_t(matrices * outputs * inputs) * dtypeSize(type);
+  if (source.size() != needed || packed.size() != size_t(matrices * panels.bytes(outputs, inputs)))
+    return badInput("E0917", "a matrix to be rounded has " + std::to_string(source.size()) + " bytes, its type needs " + std::to_string(needed));
+  int64_t ofMatrix = panelCount(outputs), count = matrices * ofMatrix, panelBytes = panels.panelBytes(inputs), blocks = inputs / kBlock;
   auto work = [&](int64_t firstPanel, int64_t endPanel) -> Status {
     std::vector<float> rows(static_cast<size_t>(kPanelColumns * inputs));
     std::vector<uint8_t> codes(rows.size());
     for (int64_t panel = firstPanel; panel < endPanel; ++panel) {
-      int64_t first = panel * kPanelColumns, present = std::min(kPanelColumns, outputs - first);
+      int64_t column = panel % ofMatrix * kPanelColumns, first = panel / ofMatrix * outputs + column, present = std::min(kPanelColumns, outputs - column);
       QuantizedMatrix part{present, inputs, codes.data(), inputs, 1, 1 << (bits - 1), {}, {uint8_t(1 << (bits - 1))}};
       loadRows(*this, type, source.data(), first, present, rows.data());
       for (int64_t block = 0; block < present * blocks; ++block) {

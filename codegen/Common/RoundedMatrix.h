@@ -17,9 +17,9 @@ namespace llmopt {
 
 struct RoundedMatrix {
   mlir::Value matrix;       ///< f32, bf16 or f16: what is rounded
-  bool outputsFirst = true; ///< it is [outputs, inputs]
+  bool outputsFirst = true; ///< it is [outputs, inputs], or several of these
   int bits = 8;
-  int64_t outputs = 0, inputs = 0;
+  int64_t matrices = 1, outputs = 0, inputs = 0;
 
   /// Packs `source`, the row-major elements of `matrix`, with so many threads (0: all processors). E0917 where it has another size than its type needs.
   Status pack(const QuantizedPanels &panels, std::span<const std::byte> source, unsigned jobs, std::span<std::byte> packed) const;

@@ -108,8 +108,8 @@ std::optional<int64_t> sharedInputs(Value parameter, ArrayRef<int64_t> shape, co
     return 0;
   SmallVector<int64_t> own(shape.size() - size_t(type.getRank()), 1);
   llvm::append_range(own, type.getShape());
-  if (shape.size() == 3) { // [outputs, blocks, inputs of a block]
-    bool inBlocks = weight.outputsFirst && shape[0] == weight.outputs && own[2] == 1;
+  if (shape.size() == 3) { // [outputs of all matrices, blocks, inputs of a block]
+    bool inBlocks = weight.outputsFirst && shape[0] == weight.rows() && own[2] == 1;
     return !inBlocks ? std::nullopt : own[1] == 1 ? std::optional<int64_t>(0) : allowedBlock(shape[2]);
   }
   if (shape.size() != 2)
@@ -179,13 +179,16 @@ std::string QuantizedWeight::Format::str() const {
 
 std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool outputsFirst) {
   auto type = dyn_cast<RankedTensorType>(weight.getType());
-  if (!type || !type.hasStaticShape() || type.getRank() != 2 || !llm::isWeightExpression(weight))
+  bool several = type && type.getRank() == 3 && outputsFirst;
+  if (!type || !type.hasStaticShape() || (type.getRank() != 2 && !several) || !llm::isWeightExpression(weight))
     return std::nullopt;
+  ArrayRef<int64_t> matrix = type.getShape().take_back(2);
   QuantizedWeight found;
-  found.outputs = type.getDimSize(outputsFirst ? 0 : 1);
-  found.inputs = type.getDimSize(outputsFirst ? 1 : 0);
+  found.matrices = several ? type.getDimSize(0) : 1;
+  found.outputs = matrix[outputsFirst ? 0 : 1];
+  found.inputs = matrix[outputsFirst ? 1 : 0];
   found.outputsFirst = outputsFirst;
-  found.width = type.getDimSize(1);
+  found.width = matrix[1];
   Value value = findProduct(weight, found);
   auto product = value ? value.getDefiningOp<llm::MulOp>() : llm::MulOp();
   if (!product)
@@ -199,7 +202,7 @@ std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool ou
       result.shifted.assign(typeOf(sub).getShape().begin(), typeOf(sub).getShape().end());
     }
     auto element = dyn_cast<IntegerType>(typeOf(codes).getElementType());
-    int64_t rows = result.outputsFirst ? result.outputs : result.inputs;
+    int64_t rows = result.outputsFirst ? result.rows() : result.inputs;
     if (!element || typeOf(codes).getNumElements() != rows * result.width || typeOf(numbers).getShape() != typeOf(product).getShape())
       continue;
     result.codes = codes;
@@ -230,7 +233,7 @@ std::optional<QuantizedWeight> llmopt::findQuantizedWeight(Value weight, bool ou
 std::optional<QuantizedWeight> llmopt::quantizedAs(exec::KernelOp kernel) {
   std::optional<QuantizedWeight> first;
   for (Operation &op : kernel.getBody().front()) {
-    Projection linear = Projection::of(&op);
+    Projection linear = Projection::ofAny(&op);
     if (!linear)
       continue;
     auto argument = dyn_cast<BlockArgument>(linear.getWeight());

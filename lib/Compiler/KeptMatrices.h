@@ -18,8 +18,8 @@ class ModuleOp;
 
 namespace llmopt {
 
-/// A warning where a twentieth or more of the weights in products stay as they are: experts', whose kernels take no codes, and those whose inputs fill no blocks. `planned`: a module of
-/// kernels.
+/// A warning where a twentieth or more of the weights in products stay as they are: those whose inputs fill no blocks, and experts' for GPUs, whose kernels take no codes.
+/// `planned`: a module of kernels.
 std::optional<std::string> warnOfKeptMatrices(mlir::ModuleOp planned, WeightFormat dtype);
 
 } // namespace llmopt

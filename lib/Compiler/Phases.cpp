@@ -76,17 +76,18 @@ void llmopt::buildPlannedPhase(OpPassManager &pm, const CompileOptions &options,
     pm.nest<func::FuncOp>().addPass(createAskedRowsPass());
     pm.nest<func::FuncOp>().addPass(createChooseAlternativesPass(std::move(chooseFusion)));
   }
-  // Before cutting: a cast on a weight is part of the operand, not of the kernel.
-  pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype)}));
+  bool forGpu = llvm::any_of(options.targets, [](const std::string &name) {
+    Result<Target> target = findTarget(name);
+    return target && target->isGpu();
+  });
+  // Before cutting: a cast on a weight is part of the operand, not of the kernel. GPU kernels of experts take no codes.
+  pm.nest<func::FuncOp>().addPass(createConvertWeightTypesPass({matrixType(options.dtype), /*roundExperts=*/!forGpu}));
   pm.addPass(createCSEPass());
   CutKernelsPassOptions cut;
   cut.fuse = options.level != OptLevel::O0;
   cut.alone.assign(alone.begin(), alone.end());
   // GPU kernels of projections read their rows from memory.
-  cut.norms = llvm::none_of(options.targets, [](const std::string &name) {
-    Result<Target> target = findTarget(name);
-    return target && target->isGpu();
-  });
+  cut.norms = !forGpu;
   cut.disable.assign(options.disabledFusions.begin(), options.disabledFusions.end());
   cut.countJoins = !options.requiredFusions.empty();
   pm.nest<func::FuncOp>().addPass(createCutKernelsPass(cut));

@@ -7,7 +7,7 @@
 //   %y = llm.linear %x, %w                    ==>    %c = llm.cast %w : tensor<8x4xf32> -> tensor<8x4xbf16>
 //                                                    %y = llm.linear %x, %c
 //
-// An integer type quantizes instead: the operand of llm.linear becomes codes times scales, an expression over the weight (QuantizeMatrix.h).
+// An integer type quantizes instead: the operand of llm.linear or llm.grouped_linear becomes codes times scales, an expression over the weight (QuantizeMatrix.h).
 //
 //===----------------------------------------------------------------------===//
 #include "passes/WeightTypes/QuantizeMatrix.h"
@@ -70,8 +70,9 @@ private:
     Operation *op = use.getOwner();
     bool matrix = (isa<llm::LinearOp>(op) && use.getOperandNumber() == 1) ||
                   (isa<llm::EmbeddingOp>(op) && use.getOperandNumber() == 1) || isExperts(use);
-    if (matrix) // rows of a table are looked up, not multiplied: they stay what they are; so do experts, whose kernels take no codes
-      return isa_and_nonnull<IntegerType>(matrixType_) && !isa<llm::LinearOp>(op) ? Type() : matrixType_;
+    bool takesCodes = isa<llm::LinearOp>(op) || (isExperts(use) && roundExperts);
+    if (matrix) // rows of a table are looked up, not multiplied: they stay what they are
+      return isa_and_nonnull<IntegerType>(matrixType_) && !takesCodes ? Type() : matrixType_;
     if (!isa<llm::LinearOp, llm::LayerNormOp, llm::RMSNormOp, llm::PagedAttentionOp>(op))
       return {};
     auto input = cast<RankedTensorType>(op->getOperand(0).getType());
@@ -86,7 +87,8 @@ private:
     OpBuilder builder(use.getOwner());
     builder.setInsertionPointAfterValue(use.get());
     if (isa<IntegerType>(element)) {
-      if (Value codes = quantizeMatrix(builder, use.get(), cast<llm::LinearOp>(use.getOwner()).getTransposed(), element))
+      auto linear = dyn_cast<llm::LinearOp>(use.getOwner());
+      if (Value codes = quantizeMatrix(builder, use.get(), linear && linear.getTransposed(), element))
         use.set(codes);
       return;
     }

@@ -27,7 +27,8 @@ public:
       matrix = transpose(matrix);
     matrix = cast(matrix, f32);
     auto type = llvm::cast<RankedTensorType>(matrix.getType());
-    blocks_ = {type.getDimSize(0), type.getDimSize(1) / kBlock, kBlock};
+    int64_t inputs = type.getShape().back();
+    blocks_ = {type.getNumElements() / inputs, inputs / kBlock, kBlock};
     each_ = {blocks_[0], blocks_[1], 1};
     Value rows = reshape(matrix, blocks_), high = extreme(llm::ReduceKind::max, rows), low = extreme(llm::ReduceKind::min, rows);
     Value negated = llm::NegOp::create(b_, loc_, low.getType(), low);
@@ -79,7 +80,10 @@ private:
 
 Value llmopt::quantizeMatrix(OpBuilder &builder, Value matrix, bool transposed, Type code) {
   auto type = cast<RankedTensorType>(matrix.getType());
-  if (type.getRank() != 2 || !type.hasStaticShape() || !isa<FloatType>(type.getElementType()) || type.getDimSize(transposed ? 0 : 1) % kBlock != 0)
+  bool several = type.getRank() == 3 && !transposed;
+  if ((type.getRank() != 2 && !several) || !type.hasStaticShape() || type.getNumElements() == 0 || !isa<FloatType>(type.getElementType()))
+    return {};
+  if (type.getDimSize(transposed ? 0 : type.getRank() - 1) % kBlock != 0)
     return {};
   return Quantizer(builder, matrix.getLoc()).run(matrix, transposed, code);
 }

@@ -12,7 +12,7 @@
 
 namespace llmopt {
 
-/// The matrix ([outputs, inputs], or with `transposed` [inputs, outputs]) rounded to nearest in blocks of 32 inputs, each with a scale in f16: (codes) * scale in f32, where
+/// The matrix ([outputs, inputs], with `transposed` [inputs, outputs]; or those of experts, [experts, outputs, inputs]) rounded to nearest in blocks of 32 inputs, each with a scale in f16: (codes) * scale in f32, where
 /// codes are of `code`, i8 or i4. An expression over the weight that is evaluated when the artifact is written. Null where inputs do not fill blocks.
 mlir::Value quantizeMatrix(mlir::OpBuilder &builder, mlir::Value matrix, bool transposed, mlir::Type code);
 

@@ -102,8 +102,8 @@ std::vector<int64_t> choose(std::mt19937 &random, int64_t tokens, int64_t choice
   return chosen;
 }
 
-/// silu(x G^T) * (x U^T) if `gated`, else x G^T * s with one factor s a row.
-std::string text(Sizes sizes, const std::string &element, bool gated) {
+/// silu(x G^T) * (x U^T) if `gated`, else x G^T * s with one factor s a row. `codes` computes the weights: %w, and the gated one's %v.
+std::string text(Sizes sizes, const std::string &element, bool gated, const std::string &codes = "") {
   std::string k = str(sizes.k), c = str(sizes.choices), x = gated ? type("?x" + k) : type("?x" + c + "x" + k);
   std::string w = type(str(sizes.experts) + "x" + str(sizes.n) + "x" + k, element), o = type("?x" + c, "i32"), s = type(str(sizes.experts + 1), "i32");
   std::string y = type("?x" + c + "x" + str(sizes.n)), v = gated ? w : type("?x" + c + "x1");
@@ -112,8 +112,9 @@ std::string text(Sizes sizes, const std::string &element, bool gated) {
   body += gated ? "%1 = llm.grouped_linear %a, %c, %d, %e" + product + "%2 = llm.silu %0 : " + y + "\n%r = llm.mul %2, %1 : " + y + ", " + y + " -> " + y + "\n"
                 : "%r = llm.mul %0, %c : " + y + ", " + v + " -> " + y + "\n";
   std::string dims = gated ? "[\"m\", " + k + "]" : "[\"m\", " + c + ", " + k + "]", vDims = gated ? "" : " {llm.dims = [\"m\", " + c + ", 1]}";
-  return "func.func @f(%x: " + x + " {llm.dims = " + dims + "}, %w: " + w + ", %v: " + v + vDims + ", %o: " + o + " {llm.dims = [\"m\", " + c +
-         "]}, %s: " + s + ") -> " + y + " {\n%y = exec.kernel \"grouped_linear\"(%x, %w, %v, %o, %s) : " + types + " {\n^bb0(%a: " + x + ", %b: " + w + ", %c: " +
+  std::string weights = (codes.empty() ? ", %w: " + w : "") + (codes.empty() || !gated ? ", %v: " + v + vDims : "");
+  return "func.func @f(%x: " + x + " {llm.dims = " + dims + "}" + weights + ", %o: " + o + " {llm.dims = [\"m\", " + c +
+         "]}, %s: " + s + ") -> " + y + " {\n" + codes + "%y = exec.kernel \"grouped_linear\"(%x, %w, %v, %o, %s) : " + types + " {\n^bb0(%a: " + x + ", %b: " + w + ", %c: " +
          v + ", %d: " + o + ", %e: " + s + "):\n" + body + "exec.yield %r : " + y + "\n}\nreturn %y : " + y + "\n}\n";
 }
 
@@ -146,6 +147,74 @@ void check(const TargetPair &pair, DType dtype, Sizes sizes, bool gated, bool bf
     }
 }
 
+/// The codes of all experts, packed one behind the other.
+struct ExpertCodes {
+  ExpertCodes(std::mt19937 &random, const QuantizedPanels &panels, int zero, Sizes sizes) {
+    for (int64_t e = 0; e < sizes.experts; ++e)
+      experts.emplace_back(random, panels, zero, sizes.n, sizes.k);
+    size_t each = experts.front().packed.bytes();
+    packed = Buffer(each * experts.size());
+    for (size_t e = 0; e < experts.size(); ++e)
+      std::memcpy(packed.data<char>() + e * each, experts[e].packed.data<char>(), each);
+  }
+  std::vector<PackedCodes> experts;
+  Buffer packed;
+};
+
+struct CodesCase {
+  QuantizedPanels panels;
+  int zero;
+  Sizes sizes;
+  bool gated;
+};
+
+// Each row against sums in f64 of what is multiplied; the first token's have the same bits in any batch.
+void checkCodes(const TargetPair &pair, const CodesCase &c, StrategyOptions options) {
+  auto [panels, zero, sizes, gated] = c;
+  SCOPED_TRACE(pair.name() + " " + panels.layout() + " E=" + str(sizes.experts) + " N=" + str(sizes.n) + " K=" + str(sizes.k) + (gated ? " gated" : "") +
+               (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : ""));
+  std::mt19937 random(7);
+  std::string codes = quantizedWeightText("w", panels, zero, sizes.n, sizes.k, sizes.experts) + (gated ? quantizedWeightText("v", panels, zero, sizes.n, sizes.k, sizes.experts) : "");
+  auto kernel = CompiledKernel::make(text(sizes, "f32", gated, codes), cpu::lowerGroupedLinear, pair.target, pair.strategy, options);
+  ExpertCodes first(random, panels, zero, sizes), second(random, panels, zero, sizes);
+  ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, first.experts.front().panels.layout());
+  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && first.experts.front().fillsTiles());
+  std::vector<int64_t> all = choose(random, 300, sizes.choices, sizes.experts);
+  std::vector<float> alone;
+  for (int64_t m : {0, 1, 2, 5, 40, 300})
+    for (unsigned parts : {1u, 3u}) {
+      std::mt19937 inputs(11);
+      std::vector<int64_t> chosen(all.begin(), all.begin() + m * sizes.choices);
+      Order order(chosen, sizes.experts);
+      int64_t rows = m * sizes.choices;
+      Buffer x = randomFloats(inputs, size_t((gated ? m : rows) * sizes.k)), y = filled(size_t(rows * sizes.n), NAN), factors = filled(size_t(rows), 0.5f);
+      void *third = gated ? second.packed.data<void>() : factors.data<void>();
+      kernel->run({x.data<void>(), first.packed.data<void>(), third, order.rows.data<void>(), order.offsets.data<void>(), y.data<void>()}, {{"m", m}}, parts, nullptr, parts == 3);
+      for (int64_t row = 0; row < rows; row += m == 300 ? 7 : 1) {
+        size_t expert = size_t(chosen[size_t(row)]);
+        std::vector<double> in = first.experts[expert].rowOf(pair.target, x.data() + (gated ? row / sizes.choices : row) * sizes.k, options);
+        for (int64_t j = 0; j < sizes.n; ++j) {
+          auto [sum, size] = first.experts[expert].dot(in.data(), j);
+          double want = sum * 0.5, allowed = size;
+          if (gated) {
+            auto [other, otherSize] = second.experts[expert].dot(in.data(), j);
+            want = silu(sum) * other, allowed = 1.1 * size * std::abs(other) + std::abs(silu(sum)) * otherSize + std::abs(want);
+          }
+          ASSERT_NEAR(y.data()[row * sizes.n + j], want, 5e-7 * allowed) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << row << "," << j;
+        }
+      }
+      if (m == 1 && parts == 1)
+        alone.assign(y.data(), y.data() + rows * sizes.n);
+      ASSERT_EQ(0, std::memcmp(alone.data(), y.data(), alone.size() * 4)) << "first token of M=" << m;
+    }
+}
+
+// Blocks of 16, 32, 64 and whole rows, zero points of their own or not; columns that fill no panel or pair of panels, one and several blocks of K, many experts with few rows and few
+// with many.
+const CodesCase kCodes[] = {{{4, 32, DType::F16, false}, 8, {7, 40, 96, 3}, true},    {{8, 32, DType::F16, false}, 128, {3, 17, 160, 2}, false}, {{4, 64, DType::BF16, true}, 0, {2, 49, 1088, 2}, false},
+                            {{8, 0, DType::F32, false}, 128, {4, 33, 64, 2}, true},   {{4, 16, DType::F32, true}, 0, {1, 5, 48, 1}, false},       {{8, 32, DType::F16, true}, 0, {5, 64, 4128, 2}, true},
+                            {{8, 128, DType::BF16, true}, 0, {40, 16, 640, 4}, false}};
+
 // Many functions a kernel: few kernels here.
 const Sizes kOne = {1, 1, 1, 1}, kOdd = {3, 17, 5, 2}, kWide = {7, 100, 33, 3};
 
@@ -175,6 +244,21 @@ TEST(GroupedLinear, ProductsInTileRegisters) {
     for (Sizes sizes : {Sizes{2, 49, 96, 2}, Sizes{7, 64, 160, 3}})
       if (pair.strategy.amx)
         check(pair, DType::BF16, sizes, /*gated=*/sizes.experts == 2, /*bf16Products=*/true);
+}
+
+TEST(GroupedLinear, Codes) {
+  size_t turn = 0;
+  for (const CodesCase &c : kCodes)
+    for (const TargetPair &pair : runnableTargets())
+      if (size_t t = turn++ % 4; t != 3)
+        checkCodes(pair, c, {.int8Products = t == 1});
+}
+
+TEST(GroupedLinear, CodesByRowsOfBf16) {
+  for (const CodesCase &c : kCodes)
+    for (const TargetPair &pair : runnableTargetsAndTiles())
+      if (pair.strategy.amx)
+        checkCodes(pair, c, {.bf16Products = true});
 }
 
 // A row has the same bits alone and among others.

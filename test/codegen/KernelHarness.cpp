@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <numeric>
 #include <regex>
 #include <sstream>
 #include <sys/mman.h>
@@ -73,37 +74,90 @@ Buffer test::filled(size_t count, float value) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
-std::string test::quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k) {
-  int64_t blocks = panels.blocks(k), block = panels.block ? panels.block : k, stored = blocks * block;
-  auto dims = [](std::initializer_list<int64_t> sizes) {
-    std::string text;
-    for (int64_t size : sizes)
-      text += std::to_string(size) + "x";
-    return text;
-  };
-  auto tensor = [](const std::string &dims, const std::string &element) { return "tensor<" + dims + element + ">"; };
-  std::string all = dims({n, blocks, block}), each = dims({n, blocks, 1}), code = panels.bits == 4 ? "ui4" : "ui8", real = tensor(all, "f32");
-  std::string x = tensor("?x" + dims({k}), "f32"), w = tensor(dims({n, k}), "f32"), y = tensor("?x" + dims({n}), "f32"), ones = tensor(each, "f32");
-  std::string text = "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + std::to_string(k) + "]}) -> " + y + " {\n";
-  text += " %codes = llm.weight \"codes\" : " + tensor(all, code) + "\n %numbers = llm.cast %codes : " + tensor(all, code) + " -> " + real + "\n";
-  if (panels.zeros)
-    text += " %points = llm.weight \"zeros\" : " + tensor(each, code) + "\n %zeros = llm.cast %points : " + tensor(each, code) + " -> " + ones + "\n";
-  else
-    text += " %zeros = llm.constant dense<" + std::to_string(zero) + ".0> : tensor<f32>\n";
-  text += " %moved = llm.sub %numbers, %zeros : " + real + ", " + (panels.zeros ? ones : "tensor<f32>") + " -> " + real + "\n";
-  std::string scale(dtypeName(panels.scale));
-  text += " %scales = llm.weight \"scales\" : " + tensor(each, scale) + "\n";
-  text += scale == "f32" ? "" : " %wide = llm.cast %scales : " + tensor(each, scale) + " -> " + ones + "\n";
-  text += " %product = llm.mul %moved, " + std::string(scale == "f32" ? "%scales" : "%wide") + " : " + real + ", " + ones + " -> " + real + "\n";
-  std::string flat = tensor(dims({n, stored}), "f32");
-  text += " %shape = llm.constant dense<[" + std::to_string(n) + ", " + std::to_string(stored) + "]> : tensor<2xi64>\n";
-  text += " %flat = llm.reshape %product, %shape : " + real + ", tensor<2xi64> -> " + flat + "\n";
-  if (stored != k)
-    text += " %begin = llm.constant dense<0> : tensor<1xi64>\n %end = llm.constant dense<" + std::to_string(k) +
-            "> : tensor<1xi64>\n %w = llm.slice %flat, %begin, %end axes = [1] steps = [1] : " + flat + ", tensor<1xi64>, tensor<1xi64> -> " + w + "\n";
-  text += " %r = exec.kernel \"linear\"(%x, " + std::string(stored == k ? "%flat" : "%w") + ") : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w +
-          "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y + "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
+[[noreturn]] static void stop(const std::string &what) {
+  std::fprintf(stderr, "kernel harness: %s\n", what.c_str());
+  std::abort();
+}
+
+static std::string dimsText(std::initializer_list<int64_t> sizes) {
+  std::string text;
+  for (int64_t size : sizes)
+    text += std::to_string(size) + "x";
   return text;
+}
+
+std::string test::quantizedWeightText(const std::string &name, const QuantizedPanels &panels, int zero, int64_t n, int64_t k, int64_t experts) {
+  int64_t blocks = panels.blocks(k), block = panels.block ? panels.block : k, stored = blocks * block, rows = std::max<int64_t>(1, experts) * n;
+  auto tensor = [](const std::string &dims, const std::string &element) { return "tensor<" + dims + element + ">"; };
+  auto own = [&](const std::string &suffix) { return "%" + name + suffix; };
+  std::string all = dimsText({rows, blocks, block}), each = dimsText({rows, blocks, 1}), code = panels.bits == 4 ? "ui4" : "ui8", real = tensor(all, "f32"), ones = tensor(each, "f32");
+  std::string text = " " + own("codes") + " = llm.weight \"" + name + "codes\" : " + tensor(all, code) + "\n " + own("numbers") + " = llm.cast " + own("codes") + " : " + tensor(all, code) + " -> " + real + "\n";
+  if (panels.zeros)
+    text += " " + own("points") + " = llm.weight \"" + name + "zeros\" : " + tensor(each, code) + "\n " + own("zeros") + " = llm.cast " + own("points") + " : " + tensor(each, code) + " -> " + ones + "\n";
+  else
+    text += " " + own("zeros") + " = llm.constant dense<" + std::to_string(zero) + ".0> : tensor<f32>\n";
+  text += " " + own("moved") + " = llm.sub " + own("numbers") + ", " + own("zeros") + " : " + real + ", " + (panels.zeros ? ones : "tensor<f32>") + " -> " + real + "\n";
+  std::string scale(dtypeName(panels.scale)), given = own(scale == "f32" ? "scales" : "wide");
+  text += " " + own("scales") + " = llm.weight \"" + name + "scales\" : " + tensor(each, scale) + "\n";
+  text += scale == "f32" ? "" : " " + given + " = llm.cast " + own("scales") + " : " + tensor(each, scale) + " -> " + ones + "\n";
+  text += " " + own("product") + " = llm.mul " + own("moved") + ", " + given + " : " + real + ", " + ones + " -> " + real + "\n";
+  std::string outer = experts ? dimsText({experts}) : "", flat = tensor(outer + dimsText({n, stored}), "f32"), made = stored == k ? own("") : own("flat");
+  text += " " + own("shape") + " = llm.constant dense<[" + (experts ? std::to_string(experts) + ", " : "") + std::to_string(n) + ", " + std::to_string(stored) + "]> : tensor<" + (experts ? "3" : "2") + "xi64>\n";
+  text += " " + made + " = llm.reshape " + own("product") + ", " + own("shape") + " : " + real + ", tensor<" + (experts ? "3" : "2") + "xi64> -> " + flat + "\n";
+  if (stored != k)
+    text += " " + own("begin") + " = llm.constant dense<0> : tensor<1xi64>\n " + own("end") + " = llm.constant dense<" + std::to_string(k) + "> : tensor<1xi64>\n " + own("") + " = llm.slice " + made + ", " +
+            own("begin") + ", " + own("end") + " axes = [1] steps = [1] : " + flat + ", tensor<1xi64>, tensor<1xi64> -> " + tensor(dimsText({n, k}), "f32") + "\n";
+  return text;
+}
+
+std::string test::quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k) {
+  std::string x = "tensor<?x" + dimsText({k}) + "f32>", w = "tensor<" + dimsText({n, k}) + "f32>", y = "tensor<?x" + dimsText({n}) + "f32>";
+  return "func.func @f(%x: " + x + " {llm.dims = [\"m\", " + std::to_string(k) + "]}) -> " + y + " {\n" + quantizedWeightText("w", panels, zero, n, k) +
+         " %r = exec.kernel \"linear\"(%x, %w) : (" + x + ", " + w + ") -> " + y + " {\n ^bb0(%a: " + x + ", %b: " + w + "):\n %y = llm.linear %a, %b : " + x + ", " + w + " -> " + y +
+         "\n exec.yield %y : " + y + "\n }\n return %r : " + y + "\n}";
+}
+
+PackedCodes::PackedCodes(std::mt19937 &random, QuantizedPanels panels, int zero, int64_t n, int64_t k) : panels(panels), zero(zero), n(n), k(k) {
+  this->panels.order = CodeOrder::Words;
+  int64_t blocks = panels.blocks(k);
+  std::vector<uint8_t> codes(static_cast<size_t>(n * k));
+  for (uint8_t &code : codes)
+    code = uint8_t(random() % (1u << panels.bits));
+  QuantizedMatrix matrix{n, k, codes.data(), k, 1, 0, {}, {}};
+  for (int64_t i = 0; i < n * blocks; ++i) {
+    float scale = float(random() % 1000 + 1) / 1000;
+    matrix.scales.push_back(panels.scale == DType::F32 ? scale : panels.scale == DType::F16 ? f16ToFloat(floatToF16(scale)) : bf16ToFloat(floatToBf16(scale)));
+    if (panels.zeros)
+      matrix.zeros.push_back(uint8_t(random() % (1u << panels.bits)));
+  }
+  if (!panels.zeros)
+    matrix.zeros.push_back(uint8_t(zero));
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < k; ++j) {
+      size_t block = size_t(i * blocks + (panels.block ? j / panels.block : 0));
+      weights.push_back(double(codes[size_t(i * k + j)] - (panels.zeros ? matrix.zeros[block] : zero)) * double(matrix.scales[block]));
+    }
+  packed = Buffer(size_t(this->panels.bytes(n, k)));
+  if (Status status = packQuantized(this->panels, matrix, {packed.data<std::byte>(), packed.bytes()}); !status)
+    stop(status.error().str());
+}
+
+std::vector<double> PackedCodes::rowOf(const Target &target, const float *x, StrategyOptions options) const {
+  std::vector<double> row(x, x + k);
+  if (options.bf16Products && fillsTiles())
+    for (double &value : row)
+      value = bf16ToFloat(floatToBf16(float(value)));
+  int64_t span = std::gcd(panels.blockInputs(k), int64_t(256));
+  for (int64_t first = 0; options.int8Products && first < k; first += span) {
+    float largest = 0x1p-100f;
+    for (int64_t i = first; i < std::min(first + span, k); ++i)
+      largest = std::max(largest, std::abs(x[i]));
+    for (int64_t i = first; i < std::min(first + span, k); ++i) {
+      double quotient = target.fma ? double(x[i]) * double(127 / largest) : double(x[i] * (127 / largest));
+      row[size_t(i)] = std::nearbyint(quotient) * double(largest / 127);
+    }
+  }
+  return row;
 }
 
 InnerLoops test::innerLoops(const std::string &assembly, std::string_view instruction) {
@@ -143,10 +197,6 @@ const ScalarFunction *test::scalarFunctions() {
   return table;
 }
 
-[[noreturn]] static void stop(const std::string &what) {
-  std::fprintf(stderr, "kernel harness: %s\n", what.c_str());
-  std::abort();
-}
 template <typename T>
 static T need(Result<T> result) {
   if (!result)

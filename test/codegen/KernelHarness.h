@@ -14,7 +14,9 @@
 #include "codegen/Common/ChooseStrategy.h"
 #include "codegen/Common/QuantizedPanels.h"
 
+#include <cmath>
 #include <memory>
+#include <numeric>
 #include <random>
 
 namespace llmopt::test {
@@ -70,9 +72,38 @@ private:
   void *image_ = nullptr;
 };
 
+/// %name, a matrix of codes [n, k], or, with `experts`, [experts, n, k] of which `panels.block` divides k, as an expression over weights. Scales and zero points are as `panels`
+/// says (without own ones, `zero` is that of all).
+std::string quantizedWeightText(const std::string &name, const QuantizedPanels &panels, int zero, int64_t n, int64_t k, int64_t experts = 0);
 /// A projection of rows %x [m, k] by a matrix of codes [n, k] with scales and zero points as `panels` says (without own ones, `zero` is that of all), as
 /// MatMulNBits is imported.
 std::string quantizedLinearText(const QuantizedPanels &panels, int zero, int64_t n, int64_t k);
+
+/// A matrix of random codes: what it means, and packed.
+struct PackedCodes {
+  QuantizedPanels panels;
+  int zero;
+  int64_t n, k;
+  std::vector<double> weights; ///< [n][k]
+  Buffer packed;
+
+  PackedCodes(std::mt19937 &random, QuantizedPanels panels, int zero, int64_t n, int64_t k);
+  /// Whether rows of bf16 meet these codes in tile registers.
+  bool fillsTiles() const { return panels.blockInputs(k) % 32 == 0 && k % std::gcd(panels.blockInputs(k), int64_t(256)) == 0; }
+  /// A row as kernels multiply it: as it is, rounded to bf16, or each span in multiples of 1/127 of its largest magnitude. Without a fused multiply-add quotients are rounded before they
+  /// are rounded to whole ones.
+  std::vector<double> rowOf(const Target &target, const float *x, StrategyOptions options) const;
+  /// A row's product with a column, and the size of what it sums.
+  template <typename Number>
+  std::pair<double, double> dot(const Number *x, int64_t column) const {
+    double sum = 0, size = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      double product = double(x[i]) * weights[size_t(column * k + i)];
+      sum += product, size += std::abs(product);
+    }
+    return {sum, size};
+  }
+};
 
 /// Basic blocks that hold an instruction at least 16 times: the inner loops of products.
 struct InnerLoops {

@@ -5,13 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 #include "KernelHarness.h"
-#include "codegen/Common/WeightPacking.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 namespace llmopt::cpu {
 Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &context);
@@ -21,49 +19,6 @@ using namespace llmopt;
 using namespace llmopt::test;
 
 namespace {
-
-/// A matrix of codes: what it means, and packed.
-struct Codes {
-  QuantizedPanels panels;
-  int zero;
-  int64_t n, k;
-  std::vector<double> weights; ///< [n][k]
-  Buffer packed;
-
-  Codes(std::mt19937 &random, QuantizedPanels panels, int zero, int64_t n, int64_t k) : panels(panels), zero(zero), n(n), k(k) {
-    this->panels.order = CodeOrder::Words;
-    int64_t blocks = panels.blocks(k);
-    std::vector<uint8_t> codes(static_cast<size_t>(n * k));
-    for (uint8_t &code : codes)
-      code = uint8_t(random() % (1u << panels.bits));
-    QuantizedMatrix matrix{n, k, codes.data(), k, 1, 0, {}, {}};
-    for (int64_t i = 0; i < n * blocks; ++i) {
-      float scale = float(random() % 1000 + 1) / 1000;
-      matrix.scales.push_back(panels.scale == DType::F32 ? scale : panels.scale == DType::F16 ? f16ToFloat(floatToF16(scale)) : bf16ToFloat(floatToBf16(scale)));
-      if (panels.zeros)
-        matrix.zeros.push_back(uint8_t(random() % (1u << panels.bits)));
-    }
-    if (!panels.zeros)
-      matrix.zeros.push_back(uint8_t(zero));
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < k; ++j) {
-        size_t block = size_t(i * blocks + (panels.block ? j / panels.block : 0));
-        weights.push_back(double(codes[size_t(i * k + j)] - (panels.zeros ? matrix.zeros[block] : zero)) * double(matrix.scales[block]));
-      }
-    packed = Buffer(size_t(this->panels.bytes(n, k)));
-    EXPECT_TRUE(packQuantized(this->panels, matrix, {packed.data<std::byte>(), packed.bytes()}).ok());
-  }
-  /// A row's product with a column, and the size of what it sums.
-  template <typename Number>
-  std::pair<double, double> dot(const Number *x, int64_t column) const {
-    double sum = 0, size = 0;
-    for (int64_t i = 0; i < k; ++i) {
-      double product = double(x[i]) * weights[size_t(column * k + i)];
-      sum += product, size += std::abs(product);
-    }
-    return {sum, size};
-  }
-};
 
 struct Case {
   QuantizedPanels panels;
@@ -83,36 +38,14 @@ const Case kTileCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, 
                            {{4, 64, DType::BF16, false}, 3, 33, 1088}, {{8, 0, DType::F32, false}, 128, 70, 768}, {{8, 32, DType::F16, true}, 0, 18, 4128},  {{4, 192, DType::F32, true}, 0, 16, 576},
                            {{8, 512, DType::F32, true}, 0, 35, 1536},  {{4, 32, DType::F32, true}, 0, 37, 203},   {{8, 16, DType::F32, false}, 128, 20, 64}};
 
-bool fillsTiles(const Case &c) { return c.panels.blockInputs(c.k) % 32 == 0 && c.k % std::gcd(c.panels.blockInputs(c.k), int64_t(256)) == 0; }
-
 std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
-
-/// A row as it is, rounded to bf16, or each span in multiples of 1/127 of its largest magnitude. Without a fused multiply-add quotients are rounded before they are rounded to whole ones.
-std::vector<double> rowOf(const Case &c, const Target &target, const float *x, StrategyOptions options) {
-  std::vector<double> row(x, x + c.k);
-  if (options.bf16Products && fillsTiles(c))
-    for (double &value : row)
-      value = bf16ToFloat(floatToBf16(float(value)));
-  bool rounded = options.int8Products;
-  int64_t span = std::gcd(c.panels.blockInputs(c.k), int64_t(256));
-  for (int64_t first = 0; rounded && first < c.k; first += span) {
-    float largest = 0x1p-100f;
-    for (int64_t k = first; k < std::min(first + span, c.k); ++k)
-      largest = std::max(largest, std::abs(x[k]));
-    for (int64_t k = first; k < std::min(first + span, c.k); ++k) {
-      double quotient = target.fma ? double(x[k]) * double(127 / largest) : double(x[k] * (127 / largest));
-      row[size_t(k)] = std::nearbyint(quotient) * double(largest / 127);
-    }
-  }
-  return row;
-}
 
 void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, StrategyOptions options) {
   SCOPED_TRACE(pair.name() + " " + name(c) + (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : ""));
-  Codes codes(random, c.panels, c.zero, c.n, c.k);
+  PackedCodes codes(random, c.panels, c.zero, c.n, c.k);
   auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy, options);
   ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
-  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && fillsTiles(c));
+  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && codes.fillsTiles());
   std::vector<float> first;
   for (int64_t m : {1, 2, 3, 4, 5, 7, 17, 25, 33, 131})
     for (unsigned parts : {1u, 3u}) {
@@ -120,7 +53,7 @@ void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, Stra
       Buffer x = randomFloats(inputs, size_t(m * c.k)), y = filled(size_t(m * c.n), NAN);
       kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", m}}, parts, nullptr, parts == 3);
       for (int64_t i = 0; i < m; ++i) {
-        std::vector<double> row = rowOf(c, pair.target, x.data() + i * c.k, options);
+        std::vector<double> row = codes.rowOf(pair.target, x.data() + i * c.k, options);
         for (int64_t j = 0; j < c.n; ++j) {
           auto [sum, size] = codes.dot(row.data(), j);
           ASSERT_NEAR(y.data()[i * c.n + j], sum, 5e-7 * size) << kernel->variant({{"m", m}}) << " M=" << m << " parts=" << parts << " at " << i << "," << j;
@@ -167,7 +100,7 @@ TEST(LinearCodes, InputsOfAnySize) {
   constexpr int64_t kN = 20, kK = 320, kM = 6;
   std::mt19937 random(5);
   QuantizedPanels panels{4, 32, DType::F32, true};
-  Codes codes(random, panels, 0, kN, kK);
+  PackedCodes codes(random, panels, 0, kN, kK);
   for (const TargetPair &pair : runnableTargets()) {
     SCOPED_TRACE(pair.name());
     auto kernel = CompiledKernel::make(quantizedLinearText(panels, 0, kN, kK), cpu::lowerLinear, pair.target, pair.strategy);
@@ -195,7 +128,7 @@ TEST(LinearCodes, NotNumbers) {
   constexpr int64_t kN = 20, kK = 96, kM = 6;
   std::mt19937 random(5);
   QuantizedPanels panels{8, 32, DType::F32, false};
-  Codes codes(random, panels, 128, kN, kK);
+  PackedCodes codes(random, panels, 128, kN, kK);
   size_t turn = 0;
   for (const TargetPair &pair : runnableTargetsAndTiles()) {
     SCOPED_TRACE(pair.name());

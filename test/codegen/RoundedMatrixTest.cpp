@@ -7,7 +7,7 @@
 #include "codegen/Common/QuantizedPacking.h"
 #include "codegen/Common/RoundedMatrix.h"
 
-#include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/lib/Analysis/Projection.h"
 #include "llmopt/lib/Interpreter/Interpreter.h"
 #include "llmopt/passes/Passes.h"
 
@@ -30,12 +30,21 @@ struct Case {
   const char *code, *type;
   int64_t outputs, inputs;
   bool transposed;
+  int64_t experts = 0;
+  /// Of all experts.
+  int64_t rows() const { return std::max<int64_t>(1, experts) * outputs; }
 };
 
 std::string text(const Case &c) {
   auto shape = [&](int64_t a, int64_t b) { return std::to_string(a) + "x" + std::to_string(b); };
   std::string weight = "tensor<" + (c.transposed ? shape(c.inputs, c.outputs) : shape(c.outputs, c.inputs)) + "x" + c.type + ">";
   std::string x = "tensor<?x" + std::to_string(c.inputs) + "xf32>", y = "tensor<?x" + std::to_string(c.outputs) + "xf32>";
+  if (c.experts) {
+    weight = "tensor<" + std::to_string(c.experts) + "x" + shape(c.outputs, c.inputs) + "x" + c.type + ">", y = "tensor<?x2x" + std::to_string(c.outputs) + "xf32>";
+    std::string offsets = "tensor<" + std::to_string(c.experts + 1) + "xi32>";
+    return "func.func @f(%x: " + x + ", %o: tensor<?x2xi32>, %s: " + offsets + ") -> " + y + " {\n  %w = llm.weight \"w\" : " + weight + "\n  %y = llm.grouped_linear %x, %w, %o, %s : " + x + ", " + weight +
+           ", tensor<?x2xi32>, " + offsets + " -> " + y + "\n  return %y : " + y + "\n}\n";
+  }
   return "func.func @f(%x: " + x + ") -> " + y + " {\n  %w = llm.weight \"w\" : " + weight + "\n  %y = llm.linear %x, %w" + (c.transposed ? " {transposed}" : "") + " : " + x + ", " +
          weight + " -> " + y + "\n  return %y : " + y + "\n}\n";
 }
@@ -65,8 +74,8 @@ float element(std::mt19937 &random, int64_t block, int64_t i) {
 
 Tensor matrixOf(const Case &c) {
   std::mt19937 random(7);
-  Tensor matrix(*parseDType(c.type), c.transposed ? std::vector<int64_t>{c.inputs, c.outputs} : std::vector<int64_t>{c.outputs, c.inputs});
-  for (int64_t n = 0; n < c.outputs; ++n)
+  Tensor matrix(*parseDType(c.type), c.transposed ? std::vector<int64_t>{c.inputs, c.outputs} : std::vector<int64_t>{c.rows(), c.inputs});
+  for (int64_t n = 0; n < c.rows(); ++n)
     for (int64_t k = 0; k < c.inputs; ++k) {
       float value = element(random, n * (c.inputs / 32) + k / 32, k % 32);
       int64_t at = c.transposed ? k * c.outputs + n : n * c.inputs + k;
@@ -85,27 +94,31 @@ TEST(RoundedMatrix, SameBitsAsTheInterpreter) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<llm::LLMDialect, mlir::func::FuncDialect>();
   for (const Case &c : {Case{"i8", "f32", 37, 192, false}, {"i4", "f32", 37, 192, false}, {"i8", "bf16", 16, 512, true}, {"i4", "f16", 51, 64, true}, {"i8", "f16", 1, 32, false},
-                        {"i4", "bf16", 130, 96, false}}) {
+                        {"i4", "bf16", 130, 96, false}, {"i4", "bf16", 37, 96, false, 3}, {"i8", "f32", 16, 64, false, 2}}) {
     SCOPED_TRACE(text(c));
     auto module = mlir::parseSourceString<mlir::ModuleOp>(text(c), &context);
     ASSERT_TRUE(module);
     mlir::PassManager passes(&context);
     passes.nest<mlir::func::FuncOp>().addPass(createConvertWeightTypesPass({c.code}));
     ASSERT_TRUE(mlir::succeeded(passes.run(*module)));
-    llm::LinearOp linear;
-    module->walk([&](llm::LinearOp op) { linear = op; });
-    std::optional<QuantizedWeight> weight = findQuantizedWeight(linear.getWeight(), !c.transposed);
+    Projection product;
+    module->walk([&](mlir::Operation *op) { product = product ? product : Projection::ofAny(op); });
+    std::optional<QuantizedWeight> weight = findQuantizedWeight(product.getWeight(), !c.transposed);
     ASSERT_TRUE(weight);
+    ASSERT_EQ(weight->rows(), c.rows());
     std::optional<RoundedMatrix> rounded = findRoundedMatrix(*weight);
     ASSERT_TRUE(rounded);
     EXPECT_TRUE(rounded->matrix.getDefiningOp<llm::WeightOp>());
     Tensor matrix = matrixOf(c);
     std::span<const std::byte> source(static_cast<const std::byte *>(matrix.data()), matrix.bytes());
     WeightStore store;
-    store.add("w", {matrix.dtype(), matrix.shape(), source, nullptr});
+    std::vector<int64_t> stored = matrix.shape();
+    if (c.experts)
+      stored = {c.experts, c.outputs, c.inputs};
+    store.add("w", {matrix.dtype(), stored, source, nullptr});
     for (CodeOrder order : {CodeOrder::Words, CodeOrder::Fragments}) {
       QuantizedPanels panels = panelsOf(*weight, order);
-      std::vector<std::byte> want(size_t(panels.bytes(c.outputs, c.inputs)));
+      std::vector<std::byte> want(size_t(weight->matrices * panels.bytes(c.outputs, c.inputs)));
       auto evaluate = [&](mlir::Value value) { return Interpreter(*module, store).evaluate(value); };
       Status packed = packQuantized(*weight, panels, evaluate, want);
       ASSERT_TRUE(packed.ok()) << packed.error().str();

@@ -33,12 +33,13 @@ code, _, errors = tool("llmopt-compile", STORY, "--products=int8", "--dtype=int8
 check("--products=int8 for a GPU is warned of", code == 0 and "--products=int8 is for processors" in errors, errors)
 
 # Nor is what --dtype does not round.
-for name, sizes, wanted in (("experts", dict(hidden_size=64, intermediate_size=64), "experts"), ("no-blocks", dict(hidden_size=72, intermediate_size=64), "multiple of 32")):
+for name, sizes, target, wanted in (("experts", dict(hidden_size=64, intermediate_size=64), "sm_90", "experts are rounded for processors only"), ("no-blocks", dict(hidden_size=72, intermediate_size=64), "x86-64-v3", "multiple of 32"),
+                                    ("blocks", dict(hidden_size=64, intermediate_size=64), "x86-64-v3", None)):
     os.makedirs(scratch(name))
     json.dump(dict(model_type="mixtral", architectures=["MixtralForCausalLM"], num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, num_local_experts=4,
                    num_experts_per_tok=2, vocab_size=31, max_position_embeddings=16, rms_norm_eps=1e-6, hidden_act="silu", **sizes), open(os.path.join(scratch(name), "config.json"), "w"))
-    code, _, errors = tool("llmopt-compile", scratch(name), "--weights", "random:1", "--dtype=int4", "--target", "x86-64-v3", "-q", "-o", scratch("kept.llmopt"))
-    check(f"--dtype=int4 of {name} is warned of", code == 0 and "--dtype=int4" in errors and wanted in errors, errors)
+    code, _, errors = tool("llmopt-compile", scratch(name), "--weights", "random:1", "--dtype=int4", "--target", target, "--compile-to=planned", "-q", "-o", scratch("kept.mlir"))
+    check(f"--dtype=int4 of {name} {'is' if wanted else 'is not'} warned of", code == 0 and ("--dtype=int4" in errors and wanted in errors if wanted else not errors), errors)
 
 # A name in the hub's cache.
 model = os.path.join(scratch("hub"), "models--org--story-1.5")

@@ -1,4 +1,6 @@
 // RUN: llmopt-opt %s --llmopt-convert-weight-types=matrix-type=bf16 | FileCheck %s
+// RUN: llmopt-opt %s --llmopt-convert-weight-types=matrix-type=i4 | FileCheck %s --check-prefix=CODES
+// RUN: llmopt-opt %s --llmopt-convert-weight-types="matrix-type=i4 round-experts=false" | FileCheck %s --check-prefix=KEPT
 // REQUIRES: llmopt-opt
 
 // The matrix and the part of a joined one are stored in bf16; vectors, and a matrix made at run time, stay as they are.
@@ -23,4 +25,18 @@ func.func @projections(%x: tensor<?x8xf32>, %made: tensor<4x8xf32>) -> (tensor<?
   %b = llm.linear %x, %part {transposed} : tensor<?x8xf32>, tensor<8x4xf32> -> tensor<?x4xf32>
   %c = llm.linear %x, %made : tensor<?x8xf32>, tensor<4x8xf32> -> tensor<?x4xf32>
   return %a, %b, %c : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+}
+
+// The matrices of all experts, one below the other; or as they are.
+// CODES-LABEL: func.func @experts
+//       CODES:   llm.cast %{{.+}} : tensor<32x2x32xf32> -> tensor<32x2x32xi4>
+//       CODES:   %[[W:.+]] = llm.reshape %{{.+}} -> tensor<4x8x64xf32>
+//       CODES:   llm.grouped_linear %{{.+}}, %[[W]],
+//  KEPT-LABEL: func.func @experts
+//    KEPT-NOT:   i4
+//        KEPT:   llm.grouped_linear
+func.func @experts(%x: tensor<?x64xf32>, %order: tensor<?x2xi32>, %offsets: tensor<5xi32>) -> tensor<?x2x8xf32> {
+  %w = llm.weight "w" : tensor<4x8x64xbf16>
+  %y = llm.grouped_linear %x, %w, %order, %offsets : tensor<?x64xf32>, tensor<4x8x64xbf16>, tensor<?x2xi32>, tensor<5xi32> -> tensor<?x2x8xf32>
+  return %y : tensor<?x2x8xf32>
 }

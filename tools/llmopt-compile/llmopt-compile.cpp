@@ -49,7 +49,7 @@ void addOptions(CLI::App &app, Arguments &a) {
   app.add_option("input", a.input, "model.onnx, a Hugging Face folder, org/name of a model in the hub's cache, or model.mlir of the llm dialect");
   app.add_option("-o,--output", a.output, "File to write [input's name with .llmopt]")->group("Output");
   app.add_option("-O", a.level, "Optimization level: 0 none, 1 cheap, 2 default, 3 all")->check(CLI::Range(0, 3))->capture_default_str()->group("Optimization");
-  app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16; int8, int4: those of linear layers (not of experts) rounded to nearest in blocks of 32 with "
+  app.add_option("--dtype", a.dtype, "Weight matrices: auto (as stored), f32, bf16, f16; int8, int4: those of linear layers and (for processors) of experts rounded to nearest in blocks of 32 with "
                                      "a scale in f16, which changes results")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))->capture_default_str()->group("Optimization");
   app.add_option("--products", a.products, "Arithmetic of products: f32; bf16, which rounds the activations to bf16 before products with bf16 weights, in attention too (faster "

@@ -40,11 +40,12 @@ def FusePass : Pass<"llmopt-fuse", "::mlir::ModuleOp"> {
 def ConvertWeightTypesPass : Pass<"llmopt-convert-weight-types", "::mlir::func::FuncOp"> {
   let summary = "Cast weights to the number format they are stored in";
   let description = [{
-    Casts matrices read by `llm.linear` and `llm.embedding` to `matrix-type` (as stored where empty; i8 and i4: those of `llm.linear` become codes of that type, rounded
-    to nearest, times a scale for 32 inputs), and vectors read by composite operations to the
+    Casts matrices read by `llm.linear` and `llm.embedding` to `matrix-type` (as stored where empty; i8 and i4: those of `llm.linear` and `llm.grouped_linear` become codes of that
+    type, rounded to nearest, times a scale for 32 inputs), and vectors read by composite operations to the
     element type of their input. The casts are on weights alone, so they cost nothing at run time.
   }];
-  let options = [Option<"matrixType", "matrix-type", "std::string", "\"\"", "f32, bf16, f16, i8, i4, or empty: as stored">];
+  let options = [Option<"matrixType", "matrix-type", "std::string", "\"\"", "f32, bf16, f16, i8, i4, or empty: as stored">,
+                 Option<"roundExperts", "round-experts", "bool", "true", "i8 and i4 are for experts too">];
 }
 
 def CutKernelsPass : Pass<"llmopt-cut-kernels", "::mlir::func::FuncOp"> {

@@ -34,6 +34,11 @@ public:
       return Projection(op);
     return {};
   }
+  /// One with a matrix, or with the matrices of all experts.
+  static Projection ofAny(mlir::Operation *op) {
+    auto grouped = llvm::dyn_cast_or_null<llm::GroupedLinearOp>(op);
+    return grouped ? Projection(grouped) : of(op);
+  }
   explicit operator bool() const { return op_ != nullptr; }
   bool operator==(const Projection &other) const = default;
 

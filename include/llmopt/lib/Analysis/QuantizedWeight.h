@@ -36,7 +36,9 @@ struct QuantizedWeight {
   };
 
   Format format;
-  int64_t outputs = 0, inputs = 0;
+  int64_t matrices = 1;            ///< one behind the other: those of experts
+  int64_t outputs = 0, inputs = 0; ///< of a matrix
+  int64_t rows() const { return matrices * outputs; }
 
   // Where the parts lie.
   mlir::Value codes, zeros, scales;             ///< `zeros` may be null
@@ -46,7 +48,7 @@ struct QuantizedWeight {
   int offset = 0;                               ///< of signed codes
 };
 
-/// `outputsFirst`: the matrix is [outputs, inputs], else [inputs, outputs].
+/// `outputsFirst`: the matrix is [outputs, inputs], else [inputs, outputs]. Several: [matrices, outputs, inputs].
 std::optional<QuantizedWeight> findQuantizedWeight(mlir::Value weight, bool outputsFirst);
 
 /// How all weights of a kernel's projections are quantized; nothing where they are not, or differ.

@@ -31,7 +31,7 @@ std::optional<Phase> parsePhase(std::string_view name);
 /// What is written.
 enum class EmitKind { Artifact, MLIR, LLVMIR, Assembly, Object, Cuda, Ptx, Cubin };
 
-/// Number format of weight matrices. Int8, Int4: of those of linear layers, rounded to nearest in blocks of 32 inputs.
+/// Number format of weight matrices. Int8, Int4: of those of linear layers and, for processors, of experts, rounded to nearest in blocks of 32 inputs.
 enum class WeightFormat { Auto, F32, BF16, F16, Int8, Int4 };
 
 /// How decoders keep keys and values. Auto: bf16 where products are of bf16, else f32.
