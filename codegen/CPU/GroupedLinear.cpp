@@ -52,6 +52,47 @@ void GroupedWriter::rowBlocks(Value first, Value last, int64_t most, int64_t til
   });
 }
 
+void GroupedWriter::streams(Value begin, Value end, llvm::function_ref<void(Value, int64_t)> tile) {
+  for (int64_t count = int64_t(llvm::bit_floor(uint64_t(problem_.streamPanels))); count >= 1; count /= 2) {
+    Value stop = b_.sub(end, b_.mod(b_.sub(end, begin), b_.index(count)));
+    b_.forLoop(begin, stop, count, [&](Value panel) { tile(panel, count); });
+    begin = stop;
+  }
+}
+
+void GroupedWriter::streamCodes(Value firstPanel, Value begin, Value end, Value place, const CodeRow &row) {
+  Value slot = slotAt(place), zero = b_.index(0), spans = b_.index(context_.codes->spans());
+  streams(begin, end, [&](Value panel, int64_t count) {
+    CodeOperands in{row.rows, row.number, zero, spans, row.most, tileOperands(b_, context_, problem_.segment().linears.front()), /*unpacked=*/false, /*stream=*/count};
+    for (Projection linear : problem_.segment().linears)
+      for (int64_t i = 0; i < count; ++i)
+        in.tile.panels.push_back(panelAddress(b_, context_, linear, b_.add(firstPanel, b_.add(panel, i))));
+    TileShape shape{1, count * problem_.weights(), context_.lanes};
+    storeSums(shape, emitCodeTile(b_, *context_.codes, shape, in, zeroTile(b_, shape, b_.f32())), count, 0);
+    finishTile(slot, panel, count);
+  });
+}
+
+void GroupedWriter::storeSums(const TileShape &shape, ValueRange sums, int64_t count, int64_t firstWeight) {
+  TileShape part{1, count, context_.lanes};
+  for (int64_t row = 0; row < shape.rows; ++row)
+    for (int64_t w = 0; w < shape.panels / count; ++w)
+      storeTile(b_, part, sums.slice(size_t(shape.index(row, w * count, 0)), size_t(part.accumulators())),
+                b_.address(b_.scratch(), b_.index(((firstWeight + w) * shape.rows + row) * part.columns()), b_.f32()), part.columns());
+}
+
+void GroupedWriter::finishTile(ArrayRef<Value> slots, Value panel, int64_t count) {
+  const int64_t width = count * 16, rows = int64_t(slots.size());
+  auto results = [&] {
+    for (int64_t row = 0; row < rows; ++row)
+      epilogue_.emitTile(slots[size_t(row)], b_.index(1), b_.mul(panel, 16), width, b_.address(b_.scratch(), b_.index(row * width), b_.f32()), rows * width);
+  };
+  if (epilogue_.isLight())
+    results();
+  else
+    b_.outline(results);
+}
+
 void GroupedWriter::finish(Value place, Value count, Value panel, int64_t panels, int64_t productStride) {
   b_.outline([&] {
     b_.forLoop(b_.index(0), count, 1, [&](Value row) {
@@ -89,15 +130,10 @@ private:
   }
 
   void columns(Value firstPanel, Value first, Value last) override {
-    if (tileRows_ == 1) { // a unit is a panel; the more at a time, the better
-      Value begin = b_.unitBegin(), end = b_.unitEnd();
-      for (int64_t count = int64_t(llvm::bit_floor(uint64_t(tilePanels_))); count >= 1; count /= 2) {
-        Value stop = b_.sub(end, b_.mod(b_.sub(end, begin), b_.index(count)));
-        b_.forLoop(begin, stop, count, [&](Value panel) { rowTiles(firstPanel, panel, count, first, last); });
-        begin = stop;
-      }
-      return;
-    }
+    if (context_.codes)
+      return b_.forLoop(first, last, 1, [&](Value place) { streamCodes(firstPanel, b_.unitBegin(), b_.unitEnd(), place, {input_, inputRow(slotAt(place)), problem_.rowsOfToken()}); });
+    if (tileRows_ == 1) // a unit is a panel; the more at a time, the better
+      return streams(b_.unitBegin(), b_.unitEnd(), [&](Value panel, int64_t count) { rowTiles(firstPanel, panel, count, first, last); });
     columnTiles(tilePanels_, [&](Value panel, int64_t count) { rowTiles(firstPanel, panel, count, first, last); });
   }
 
@@ -111,7 +147,7 @@ private:
   }
 
   void tile(Value firstPanel, Value panel, int64_t count, Value place, int64_t rows) {
-    int64_t depth = context_.depth(), width = count * 16, productStride = rows * width;
+    int64_t depth = context_.depth();
     TileOperands in = tileOperands(b_, context_, problem_.segment().linears.front());
     in.aStep = 1;
     in.depth = b_.index(depth);
@@ -121,8 +157,7 @@ private:
     llvm::SmallVector<Value> slots;
     for (int64_t i = 0; i < rows; ++i) {
       slots.push_back(slotAt(b_.add(place, i)));
-      if (!context_.codes)
-        in.aRows.push_back(b_.address(input_, b_.mul(inputRow(slots.back()), depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
+      in.aRows.push_back(b_.address(input_, b_.mul(inputRow(slots.back()), depth), context_.inWords() ? b_.f32() : context_.inputElement(b_)));
     }
     // With one row all weights are streams of one tile; else each is a tile of its own.
     bool together = tileRows_ == 1;
@@ -132,28 +167,10 @@ private:
       for (int64_t w = weight; w < weight + weights; ++w)
         for (int64_t i = 0; i < count; ++i)
           in.panels.push_back(panelAddress(b_, context_, problem_.segment().linears[size_t(w)], b_.add(firstPanel, b_.add(panel, i))));
-      TileShape shape{rows, count * weights, context_.lanes}, part{1, count, context_.lanes};
-      KernelBuilder::Values sums = context_.codes ? codeSums(shape, in, inputRow(slots.front()), count) : emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t w = 0; w < weights; ++w)
-          storeTile(b_, part, ValueRange(sums).slice(size_t(shape.index(row, w * count, 0)), size_t(part.accumulators())),
-                    b_.address(b_.scratch(), b_.index((weight + w) * productStride + row * width), b_.f32()), width);
+      TileShape shape{rows, count * weights, context_.lanes};
+      storeSums(shape, emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element)), count, weight);
     }
-    auto results = [&] {
-      for (int64_t row = 0; row < rows; ++row)
-        epilogue_.emitTile(slots[size_t(row)], b_.index(1), b_.mul(panel, 16), width, b_.address(b_.scratch(), b_.index(row * width), b_.f32()),
-                           productStride);
-    };
-    if (epilogue_.isLight())
-      results();
-    else
-      b_.outline(results);
-  }
-
-  /// A single row's products with codes.
-  KernelBuilder::Values codeSums(const TileShape &shape, const TileOperands &in, Value row, int64_t count) {
-    Value zero = b_.index(0), spans = b_.index(context_.codes->spans());
-    return emitCodeTile(b_, *context_.codes, shape, {input_, row, zero, spans, problem_.rowsOfToken(), in, /*unpacked=*/false, /*stream=*/count}, zeroTile(b_, shape, b_.f32()));
+    finishTile(slots, panel, count);
   }
 
   int64_t tileRows_, tilePanels_;
@@ -170,14 +187,13 @@ KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, 
   for (SymExpr dim : context.problem.dims)
     b.dim(dim);
   b.dim(problem.inputRows);
-  int64_t panels = std::max<int64_t>(1, bucket.getColumns() / 16 / (one ? problem.weights() : 1));
   // One row of those that tile registers multiply: in vectors, in the same order of additions.
   LinearContext grouped = context;
   if (context.amx && one)
     grouped.bf16Products = grouped.amx = false, grouped.inGroups = true;
   GroupedVariant made = grouped.amx              ? emitGroupedTiles(b, grouped, problem, bucket)
                         : grouped.codes && !one ? emitGroupedCodes(b, grouped, problem, bucket)
-                                                : emitGroupedVectors(b, grouped, problem, one ? 1 : bucket.getRows(), panels);
+                                                : emitGroupedVectors(b, grouped, problem, one ? 1 : bucket.getRows(), one ? problem.streamPanels : bucket.getColumns() / 16);
   variant.units = symbols.constant((problem.segment().panels() + made.unitPanels - 1) / made.unitPanels);
   variant.scratchBytes = symbols.mul(made.scratchElements, symbols.constant(4));
   dims.assign(b.dims().begin(), b.dims().end());
@@ -221,6 +237,7 @@ Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &f
   LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, codesOf(kernel, family.target, strategy, linear.depth), false, strategy.getAmx()};
   LoweredKernel result;
   strategy::GemmBucketAttr first = strategy.getBuckets().front(), last = strategy.getBuckets().back();
+  problem.streamPanels = std::max<int64_t>(1, first.getColumns() / 16 / problem.weights());
   std::optional<int64_t> choices = linear.leading[1].constant();
   bool streams = choices && first.getMBlock() == 0 && first.getRows() == 1 && last.getMBlock() != 0;
   std::vector<SymExpr> dims;

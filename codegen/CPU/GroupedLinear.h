@@ -21,6 +21,7 @@ struct GroupedProblem {
   const LinearProblem &linear;
   mutable llm::GroupedLinearOp op; ///< the first of the products
   SymExpr inputRows;               ///< tokens, or tokens times choices
+  int64_t streamPanels = 1;        ///< of each weight, that pass a single row side by side
   const LinearSegment &segment() const { return linear.segments.front(); }
   int64_t weights() const { return int64_t(segment().linears.size()); }
   /// Rows of the input with one token; 0 where that is not known.
@@ -46,6 +47,21 @@ protected:
   /// Places [first, last) of the order in blocks of at most `most` rows: after `fetch(place, count)` the column tiles of the part meet them.
   void rowBlocks(mlir::Value first, mlir::Value last, int64_t most, int64_t tilePanels, llvm::function_ref<void(mlir::Value place, mlir::Value count)> fetch,
                  llvm::function_ref<void(mlir::Value place, mlir::Value count, mlir::Value panel, int64_t panels)> tile);
+  /// Calls `tile(panel, count)` for panels [begin, end), up to problem.streamPanels of them side by side.
+  void streams(mlir::Value begin, mlir::Value end, llvm::function_ref<void(mlir::Value panel, int64_t count)> tile);
+  /// A row in digits, or rounded to bf16: number `number` of those at `rows`, where there is room for `most`.
+  struct CodeRow {
+    mlir::Value rows, number;
+    int64_t most = 1;
+  };
+  /// The row at a place of the order by codes that are read once: panels [begin, end) of all weights.
+  void streamCodes(mlir::Value firstPanel, mlir::Value begin, mlir::Value end, mlir::Value place, const CodeRow &row);
+  /// The first panel of a unit that has `tilePanels` of them.
+  mlir::Value panelOf(mlir::Value unit, int64_t tilePanels) { return b_.min(b_.mul(unit, tilePanels), b_.index(problem_.segment().panels())); }
+  /// The sums of a tile with `count` panels of each weight, from `firstWeight` on, to scratch memory: a matrix for each weight.
+  void storeSums(const TileShape &shape, mlir::ValueRange sums, int64_t count, int64_t firstWeight);
+  /// What follows them; `slots`: the tile's rows of the results.
+  void finishTile(llvm::ArrayRef<mlir::Value> slots, mlir::Value panel, int64_t count);
   /// What follows the products of `count` rows from a place on. They lie at the beginning of scratch memory, row by row.
   void finish(mlir::Value place, mlir::Value count, mlir::Value panel, int64_t panels, int64_t productStride);
   /// The row of the results at a place of the order, and the row of the input that it is computed from.

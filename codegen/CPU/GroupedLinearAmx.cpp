@@ -5,7 +5,7 @@
 //
 // Intel AMX. An expert's rows lie anywhere: blocks of them are fetched, rounded and packed as LinearBlocksAmx.cpp packs rows, then all columns of the part are computed. Registers have 16
 // rows whatever an expert has; rows that it does not have are computed from what lies there, and nobody reads them. Codes are unpacked for a block of K of a column tile, which all
-// rows of the block then meet.
+// rows of the block then meet; one or two rows of an expert are multiplied in vectors.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AmxCodes.h"
@@ -19,6 +19,7 @@ using namespace llmopt::cpu;
 namespace {
 
 constexpr int64_t kTileRows = AmxTiles::kRows * AmxTiles::kMostLefts, kTilePanels = 2, kBlockRows = 8 * kTileRows;
+constexpr int64_t kFewRows = 2; ///< that read codes faster in vectors
 constexpr int64_t kStepWords = AmxTiles::kRows * AmxTiles::kWords; ///< of a register of rows, and of a panel
 
 class GroupedTiles : public GroupedWriter {
@@ -59,13 +60,24 @@ private:
 };
 
 void GroupedTiles::columns(Value firstPanel, Value first, Value last) {
-  rowBlocks(first, last, kBlockRows, kTilePanels, [&](Value place, Value count) { pack(place, count); },
-            [&](Value place, Value count, Value panel, int64_t panels) {
-              if (!context_.codes)
-                return rowTiles(firstPanel, panel, panels, place, count);
-              codeProducts(b_.add(firstPanel, panel), panels, count);
-              finish(place, count, panel, panels, productStride());
-            });
+  auto blocks = [&] {
+    rowBlocks(first, last, kBlockRows, kTilePanels, [&](Value place, Value count) { pack(place, count); },
+              [&](Value place, Value count, Value panel, int64_t panels) {
+                if (!context_.codes)
+                  return rowTiles(firstPanel, panel, panels, place, count);
+                codeProducts(b_.add(firstPanel, panel), panels, count);
+                finish(place, count, panel, panels, productStride());
+              });
+  };
+  if (!context_.codes)
+    return blocks();
+  b_.ifThen(b_.less(b_.index(kFewRows), b_.sub(last, first)), blocks, [&] {
+    b_.forLoop(first, last, 1, [&](Value place) {
+      Value row = b_.address(input_, b_.mul(inputRow(slotAt(place)), context_.problem.depth), b_.f32()), rounded = inScratch(packedPlace());
+      emitRoundedRows(b_, context_, row, b_.index(1), rounded);
+      streamCodes(firstPanel, panelOf(b_.unitBegin(), kTilePanels), panelOf(b_.unitEnd(), kTilePanels), place, {rounded, b_.index(0)});
+    });
+  });
 }
 
 /// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words].

@@ -4,7 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // An expert's rows lie anywhere: blocks of them become digits that lie one after the other. Then, for each column tile, a block of K of its codes (unpacked where that takes as long as
-// multiplying) meets all row tiles, whose sums wait in scratch memory.
+// multiplying) meets all row tiles, whose sums wait in scratch memory. A row that is its expert's only one is multiplied as that of a single token.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/GroupedLinear.h"
@@ -29,9 +29,15 @@ private:
     auto fetch = [&](Value place, Value count) {
       emitRowDigits(b_, codes_, context_.lanes, input_, count, blockRows_, digits(), [&](Value row) { return inputRow(slotAt(b_.add(place, row))); });
     };
-    rowBlocks(first, last, blockRows_, tilePanels_, fetch, [&](Value place, Value count, Value panel, int64_t panels) {
-      products(b_.add(firstPanel, panel), panels, count);
-      finish(place, count, panel, panels, productStride());
+    auto alone = [&] {
+      fetch(first, b_.index(1));
+      streamCodes(firstPanel, panelOf(b_.unitBegin(), tilePanels_), panelOf(b_.unitEnd(), tilePanels_), first, {digits(), b_.index(0), blockRows_});
+    };
+    b_.ifThen(b_.equal(b_.sub(last, first), b_.index(1)), alone, [&] {
+      rowBlocks(first, last, blockRows_, tilePanels_, fetch, [&](Value place, Value count, Value panel, int64_t panels) {
+        products(b_.add(firstPanel, panel), panels, count);
+        finish(place, count, panel, panels, productStride());
+      });
     });
   }
 
