@@ -97,6 +97,9 @@ for bits in (4, 8):
         count = weights.decode().count(f"panel16w{bits}b32f16")
         check(f"int{bits}, {name}: all matrices are codes", count == len(matrices) - LAYERS * 3 * (EXPERTS - 1), f"{count} are")
         check(f"int{bits}, {name}: the same tokens with 1 and 2 threads", text(artifact, {}, "-t", 1) == text(artifact, {}, "-t", 2))
+        if "native" in name and "-O0" not in flags or name == "tile registers":
+            code, said, errors = tool("../test/bin/llmopt-sequence-check", artifact)
+            check(f"int{bits}, {name}: the same bits in any batch and in pieces", code == 0 and b"PASS" in said and b"FAIL" not in said, f"exit {code}: {said.decode()[:300]} {errors[:300]}")
         for ids in ("short.npy", "ids.npy"):
             got, expected = logits(artifact, ids, {}), logits(want, ids, {})
             if got is not None and expected is not None:
