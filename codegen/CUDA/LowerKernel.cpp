@@ -20,6 +20,9 @@
 #include "codegen/CUDA/TopK.h"
 #include "codegen/Common/CacheType.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/PatternMatch.h"
+
 using namespace mlir;
 using namespace llmopt;
 
@@ -34,6 +37,21 @@ Target emitterTarget(const Target &target, StringRef family) {
   if (family.contains("attention") || family == "cache_append")
     emitter.vectorBits = 128;
   return emitter;
+}
+
+/// Parts that processors keep in functions of their own (KernelBuilder::outline), each called in one place, go back there: a kernel is one function.
+void joinParts(ModuleOp module) {
+  SmallVector<func::CallOp> calls;
+  module.walk([&](func::CallOp call) { calls.push_back(call); });
+  IRRewriter rewriter(module.getContext());
+  for (func::CallOp call : calls) {
+    auto part = module.lookupSymbol<func::FuncOp>(call.getCallee());
+    Block &body = part.getBody().front();
+    rewriter.eraseOp(body.getTerminator());
+    rewriter.inlineBlockBefore(&body, call, call.getOperands());
+    rewriter.eraseOp(call);
+    rewriter.eraseOp(part);
+  }
 }
 
 } // namespace
@@ -86,6 +104,7 @@ Result<cuda::LoweredDeviceKernel> cuda::lowerKernel(exec::KernelOp kernel, Shape
   cpu::FamilyContext context{*module, shapes, emitter, symbol};
   LoweredDeviceKernel lowered;
   LLMOPT_ASSIGN(lowered.plan, cpu::lowerByFamily(printedFamily(family), kernel, context));
+  joinParts(*module);
   uint32_t bindings = uint32_t(kernel.getInputs().size() + kernel.getNumResults() + lowered.plan.states.size());
   LLMOPT_ASSIGN(lowered.unit, text ? printKernels(*module) : emitPtx(*module, bindings, uint32_t(lowered.plan.dims.size()) + 1, target));
   return lowered;

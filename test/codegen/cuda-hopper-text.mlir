@@ -35,13 +35,18 @@
 // AMPERE: GroupedMma<Layer_mma
 // AMPERE-NOT: wgmma
 
-// Without a CUDA compiler experts are the CPU's family, a thread for some columns of all of them.
+// Without a CUDA compiler experts are the CPU's family, a thread for some columns of all of them; a gate, which processors compute in a function of its own, is there too.
 // ALONE: .visible .entry grouped_linear_{{.*}}_many
 // ALONE-NOT: .local
 // ALONE-NOT: call
 // ALONE: st.global.b32
+// ALONE: .visible .entry grouped_linear_{{.*}}_many
+// ALONE-NOT: .local
+// ALONE-NOT: call
+// ALONE: div.rn.f32
+// ALONE: st.global.b32
 func.func @main(%x: tensor<?x96xf32> {llm.name = "x", llm.dims = ["tokens", 96]}, %e: tensor<?x2xi64> {llm.name = "e", llm.dims = ["tokens", 2]})
-    -> (tensor<?x4096xf32> {llm.name = "y"}, tensor<?x2x48xf32> {llm.name = "z"}) {
+    -> (tensor<?x4096xf32> {llm.name = "y"}, tensor<?x2x48xf32> {llm.name = "z"}, tensor<?x2x48xf32> {llm.name = "g"}) {
   %codes = llm.constant dense<3> : tensor<4096x3x32xi4>
   %scales = llm.constant dense<0.25> : tensor<4096x3x1xf32>
   %numbers = llm.cast %codes : tensor<4096x3x32xi4> -> tensor<4096x3x32xf32>
@@ -52,5 +57,11 @@ func.func @main(%x: tensor<?x96xf32> {llm.name = "x", llm.dims = ["tokens", 96]}
   %v = llm.constant dense<0.5> : tensor<4x48x96xf32>
   %order, %offsets = llm.group_rows %e {experts = 4} : tensor<?x2xi64> -> tensor<?x2xi32>, tensor<5xi32>
   %z = llm.grouped_linear %x, %v, %order, %offsets : tensor<?x96xf32>, tensor<4x48x96xf32>, tensor<?x2xi32>, tensor<5xi32> -> tensor<?x2x48xf32>
-  return %y, %z : tensor<?x4096xf32>, tensor<?x2x48xf32>
+  %gate = llm.constant dense<0.25> : tensor<4x48x96xf32>
+  %up = llm.constant dense<0.125> : tensor<4x48x96xf32>
+  %g0 = llm.grouped_linear %x, %gate, %order, %offsets : tensor<?x96xf32>, tensor<4x48x96xf32>, tensor<?x2xi32>, tensor<5xi32> -> tensor<?x2x48xf32>
+  %g1 = llm.grouped_linear %x, %up, %order, %offsets : tensor<?x96xf32>, tensor<4x48x96xf32>, tensor<?x2xi32>, tensor<5xi32> -> tensor<?x2x48xf32>
+  %g2 = llm.silu %g0 : tensor<?x2x48xf32>
+  %g = llm.mul %g2, %g1 : tensor<?x2x48xf32>, tensor<?x2x48xf32> -> tensor<?x2x48xf32>
+  return %y, %z, %g : tensor<?x4096xf32>, tensor<?x2x48xf32>, tensor<?x2x48xf32>
 }
