@@ -45,6 +45,11 @@ public:
   void multiplyAdd(Shape shape, llvm::ArrayRef<mlir::Value> lefts, mlir::Value leftStride, llvm::ArrayRef<mlir::Value> panels, bool streamsLefts = false,
                    bool streamsPanels = false, llvm::function_ref<void(int64_t panel)> beside = nullptr);
 
+  /// The same of numbers that are sums of bf16 ones (Bf16Terms.h): the terms of a register's words lie one after the other, 16 x 16 words of a panel, all rows of a register of rows.
+  /// `beside` comes in front of each product of terms with each panel, products * panels times.
+  void multiplyAddTerms(Shape shape, llvm::ArrayRef<mlir::Value> lefts, int64_t leftTerms, llvm::ArrayRef<mlir::Value> panels, int64_t panelTerms, bool streamsLefts = false,
+                        llvm::function_ref<void(int64_t place)> beside = nullptr);
+
   /// The order in which rows are packed to [step][row][kWords]: body(step, together, row) is to write `together` steps of a row, a few steps of all rows at a time, so that what is written
   /// fits into the first-level cache. Row after row would fall into few of its sets.
   static void eachPackedRow(KernelBuilder &b, int64_t steps, mlir::Value rows, llvm::function_ref<void(mlir::Value step, int64_t together, mlir::Value row)> body);

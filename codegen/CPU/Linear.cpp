@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+#include "codegen/CPU/Bf16Terms.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/CPU/LinearRegion.h"
 #include "codegen/CPU/LinearStream.h"
@@ -54,7 +55,7 @@ bool takeRounded(LinearProblem &problem) {
   return true;
 }
 
-/// Multiplications and additions; weights, input and results once.
+/// Multiplications and additions, those of all products of terms; weights, input and results once.
 void declareCost(const LinearContext &context, SymContext &symbols, LoweredKernel &result) {
   const LinearProblem &problem = context.problem;
   int64_t columns = 0, allWeights = 0, outputBytes = 0;
@@ -64,7 +65,8 @@ void declareCost(const LinearContext &context, SymContext &symbols, LoweredKerne
     for (const LinearOutput &output : segment.outputs)
       outputBytes += segment.columns * getElementTypeOrSelf(output.value.getType()).getIntOrFloatBitWidth() / 8;
   }
-  result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns));
+  int64_t products = int64_t(termProducts(context.rowTerms(), context.weightTerms()).size());
+  result.flops = symbols.mul(problem.rows, symbols.constant(2 * problem.depth * columns * products));
   SymExpr activations = symbols.mul(problem.rows, symbols.constant((problem.integer ? 1 : context.roundedInput ? 2 : 4) * problem.depth + outputBytes));
   result.bytesMoved = symbols.add(symbols.constant(allWeights), activations);
 }
@@ -80,7 +82,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
   if (!strategy || strategy.getBuckets().empty())
     return internalError("E0941", "a projection kernel has no matrix strategy");
   bool rounded = strategy.getBf16Products() && takeRounded(problem);
-  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded, strategy.getAmx()};
+  LinearContext context{problem, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, {}, rounded, strategy.getAmx(), /*inGroups=*/false, strategy.getTerms()};
   context.codes = codesOf(kernel, family.target, strategy, problem.depth);
   LoweredKernel result;
   Status status;
@@ -97,7 +99,7 @@ Result<LoweredKernel> lowerLinear(exec::KernelOp kernel, FamilyContext &family) 
       return internalError("E0942", "variants of a projection kernel read different dimensions");
     result.dims = std::move(dims);
   }
-  if (problem.norm || context.codes)
+  if (problem.norm || context.codes || context.splitsWeights())
     expandHalfConversions(family.module, family.target);
   if (result.variants.size() > 1)
     result.selector = problem.rows;

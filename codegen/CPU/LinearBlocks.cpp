@@ -41,9 +41,10 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
       blockTiles(bucket.getMBlock() / tileRows), chunk(chunkTiles(context, bucket, kBlocks)),
       pack(bucket.getPackInput() && !context.codes),
       widen(context.codes             ? context.codes->unpacks()
+            : context.inPairs()       ? context.splitsWeights()
             : context.problem.integer ? !context.byteDot()
-                                      : context.target.vectorRegisters < 32 && !context.inWords() && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
-      amx{tileRows / AmxTiles::kRows, tilePanels}, words(context.amx ? blockRows() * depth : context.wordElements(blockRows())),
+                                      : context.target.vectorRegisters < 32 && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
+      amx{tileRows / AmxTiles::kRows, tilePanels}, rowTerms(context.rowTerms()), weightTerms(context.weightTerms()), splitsSteps(weightTerms > 1 && blockTiles == 1 && kBlocks == 1), words(context.amx ? blockRows() * depth * rowTerms : context.wordElements(blockRows())),
       amxWords(context.amx ? AmxTiles::memoryWords(context.target) + spanSumElements(context) : 0), span(spanSteps(context)) {
   if (context.codes && widen)
     unpackedSpan = context.codes->unpackedSpan();
@@ -145,7 +146,7 @@ Value BlockWriter::blockDepth(Value k0) {
 
 /// Address of input k0 of a panel of a column tile.
 Value BlockWriter::panelBlock(Projection linear, Value tile, int64_t panel, Value k0) {
-  return b_.address(panelOf(linear, tile, panel), b_.mul(k0, 16), panelElement(b_, tileOperands(b_, context_, linear)));
+  return b_.address(panelOf(linear, tile, panel), b_.mul(k0, context_.splitsWeights() ? 32 : 16), panelElement(b_, tileOperands(b_, context_, linear)));
 }
 
 Value BlockWriter::nextCodes(Projection linear, const TileBlock &block, int64_t panel) {

@@ -7,6 +7,8 @@
 // idle, and sums are at hand only some time behind their store. Codes are unpacked to words for a block of K of a column tile (AmxCodes.h).
 //
 //===----------------------------------------------------------------------===//
+#include "codegen/CPU/AmxTerms.h"
+#include "codegen/CPU/Bf16Terms.h"
 #include "codegen/CPU/LinearBlocks.h"
 
 using namespace mlir;
@@ -19,7 +21,8 @@ class TileRegisterBlocks : public BlockWriter {
 public:
   TileRegisterBlocks(KernelBuilder &b, const LinearContext &context, const BlockPlan &plan)
       : BlockWriter(b, context, plan),
-        tiles_(b, context.target, context.bf16Products ? PanelFormat::BF16Dot : PanelFormat::ByteDot, inScratch(plan.otherElements(context.problem.mostWeights()) - plan.amxWords)) {}
+        tiles_(b, context.target, context.inPairs() ? PanelFormat::BF16Dot : PanelFormat::ByteDot, inScratch(plan.otherElements(context.problem.mostWeights()) - plan.amxWords)),
+        splitter_(b, context.problem.segments.front().linears.front().weightType().getElementType(), plan.weightTerms, widened(), plan.tilePanels, plan.widenedPanel()) {}
   void emit();
 
 private:
@@ -29,26 +32,40 @@ private:
     explicit Pending(ValueRange values) : rows(values[0]), firstRow(values[1]), column(values[2]), place(values[3]) {}
     KernelBuilder::Values values() const { return {rows, firstRow, column, place}; }
   };
+  /// Weights that are multiplied as sums of terms: panels of this block and of the next one.
+  struct Splitting {
+    PanelSplitter::Share share;
+    KernelBuilder::Values own, next;
+  };
   int64_t groupRows() const override;
   void prepareRows(const RowBlock &rows, Value publish) override;
   void columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) override;
   void finish(LinearEpilogue &epilogue, const Pending &pending, Value first, Value count, int64_t width);
   std::function<void(Value step)> beside(LinearEpilogue &epilogue, const Pending &pending, const Pending &own, const TileBlock &block);
-  void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
+  void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside,
+               const std::optional<Splitting> &splitting);
   void codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
   /// Steps of 16 words of a block of K.
   Value stepsOf(const TileBlock &block) { return b_.floorDiv(blockDepth(block.k0), AmxTiles::kWords); }
+  Splitting splitting(const LinearSegment &segment, size_t weight, const RowBlock &rows, Value rowTile, const TileBlock &block, Value number, Value end);
+  /// Blocks of weights in the order in which they are multiplied, from the part's first column tile on.
+  Value numberOf(const TileBlock &block, Value chunkBegin, Value chunkEnd, Value begin, const LinearSegment &segment, size_t weight) {
+    Value before = b_.mul(b_.sub(chunkBegin, begin), plan_.kBlocks), blocks = b_.mul(b_.floorDiv(block.k0, plan_.kBlock), b_.sub(chunkEnd, chunkBegin));
+    Value tiles = b_.add(b_.add(before, blocks), b_.sub(block.tile, chunkBegin));
+    return b_.add(b_.mul(tiles, int64_t(segment.linears.size())), int64_t(weight));
+  }
   KernelBuilder::Values leftsOf(const RowBlock &rows, Value rowTile, Value k0);
   KernelBuilder::Values inStep(ValueRange starts, Value step, Value stepWords);
   std::function<void(Value)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps);
   /// The column tile's block of K, read again by each row tile.
-  bool fitsFirstCache(int64_t panels) const { return panels * plan_.kBlock * AmxTiles::kWords * 4 <= context_.target.l1Bytes; }
+  bool fitsFirstCache(int64_t panels) const { return panels * plan_.kBlock * plan_.weightTerms * AmxTiles::kWords * 4 <= context_.target.l1Bytes; }
   /// A register's rows: those of row tile `tile` of the block.
   Value registerAt(Value tile, Value number) {
-    return b_.address(words(), b_.mul(b_.add(b_.mul(tile, plan_.amx.rows), number), AmxTiles::kRows * plan_.depth), b_.f32());
+    return b_.address(words(), b_.mul(b_.add(b_.mul(tile, plan_.amx.rows), number), AmxTiles::kRows * plan_.depth * plan_.rowTerms), b_.f32());
   }
 
   AmxTiles tiles_;
+  PanelSplitter splitter_;
   Value registerRows_; ///< of a tile register
 };
 
@@ -63,8 +80,10 @@ void TileRegisterBlocks::emit() {
   tiles_.release();
 }
 
-/// Products of 256 rows take the time that weights take to come from memory; codes are better unpacked by one thread than by all.
-int64_t TileRegisterBlocks::groupRows() const { return context_.codes || (!context_.target.sharedCacheIsFast && weightBytes() > context_.target.l2Bytes) ? 256 : 48; }
+/// Products of 256 rows take the time that weights take to come from memory; codes are better unpacked, and f32 split, by one thread than by all.
+int64_t TileRegisterBlocks::groupRows() const {
+  return context_.codes || plan_.weightTerms > 1 || (!context_.target.sharedCacheIsFast && weightBytes() > context_.target.l2Bytes) ? 256 : 48;
+}
 
 // Rows in words to [register][step of 16 words][row of the register][16 words]: one stream for a register instead of one for each row, of which prefetchers lose track.
 // A row tile at a time, so that normed rows need not leave the second-level cache.
@@ -74,12 +93,20 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
   Type element = context_.inputElement(b_);
   bool rounds = context_.bf16Products && !context_.roundedInput;
   const int64_t stepElements = context_.inputStride() * AmxTiles::kWords / plan_.depth, lineElements = 512 / element.getIntOrFloatBitWidth();
-  Value stepWords = b_.mul(registerRows_, AmxTiles::kWords), registerElements = b_.mul(registerRows_, context_.inputStride());
+  Value termWords = b_.mul(registerRows_, AmxTiles::kWords), stepWords = b_.mul(termWords, plan_.rowTerms), registerElements = b_.mul(registerRows_, context_.inputStride());
   auto pack = [&](Value from, Value to, Value step) {
     Value source = b_.mul(step, stepElements), target = b_.address(to, b_.mul(step, stepWords), b_.f32());
     if (!context_.norm) // the same of the next register
       for (int64_t line = 0; line < stepElements; line += lineElements)
         b_.prefetch(from, b_.add(b_.add(source, registerElements), line), element, /*locality=*/2);
+    if (context_.terms) {
+      KernelBuilder::Values halves[2];
+      for (int64_t half = 0; half < 2; ++half)
+        halves[half] = splitTerms(b_, b_.load(floats, from, b_.add(source, half * AmxTiles::kWords)), context_.terms);
+      for (int64_t term = 0; term < context_.terms; ++term)
+        b_.store(packTerms(b_, halves[0][size_t(term)], halves[1][size_t(term)]), target, b_.mul(termWords, term));
+      return;
+    }
     auto paired = [&](Value halves) { return context_.codes ? pairedHalves(b_, halves) : halves; };
     if (!rounds) {
       Type type = context_.codes ? b_.vec(2 * AmxTiles::kWords, b_.ops().getIntegerType(16)) : words;
@@ -107,7 +134,15 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
 void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) {
   LinearEpilogue epilogue = epilogueOf(segment);
   const int64_t width = panels * AmxTiles::kWords;
+  const bool splits = plan_.weightTerms > 1;
   Value zero = b_.index(0);
+  if (splits)
+    b_.ifThen(b_.less(begin, end), [&] {
+      KernelBuilder::Values first;
+      for (int64_t i = 0; i < panels; ++i)
+        first.push_back(panelBlock(segment.linears.front(), begin, i, zero));
+      splitter_.split(first, zero, zero, plan_.splitsSteps ? b_.index(AmxTiles::kWords) : blockDepth(zero));
+    });
   KernelBuilder::Values rest = b_.forLoop(begin, end, plan_.chunk, KernelBuilder::Values(4, zero), [&](Value chunkBegin, ValueRange pending) {
     Value chunkEnd = b_.min(b_.add(chunkBegin, plan_.chunk), end);
     return b_.forLoop(zero, b_.index(plan_.depth), plan_.kBlock, pending, [&](Value k0, ValueRange pending) {
@@ -116,6 +151,7 @@ void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBloc
         KernelBuilder::Values pending(before.begin(), before.end());
         for (size_t weight = 0; weight < segment.linears.size(); ++weight) {
           Projection linear = segment.linears[weight];
+          Value splitNumber = splits ? numberOf(block, chunkBegin, chunkEnd, begin, segment, weight) : Value();
           bool last = weight + 1 == segment.linears.size();
           if (context_.codes)
             unpackCodes(linear, block, /*prefetchesNext=*/plan_.blockTiles == 1);
@@ -124,7 +160,10 @@ void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBloc
             Value place = b_.add(placeOf(block, chunkBegin), b_.mul(rowsBefore, width));
             Value complete = last ? b_.select(endsAtDepth(k0), rowTiles_.rowCount(rowTile), zero) : zero;
             Pending own({complete, rowTiles_.firstRow(rowTile), firstColumn(block), place});
-            product(linear, rows, rowTile, block, b_.address(sums(), b_.add(place, int64_t(weight) * productStride()), b_.f32()), beside(epilogue, Pending(before), own, block));
+            std::optional<Splitting> next;
+            if (splits)
+              next = splitting(segment, weight, rows, rowTile, block, splitNumber, end);
+            product(linear, rows, rowTile, block, b_.address(sums(), b_.add(place, int64_t(weight) * productStride()), b_.f32()), beside(epilogue, Pending(before), own, block), next);
             return own.values();
           });
         }
@@ -165,14 +204,14 @@ void TileRegisterBlocks::finish(LinearEpilogue &epilogue, const Pending &pending
 
 /// A row tile's sums, from and to the address `own`. They are stored behind the last step: until then `beside`, which is called in each step, may read there what is pending.
 void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
-                                 const std::function<void(Value step)> &beside) {
+                                 const std::function<void(Value step)> &beside, const std::optional<Splitting> &splitting) {
   if (context_.codes)
     return codeProduct(linear, rows, rowTile, block, own, beside);
   AmxTiles::Shape shape{plan_.amx.rows, block.panels};
   Value steps = stepsOf(block);
   KernelBuilder::Values lefts = leftsOf(rows, rowTile, block.k0), panels;
   for (int64_t i = 0; i < shape.panels; ++i)
-    panels.push_back(panelBlock(linear, block.tile, i, block.k0));
+    panels.push_back(splitting ? splitter_.place(i, splitting->share.number) : panelBlock(linear, block.tile, i, block.k0));
   // Up to 16 rows read each panel once: it is a stream that prefetches its own next step. Others prefetch the next block.
   const bool once = shape.rows == 1;
   std::function<void(Value)> prefetch = prefetches(linear, rows, rowTile, block, steps);
@@ -182,16 +221,33 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
   else
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
-    if (!once)
+    if (!once && !splitting) // split panels are prefetched where they are split
       prefetch(step);
     auto ahead = [&](int64_t panel) {
-      if (!once)
+      if (!once || panel >= shape.panels)
         return;
       for (int64_t word = 0; word < kStepWords; word += AmxTiles::kWords)
         b_.prefetch(panels[size_t(panel)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
     };
-    tiles_.multiplyAdd(shape, inStep(lefts, step, b_.mul(registerRows_, AmxTiles::kWords)), b_.index(AmxTiles::kWords), inStep(panels, step, b_.index(kStepWords)),
-                       fitsFirstCache(block.panels), /*streamsPanels=*/false, ahead);
+    Value leftWords = b_.mul(registerRows_, AmxTiles::kWords * plan_.rowTerms);
+    KernelBuilder::Values stepLefts = inStep(lefts, step, leftWords), stepPanels = inStep(panels, step, b_.index(kStepWords * plan_.weightTerms));
+    if (splitting) {
+      int64_t places = int64_t(termProducts(plan_.rowTerms, plan_.weightTerms).size()) * shape.panels;
+      PanelSplitter::Beside split;
+      if (plan_.splitsSteps) {
+        Value number = b_.add(b_.mul(splitting->share.number, steps), step);
+        for (int64_t i = 0; i < shape.panels; ++i)
+          stepPanels[size_t(i)] = splitter_.place(i, number);
+        split = splitter_.stepBehind(splitting->own, splitting->next, number, step, b_.equal(b_.add(step, 1), steps), places);
+      } else {
+        split = splitter_.shareOf(splitting->next, splitting->share, step, places);
+      }
+      tiles_.multiplyAddTerms(shape, stepLefts, plan_.rowTerms, stepPanels, plan_.weightTerms, plan_.splitsSteps || fitsFirstCache(block.panels), split);
+    } else if (context_.terms) {
+      tiles_.multiplyAddTerms(shape, stepLefts, plan_.rowTerms, stepPanels, plan_.weightTerms, fitsFirstCache(block.panels), ahead);
+    } else {
+      tiles_.multiplyAdd(shape, stepLefts, b_.index(AmxTiles::kWords), stepPanels, fitsFirstCache(block.panels), /*streamsPanels=*/false, ahead);
+    }
     beside(step);
   });
   tiles_.storeSums(shape, own, shape.panels * AmxTiles::kWords);
@@ -212,11 +268,24 @@ void TileRegisterBlocks::codeProduct(Projection linear, const RowBlock &rows, Va
   emitCodeTileProduct(b_, tiles_, *context_.codes, plan_.lanes, in, beside);
 }
 
+/// What is split beside the products of a row tile: its part of the block that comes next, or, with up to 16 rows, whose panels are read once, each next step. Behind the last block there
+/// is none: it is split again.
+TileRegisterBlocks::Splitting TileRegisterBlocks::splitting(const LinearSegment &segment, size_t weight, const RowBlock &rows, Value rowTile, const TileBlock &block, Value number, Value end) {
+  bool same = weight + 1 < segment.linears.size();
+  Value tile = same ? block.tile : b_.min(block.nextTile, b_.add(end, -1)), k0 = same ? block.k0 : block.nextK0;
+  Splitting result{{number, b_.sub(rowTile, rows.first), b_.sub(rows.last, rows.first), blockDepth(k0), stepsOf(block)}, {}, {}};
+  for (int64_t i = 0; i < block.panels; ++i) {
+    result.own.push_back(panelBlock(segment.linears[weight], block.tile, i, block.k0));
+    result.next.push_back(panelBlock(segment.linears[same ? weight + 1 : 0], tile, i, k0));
+  }
+  return result;
+}
+
 /// Where the row tile's registers of rows begin.
 KernelBuilder::Values TileRegisterBlocks::leftsOf(const RowBlock &rows, Value rowTile, Value k0) {
   KernelBuilder::Values lefts;
   for (int64_t number = 0; number < plan_.amx.rows; ++number)
-    lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(k0, registerRows_), b_.f32()));
+    lefts.push_back(b_.address(registerAt(b_.sub(rowTile, rows.first), b_.index(number)), b_.mul(b_.mul(k0, plan_.rowTerms), registerRows_), b_.f32()));
   return lefts;
 }
 

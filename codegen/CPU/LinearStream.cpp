@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearStream.h"
 
+#include "codegen/CPU/Bf16Terms.h"
 #include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/LinearEpilogue.h"
 #include "codegen/Common/QuantizedPacking.h"
@@ -39,7 +40,7 @@ std::string cpu::weightLayout(const LinearContext &context, Projection linear) {
 
 DType cpu::arithmeticOf(const LinearContext &context) {
   bool integer = context.problem.integer || (context.codes && !context.codes->inFloats());
-  return integer ? DType::I8 : context.bf16Products ? DType::BF16 : DType::F32;
+  return integer ? DType::I8 : context.inPairs() ? DType::BF16 : DType::F32;
 }
 
 PanelFormat cpu::panelFormat(Projection linear) {
@@ -49,6 +50,8 @@ PanelFormat cpu::panelFormat(Projection linear) {
   return element.isBF16() ? PanelFormat::BF16Pairs : element.isF16() ? PanelFormat::F16 : PanelFormat::Plain;
 }
 
+int64_t LinearContext::weightTerms() const { return terms ? weightTermsOf(problem.segments.front().linears.front().weightType().getElementType(), terms) : 1; }
+
 int64_t cpu::panelElements(Projection linear, int64_t depth) {
   int64_t group = inputGroup(panelLayout(*llm::dtypeOf(getElementTypeOrSelf(linear.getWeight().getType()))));
   return 16 * ((depth + group - 1) / group * group);
@@ -57,7 +60,18 @@ int64_t cpu::panelElements(Projection linear, int64_t depth) {
 TileOperands cpu::tileOperands(KernelBuilder &b, const LinearContext &context, Projection linear) {
   TileOperands in;
   in.element = context.sumElement(b);
-  in.format = context.inGroups ? PanelFormat::BF16Groups : context.bf16Products ? PanelFormat::BF16Dot : context.byteDot() ? PanelFormat::ByteDot : panelFormat(linear);
+  in.format = panelFormat(linear);
+  if (context.inGroups) {
+    in.format = in.format == PanelFormat::Plain ? PanelFormat::FloatGroups : in.format == PanelFormat::F16 ? PanelFormat::F16Groups : PanelFormat::BF16Groups;
+    if (context.terms)
+      in.unroll = 2; // the sums of two rows fill the registers
+  } else if (context.inPairs() && !context.splitsWeights()) {
+    in.format = PanelFormat::BF16Dot;
+  } else if (context.byteDot()) {
+    in.format = PanelFormat::ByteDot;
+  }
+  in.terms = context.terms;
+  in.weightTerms = context.weightTerms();
   in.prefetchersSuffice = context.target.prefetchersSuffice;
   in.hasF16Conversion = llvm::is_contained(context.target.features, "f16c");
   in.hasBf16Dot = context.target.bf16Dot;
@@ -70,7 +84,7 @@ Value cpu::panelAddress(KernelBuilder &b, const LinearContext &context, Projecti
   if (context.codes)
     return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, context.codes->panels.panelBytes(context.problem.depth)), b.ops().getI8Type());
   TileOperands in = tileOperands(b, context, linear);
-  int64_t elements = context.inWords() ? 16 * context.depth() : panelElements(linear, context.problem.depth);
+  int64_t elements = context.inWords() && !context.splitsWeights() ? 16 * context.depth() : panelElements(linear, context.problem.depth);
   return b.address(b.buffer(bindingOf(linear.getWeight())), b.mul(panel, elements), panelElement(b, in));
 }
 
@@ -170,13 +184,16 @@ private:
 void StreamWriter::readAhead(TileOperands &in) {
   Type element = panelElement(b_, in);
   int64_t elementBytes = element.getIntOrFloatBitWidth() / 8, stepBytes = in.unroll * 16 * elementBytes;
-  int64_t distance = in.format == PanelFormat::Plain && in.prefetchersSuffice ? 1024 : 2048;
+  int64_t distance = (in.format == PanelFormat::Plain && in.prefetchersSuffice) || in.format == PanelFormat::FloatGroups ? 1024 : 2048;
   KernelBuilder *b = &b_;
   llvm::SmallVector<Value> panels = in.panels;
-  in.perStep = [=](Value k) {
-    for (Value panel : panels)
-      for (int64_t line = 0; line < stepBytes; line += 64)
-        b->prefetch(panel, b->add(b->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
+  in.perPanelStep = [=](Value k, int64_t panel) {
+    for (int64_t line = 0; line < stepBytes; line += 64)
+      b->prefetch(panels[size_t(panel)], b->add(b->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
+  };
+  in.perStep = [each = in.perPanelStep, count = int64_t(panels.size())](Value k) {
+    for (int64_t panel = 0; panel < count; ++panel)
+      each(k, panel);
   };
 }
 
@@ -196,6 +213,7 @@ void StreamWriter::panels(Value first, int64_t count) {
   TileOperands in = tileOperands(b_, context_, segment_.linears.front());
   in.a = input_;
   in.aRow = depth;
+  in.aTerm = rows_ * depth;
   in.depth = b_.index(depth);
   in.depthMultiple = depth;
   for (Projection linear : segment_.linears)
@@ -221,7 +239,13 @@ void StreamWriter::panels(Value first, int64_t count) {
 void cpu::emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value from, Value count, Value to) {
   Bf16Words words(b, context.target.bf16Dot);
   int64_t lanes = context.lanes;
-  b.forLoop(b.index(0), b.mul(count, context.problem.depth), lanes, [&](Value i) {
+  Value numbers = b.mul(count, context.problem.depth);
+  b.forLoop(b.index(0), numbers, lanes, [&](Value i) {
+    if (context.terms) {
+      for (auto [number, term] : llvm::enumerate(splitTerms(b, b.load(b.vec(lanes, b.f32()), from, i), context.terms)))
+        b.store(term, to, b.add(i, b.mul(numbers, int64_t(number))));
+      return;
+    }
     Type halves = b.vec(lanes, b.ops().getIntegerType(16));
     Value rounded = context.roundedInput ? b.load(halves, from, i) : words.round(b.load(b.vec(lanes, b.f32()), from, i));
     b.store(b.bf16ToF32(rounded), to, i);
@@ -237,7 +261,7 @@ static int64_t emitGroupStream(KernelBuilder &b, const LinearContext &context, s
 }
 
 int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket) {
-  if (context.amx && context.bf16Products)
+  if (context.amx && context.inPairs())
     return emitGroupStream(b, context, bucket);
   int64_t base = 0, sums = bucket.getRows() * std::max<int64_t>(bucket.getColumns(), 16 * context.problem.mostWeights());
   int64_t rows = bucket.getRows(), normed = context.normElements(rows);
@@ -271,5 +295,5 @@ int64_t cpu::emitLinearStream(KernelBuilder &b, const LinearContext &context, st
       begin = last;
     }
   }
-  return (sums + normed + (context.inGroups ? rows * context.problem.depth : context.wordElements(rows))) * 4;
+  return (sums + normed + (context.inGroups ? context.rowTerms() * rows * context.problem.depth : context.wordElements(rows))) * 4;
 }

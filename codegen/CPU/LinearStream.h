@@ -29,12 +29,19 @@ struct LinearContext {
   bool roundedInput = false; ///< the input lies in memory in bf16, whose rows are words already
   bool amx = false;          ///< words are multiplied in tile registers
   bool inGroups = false;     ///< rows rounded to bf16, but kept in f32, are multiplied in vectors in the order of tile registers
+  int64_t terms = 0;         ///< 2, 3: numbers in f32 are multiplied as sums of so many bf16 ones (Bf16Terms.h)
+  /// Of a row's number, and of a weight.
+  int64_t rowTerms() const { return terms ? terms : 1; }
+  int64_t weightTerms() const;
+  bool splitsWeights() const { return weightTerms() > 1; }
+  /// Tiles multiply words of two bf16.
+  bool inPairs() const { return bf16Products || (terms && amx); }
   /// Words that `rows` normed rows take.
   int64_t normElements(int64_t rows) const { return norm ? (rows * problem.depth / (problem.integer ? 4 : 1) + 31) / 16 * 16 : 0; }
   /// Sums of four products of bytes in one instruction; else bytes are widened and two are.
   bool byteDot() const { return problem.integer && target.int8Dot && lanes == 16; }
   /// Tiles multiply words.
-  bool inWords() const { return bf16Products || problem.integer || codes; }
+  bool inWords() const { return inPairs() || problem.integer || codes; }
   /// Rows are brought into words first.
   bool makesWords() const { return inWords() && !roundedInput; }
   /// Words that `rows` of them take.
@@ -45,7 +52,7 @@ struct LinearContext {
       return codes->spans() * codes->span() / (amx ? 2 : 1);
     if (problem.integer)
       return (problem.depth + 3) / 4 * (byteDot() ? 1 : 2);
-    return bf16Products ? (problem.depth + 1) / 2 : problem.depth;
+    return inPairs() ? (problem.depth + 1) / 2 : problem.depth;
   }
   mlir::Type sumElement(KernelBuilder &b) const { return problem.integer ? b.i32() : b.f32(); }
   /// Of the input in memory.
@@ -73,7 +80,7 @@ TileOperands tileOperands(KernelBuilder &b, const LinearContext &context, Projec
 /// `count` rows at `from`, rounded to bf16, as bytes or as digits, to words at `to`, which has context.wordElements(most).
 void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, int64_t most, mlir::Value to);
 
-/// `count` rows at `from` rounded to bf16, but in f32, to `to`. Lengths of rows are multiples of a vector's.
+/// `count` rows at `from` rounded to bf16, but in f32, to `to`; or their terms, one after the other those of all rows. Lengths of rows are multiples of a vector's.
 void emitRoundedRows(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
 
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/MatMulTile.h"
 
+#include "codegen/CPU/Bf16Terms.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -19,6 +21,8 @@ using namespace llmopt::cpu;
 namespace {
 
 using Values = KernelBuilder::Values;
+
+constexpr int64_t kGroup = 32; ///< inputs that are added from zero, of even and of odd ones
 
 /// Steps that a word of B holds.
 int64_t stepsTogether(PanelFormat format) {
@@ -46,7 +50,7 @@ bool isCode(PanelFormat format) {
 }
 bool isCodeOfFloats(PanelFormat format) { return format == PanelFormat::CodeByteFloats || format == PanelFormat::CodeNibbleFloats; }
 bool isGroupOfCodes(PanelFormat format) { return format == PanelFormat::CodeByteGroups || format == PanelFormat::CodeNibbleGroups; }
-bool isInGroups(PanelFormat format) { return format == PanelFormat::BF16Groups || isGroupOfCodes(format); }
+bool isInGroups(PanelFormat format) { return format == PanelFormat::BF16Groups || format == PanelFormat::FloatGroups || format == PanelFormat::F16Groups || isGroupOfCodes(format); }
 
 /// Elements (panelElement) of a panel in each step.
 int64_t stepElements(PanelFormat format) { return format == PanelFormat::CodeNibbleFloats || format == PanelFormat::CodeNibbleGroups ? 8 : 16; }
@@ -62,9 +66,11 @@ public:
   bool inBytePairs() const { return !in_.hasByteDot && (in_.format == PanelFormat::CodeBytes || in_.format == PanelFormat::CodeNibbles); }
   Values bytePairLoop(ValueRange initial);
   Values groupLoop(ValueRange initial);
+  Values termLoop(ValueRange initial);
   Value panelVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel = 0);
 
 private:
+  Values termSteps(Value k, int64_t panel, int64_t vector, ArrayRef<std::pair<int64_t, int64_t>> products, ValueRange before);
   Value pairVector(Value panelAtK, int64_t step, int64_t vector);
   Value widenF16(Value half);
   Value multiplyAdd(Value a, Value w, Value sum);
@@ -270,7 +276,7 @@ Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector, int6
   if (isCode(in_.format))
     return codeVector(panelAtK, step, vector);
   Value place = b_.index(step * 16 + vector * shape_.lanes);
-  if (in_.format == PanelFormat::F16)
+  if (in_.format == PanelFormat::F16 || in_.format == PanelFormat::F16Groups)
     return widenF16(b_.load(b_.vec(shape_.lanes, b_.ops().getF16Type()), panelAtK, place));
   return b_.load(type_, panelAtK, place, 16);
 }
@@ -341,7 +347,6 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<v
 }
 
 Values TileWriter::groupLoop(ValueRange initial) {
-  constexpr int64_t kGroup = 32;
   Values zeros(2 * initial.size(), b_.constant(type_, 0));
   return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange sums) {
     Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) {
@@ -354,6 +359,46 @@ Values TileWriter::groupLoop(ValueRange initial) {
       after.push_back(b_.fadd(sums[i], b_.fadd(both[i], both[sums.size() + i])));
     return after;
   });
+}
+
+// A vector of columns after the other, whose sums of all products of terms fill the registers.
+Values TileWriter::termLoop(ValueRange initial) {
+  const auto products = termProducts(in_.terms, in_.weightTerms);
+  const size_t rows = size_t(shape_.rows), each = rows * products.size();
+  Values zeros(2 * each, b_.constant(type_, 0)); // of even inputs, then of odd ones: for each product those of all rows
+  return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange before) {
+    Values sums(before.begin(), before.end());
+    for (int64_t panel = 0; panel < shape_.panels; ++panel)
+      for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
+        Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange parts) {
+          if (in_.perPanelStep && vector == 0)
+            in_.perPanelStep(step, panel);
+          return termSteps(step, panel, vector, products, parts);
+        });
+        for (size_t product = 0; product < products.size(); ++product)
+          for (size_t row = 0; row < rows; ++row) {
+            Value &sum = sums[size_t(shape_.index(int64_t(row), panel, vector))];
+            size_t place = product * rows + row;
+            sum = b_.fadd(sum, b_.fadd(both[place], both[each + place]));
+          }
+      }
+    return sums;
+  });
+}
+
+/// `unroll` steps of one vector of columns.
+Values TileWriter::termSteps(Value k, int64_t panel, int64_t vector, ArrayRef<std::pair<int64_t, int64_t>> products, ValueRange before) {
+  Values sums(before.begin(), before.end());
+  Value rows = b_.address(in_.a, k, in_.element), panelAtK = b_.address(in_.panels[size_t(panel)], b_.mul(k, 16), panelElement(b_, in_));
+  for (int64_t step = 0; step < in_.unroll; ++step) {
+    Value weight = panelVector(panelAtK, step, vector);
+    Values terms = in_.weightTerms > 1 ? splitTerms(b_, weight, in_.weightTerms) : Values{weight};
+    size_t place = step % 2 * sums.size() / 2;
+    for (auto [rowTerm, weightTerm] : products)
+      for (int64_t row = 0; row < shape_.rows; ++row, ++place)
+        sums[place] = b_.fma(b_.loadSplat(type_, rows, b_.index(rowTerm * in_.aTerm + row * in_.aRow + step)), terms[size_t(weightTerm)], sums[place]);
+  }
+  return sums;
 }
 
 // Eight words at a time, as many as sums of 16 bits have room for.
@@ -374,12 +419,14 @@ Values TileWriter::bytePairLoop(ValueRange initial) {
 Type cpu::panelElement(KernelBuilder &b, const TileOperands &in) {
   switch (in.format) {
   case PanelFormat::Plain:
+  case PanelFormat::FloatGroups:
   case PanelFormat::BF16Dot:
   case PanelFormat::ByteDot:
   case PanelFormat::ShortDot:
   case PanelFormat::CodeBytes:
     return in.element;
   case PanelFormat::F16:
+  case PanelFormat::F16Groups:
     return b.ops().getF16Type();
   case PanelFormat::BF16Pairs:
   case PanelFormat::BF16Groups:
@@ -402,7 +449,7 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   if (writer.inBytePairs())
     return writer.bytePairLoop(initial);
   if (isInGroups(in.format))
-    return writer.groupLoop(initial);
+    return in.terms ? writer.termLoop(initial) : writer.groupLoop(initial);
   int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);
   Value zero = b.index(0);

@@ -24,13 +24,16 @@ namespace llmopt::cpu {
 /// ShortDot, B as in ByteDot; a word of B is two steps, its first and third byte, and the others.
 /// Codes are unsigned bytes or halves of them, by signed numbers of A: words of four bytes (CodeBytes, CodeNibbles; without vpdpbusd codes are at most 15 either way, and the
 /// depth is known), words of two i16, or f32, which are divided by 2^codePlace.
-/// BF16Groups: as BF16Pairs, added as tile registers do (AmxTiles.h): of 32 inputs the products of the even ones and those of the odd ones, each from zero. CodeByteGroups,
+/// BF16Groups: as BF16Pairs, added as tile registers do (AmxTiles.h): of 32 inputs the products of the even ones and those of the odd ones, each from zero. FloatGroups, F16Groups: the
+/// same of the terms of f32 and f16. CodeByteGroups,
 /// CodeNibbleGroups: `code - zero` by numbers that bf16 holds, likewise, but of each four inputs the first two and the last two.
 enum class PanelFormat {
   Plain,
   F16,
   BF16Pairs,
   BF16Groups,
+  FloatGroups,
+  F16Groups,
   BF16Dot,
   ByteDot,
   BytePairs,
@@ -80,6 +83,8 @@ struct TileOperands {
   bool hasBf16Dot = false;        ///< the target has vdpbf16ps
   bool hasByteDot = false;        ///< and vpdpbusd
   int64_t targetLanes = 4;        ///< of 32 bits in the target's widest vector, which may be narrower than the tile's
+  /// Of groups: numbers in f32 are sums of so many bf16 ones (Bf16Terms.h; 0: they are taken as they are). Those of A lie there, `aTerm` elements from one term to the next.
+  int64_t terms = 0, aTerm = 0, weightTerms = 1;
   int64_t codeZero = 0;                     ///< of groups of codes
   llvm::SmallVector<mlir::Value> codeZeros; ///< for each vector of columns, in i32; empty: codeZero
   mlir::Value depth;              ///< K
@@ -87,6 +92,8 @@ struct TileOperands {
   int64_t unroll = 4;
   /// Called once in each unrolled step with k: a place for prefetches.
   std::function<void(mlir::Value k)> perStep;
+  /// The same for each panel: with terms, groups of one panel after the other are multiplied.
+  std::function<void(mlir::Value k, int64_t panel)> perPanelStep;
 };
 
 /// The accumulators after K steps from `initial`.

@@ -124,7 +124,7 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   }
   GemmBucketAttr last = buckets.pop_back_val();
   buckets.push_back(GemmBucketAttr::get(context, 0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), /*packInput=*/false));
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/tiles, facts.int8Products, /*amx=*/tiles);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/tiles, facts.int8Products, /*amx=*/tiles, /*terms=*/0);
 }
 
 } // namespace
@@ -146,20 +146,26 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   Tile tile = gemmTile(target);
   bool amx = fillsTiles(target, facts);
   for (int64_t rows = 1; rows <= 4; ++rows)
-    if (int64_t columns = amx && facts.bf16Products ? groupColumns(rows) : streamColumns(target, rows, facts.weightBytes))
+    if (int64_t columns = amx && (facts.bf16Products || facts.terms) ? groupColumns(rows) : streamColumns(target, rows, facts.weightBytes))
       if (!facts.rows || *facts.rows == rows)
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
   if (amx) {
     constexpr int64_t kRows = 16, kFew = 256, kMostBlockRows = 512; // the fewer blocks of rows, the fewer times weights are read
+    const int64_t rowTerms = std::max<int64_t>(1, facts.terms);
     // Few rows lie in the second-level cache whole, so that no sums wait; of many, a block of K whose two panels stay in the first-level cache.
     int64_t inFirst = target.l1Bytes / (2 * kAmxWords * 4), whole = roundUp(equalBlocks(facts.depth, 1024), kAmxWords);
-    int64_t kBlock = facts.depth <= inFirst ? whole : roundUp(equalBlocks(facts.depth, inFirst * 2 / 3), kAmxWords);
+    int64_t kBlock = facts.depth <= inFirst ? whole : roundUp(equalBlocks(facts.depth, inFirst * 2 / 3), kAmxWords), fewBlock = whole;
+    if (facts.splitsWeights) { // for a block of K; for few rows a step ahead
+      constexpr int64_t kMostWhole = 384, kSplitBlock = 192;
+      fewBlock = facts.depth;
+      whole = kBlock = roundUp(equalBlocks(facts.depth, facts.depth <= kMostWhole ? kMostWhole : kSplitBlock), kAmxWords);
+    }
     if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
-      add(kRows, kRows, /*columns=*/64, whole, kRows, false);
+      add(kRows, kRows, /*columns=*/64, fewBlock, kRows, false);
     if (whole != kBlock && (!facts.rows || (buckets.empty() && *facts.rows <= kFew)))
-      add(kFew, 2 * kRows, /*columns=*/32, whole, rowBlock(target, whole, 2 * kRows, kFew), false);
+      add(kFew, 2 * kRows, /*columns=*/32, whole, rowBlock(target, whole * rowTerms, 2 * kRows, kFew), false);
     if (!facts.rows || buckets.empty())
-      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock, 2 * kRows, kMostBlockRows), false);
+      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock * rowTerms, 2 * kRows, kMostBlockRows), false);
   } else {
     int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes);
     // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
@@ -173,7 +179,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
   // The last bucket has no bound.
   GemmBucketAttr last = buckets.pop_back_val();
   add(0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), last.getPackInput());
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, /*int8Products=*/false, amx);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, /*int8Products=*/false, amx, facts.terms);
 }
 
 strategy::AttentionAttr llmopt::chooseAttention(MLIRContext *context, const Target &target, bool bf16Products) {
@@ -187,7 +193,8 @@ static bool readsBf16Cache(exec::KernelOp kernel) {
 
 std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
-  bool allBf16 = true, allInt8 = true;
+  bool allBf16 = true, allInt8 = true, experts = false;
+  llvm::SmallDenseSet<Type, 2> elements;
   kernel.getBody().walk([&](Operation *op) {
     Projection linear = Projection::ofAny(op);
     if (!linear)
@@ -206,7 +213,9 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     for (SymExpr dim : ArrayRef(shapes.shapeOf(linear.getInput()).dims).drop_back())
       rows = shapes.symbols().mul(rows, dim);
     allBf16 &= linear.weightType().getElementType().isBF16();
+    elements.insert(linear.weightType().getElementType());
     allInt8 &= op->hasAttr(kInt8Input);
+    experts |= linear.isGrouped();
     if (!linear.isGrouped() && rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
@@ -222,8 +231,22 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     facts->words = facts->depth % 2 == 0;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;
+  } else if (facts && options.terms && elements.size() == 1 && isa<Float32Type, Float16Type, BFloat16Type>(*elements.begin()) && !experts && target.amx && facts->depth % (2 * kAmxWords) == 0) {
+    facts->terms = options.terms;
+    facts->splitsWeights = !allBf16;
+    facts->words = true;
+    facts->depth /= 2;
   }
   return facts;
+}
+
+int llmopt::usualTerms(ModuleOp planned, const Target &target) {
+  int64_t bytes = 0;
+  planned.walk([&](Operation *op) {
+    if (Projection linear = Projection::ofAny(op); linear && linear.weightType().hasStaticShape())
+      bytes += linear.weightType().getNumElements() * linear.weightType().getElementTypeBitWidth() / 8;
+  });
+  return bytes > target.l2Bytes ? 3 : 0;
 }
 
 void llmopt::explainStrategy(exec::KernelOp kernel, const Target &target, StringRef source, StringRef times) {

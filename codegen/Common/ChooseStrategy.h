@@ -27,6 +27,8 @@ struct GemmFacts {
   int64_t weightBytes = 4;     ///< of one weight
   int64_t weights = 1;         ///< matrices whose results meet in one epilogue
   bool bf16Products = false;   ///< depth counts pairs, of four bytes
+  int64_t terms = 0;           ///< 2, 3: numbers in f32 are sums of so many bf16 ones; depth counts pairs
+  bool splitsWeights = false;  ///< weights too, not only the other operand
   bool words = false;          ///< both sides are words of two bf16 or of four bytes
   bool codes = false;          ///< weights are codes of 4 or 8 bits with scales; depth counts inputs
   int64_t codeBlock = 0;       ///< inputs that share a scale, as they are stored
@@ -40,6 +42,8 @@ struct StrategyOptions {
   bool bf16Products = false;
   /// Products with codes round the other operand to 8 bits, with a scale for each block of a row. Where this is false, llm.linear may permit it (kInt8Input).
   bool int8Products = false;
+  /// 2, 3: where tile registers take them, numbers in f32 are multiplied as sums of so many bf16 ones; 0: not.
+  int terms = 0;
 };
 
 /// Words of the inner dimension that one instruction multiplies in tile registers (Intel AMX), and whether a product's fill them.
@@ -51,6 +55,9 @@ strategy::AttentionAttr chooseAttention(mlir::MLIRContext *context, const Target
 
 /// The facts of a region around projections, or nothing if a shape is not known.
 std::optional<GemmFacts> linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options);
+
+/// StrategyOptions::terms where nobody says so: 3, but 0 for a model that the second-level cache holds: one row there is bound by arithmetic and not by reading.
+int usualTerms(mlir::ModuleOp planned, const Target &target);
 
 /// Sets the `strategy` of a kernel that has none; families without choices are left alone.
 Status chooseStrategy(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options = {});

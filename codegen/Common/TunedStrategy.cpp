@@ -23,6 +23,8 @@ TuningKey llmopt::tuningKey(exec::KernelOp kernel, ShapeAnalysis &shapes, const 
   std::optional<GemmFacts> facts = kernel.getFamily() == "linear" ? linearFacts(kernel, shapes, target, options) : std::nullopt;
   if (facts && facts->bf16Products)
     signature.dtype += ", products in bf16"; // other numbers: never for who did not ask for them
+  if (facts && facts->terms)
+    signature.dtype += ", products of " + std::to_string(facts->terms) + " terms in bf16";
   if (facts && facts->int8Products)
     signature.dtype += ", products in int8";
   if (std::optional<QuantizedWeight> codes = facts && facts->codes ? quantizedAs(kernel) : std::nullopt)
@@ -65,7 +67,7 @@ std::string problemOf(GemmBucketAttr bucket, int64_t before, bool last, bool amx
 std::string problemOf(GemmAttr gemm, const GemmFacts &facts, const Target &target) {
   if (gemm.getVectorBits() != target.vectorBits)
     return std::to_string(gemm.getVectorBits()) + "-bit vectors";
-  if (gemm.getBf16Products() != facts.bf16Products || gemm.getInt8Products() != facts.int8Products)
+  if (gemm.getBf16Products() != facts.bf16Products || gemm.getInt8Products() != facts.int8Products || gemm.getTerms() != facts.terms)
     return "products in another number format";
   if (gemm.getAmx() && !fillsTiles(target, facts))
     return "tile registers";
@@ -161,7 +163,7 @@ SmallVector<Attribute> llmopt::otherStrategies(Attribute usual, const Target &ta
     SmallVector<GemmBucketAttr> buckets;
     for (auto [bucket, ways] : llvm::zip(gemm.getBuckets(), columns))
       buckets.push_back(i < ways.size() ? ways[i] : bucket);
-    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products(), gemm.getInt8Products(), gemm.getAmx()));
+    others.push_back(GemmAttr::get(usual.getContext(), buckets, gemm.getVectorBits(), gemm.getBf16Products(), gemm.getInt8Products(), gemm.getAmx(), gemm.getTerms()));
   }
   return others;
 }

@@ -97,17 +97,21 @@ DType cacheTypeFor(const CompileOptions &options) {
   return DType::F32;
 }
 
+constexpr int kCoarseTerms = 2; // asked for by name
+
 /// What to say of --products where no weights are of its type.
 std::optional<std::string> unusedProducts(ModuleOp planned, const CompileOptions &options) {
   auto used = [&](exec::KernelOp kernel) {
     auto gemm = dyn_cast_or_null<strategy::GemmAttr>(kernel.getStrategyAttr());
-    return gemm && (options.bf16Products ? gemm.getBf16Products() : gemm.getInt8Products());
+    return gemm && (options.bf16Products ? gemm.getBf16Products() : options.int8Products ? gemm.getInt8Products() : gemm.getTerms() == kCoarseTerms);
   };
-  if (!options.bf16Products && !options.int8Products)
+  if (!options.bf16Products && !options.int8Products && options.terms != kCoarseTerms)
     return std::nullopt;
   for (auto function : planned.getOps<func::FuncOp>())
     if (llvm::any_of(function.getOps<exec::KernelOp>(), used))
       return std::nullopt;
+  if (!options.bf16Products && !options.int8Products)
+    return "--products=bf16x2: no product makes use of it: that takes tile registers (x86-64-v4-amx), weights in f32 or bf16 and a multiple of 32 inputs";
   return options.bf16Products ? "--products=bf16: no product with weights makes use of it, as none of them are bf16; --dtype=bf16 makes them so"
                               : "--products=int8: no product with weights makes use of it, as none of them are codes of 8 or 4 bits; --dtype=int8 makes them so";
 }
@@ -127,12 +131,12 @@ Result<TargetCode> llmopt::compileForTarget(ModuleOp planned, const Target &targ
     widenFloat8Products(planned);
     setCacheType(planned, cacheTypeFor(options), options.bf16Products ? DType::BF16 : DType::F32);
   }
-  LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products}));
+  LLMOPT_RETURN_IF_ERROR(tuning.chooseStrategies(planned, tiles, symbols, {.bf16Products = options.bf16Products, .int8Products = options.int8Products, .terms = options.terms.value_or(usualTerms(planned, tiles))}));
   LLMOPT_RETURN_IF_ERROR(dumpPhase(options, Phase::Strategy, planned, target.name));
   if (target.isGpu()) {
     LLMOPT_ASSIGN(code, compileForDevice(planned, target, options, symbols, weights, library));
-    if (options.int8Products)
-      code.warnings.push_back("target " + target.name + ": --products=int8 is for processors and changes nothing here");
+    if (options.int8Products || options.terms == kCoarseTerms)
+      code.warnings.push_back("target " + target.name + ": --products=" + (options.int8Products ? "int8" : "bf16x2") + " is for processors and changes nothing here");
     return code;
   }
   if (std::optional<std::string> unused = unusedProducts(planned, options))

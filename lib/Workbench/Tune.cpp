@@ -69,6 +69,7 @@ private:
     auto module = mlir::parseSourceFile<mlir::ModuleOp>(path, &context_);
     if (!module)
       return internalError("E0311", "the compiler cannot read its own output of phase " + std::string(phaseName(phase)), input_);
+    terms_ = compile_.terms.value_or(usualTerms(*module, *target_));
     SymContext symbols;
     std::vector<std::unique_ptr<ShapeAnalysis>> analyses;
     jobs_.clear();
@@ -133,6 +134,7 @@ private:
     compile.embedTokenizer = false;
     compile.bf16Products = compile_.bf16Products;
     compile.int8Products = compile_.int8Products;
+    compile.terms = terms_;
     compile.kvCache = compile_.kvCache;
     compile.tuningFile = tuningFile;
     LLMOPT_RETURN_IF_ERROR(compileModel(source, artifact, compile).status());
@@ -250,11 +252,11 @@ private:
         entry.times.push_back(timeOf(describe(sizes), times, best, candidates, copies));
     }
     report.changed += changed;
-    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products(), usual.getInt8Products(), usual.getAmx()));
+    entry.choice = print(strategy::GemmAttr::get(&context_, chosen, usual.getVectorBits(), usual.getBf16Products(), usual.getInt8Products(), usual.getAmx(), usual.getTerms()));
     return entry;
   }
 
-  StrategyOptions strategyOptions() const { return {.bf16Products = compile_.bf16Products, .int8Products = compile_.int8Products}; }
+  StrategyOptions strategyOptions() const { return {.bf16Products = compile_.bf16Products, .int8Products = compile_.int8Products, .terms = terms_}; }
 
   static std::string print(mlir::Attribute attribute) {
     std::string text;
@@ -275,6 +277,7 @@ private:
 
   const std::string &input_;
   const CompileOptions &compile_;
+  int terms_ = 0; ///< the model's: those of one of its kernels alone would be others
   const TuneOptions &options_;
   ScratchFolder scratch_;
   mlir::MLIRContext context_;

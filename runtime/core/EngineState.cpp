@@ -210,7 +210,8 @@ Result<std::unique_ptr<EntryRunner>> EngineState::makeRunner(const plan::Entry &
   std::span<const std::byte> weights = artifact->section("weights").value_or(std::span<const std::byte>());
   if (drawnWeights.data())
     weights = {drawnWeights.data(), drawnWeights.limit()};
-  return HostRunner::create(plan, entry, code, weights, cache->bases(), memory);
+  const Target *row = rowOf(target);
+  return HostRunner::create(plan, entry, code, weights, cache->bases(), memory, /*hasTiles=*/row && row->amx);
 }
 
 static std::optional<StepRole> roleOf(std::string_view name) {

@@ -44,15 +44,15 @@ struct HostRunner::HostShape : Shape {
   TeamSize team;
 };
 
-HostRunner::HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory)
-    : EntryRunner(plan, entry), memory_(memory) {}
+HostRunner::HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory, bool hasTiles)
+    : EntryRunner(plan, entry), memory_(memory), hasTiles_(hasTiles) {}
 
 std::unique_ptr<EntryRunner::Shape> HostRunner::newShape() const { return std::make_unique<HostShape>(); }
 
 Result<std::unique_ptr<EntryRunner>> HostRunner::create(const plan::Plan &plan, const plan::Entry &entry, const CodeImage &code,
                                                          std::span<const std::byte> weights, std::span<std::byte *const> states,
-                                                         RunnerMemory &memory) {
-  std::unique_ptr<HostRunner> runner(new HostRunner(plan, entry, memory));
+                                                         RunnerMemory &memory, bool hasTiles) {
+  std::unique_ptr<HostRunner> runner(new HostRunner(plan, entry, memory, hasTiles));
   LLMOPT_RETURN_IF_ERROR(runner->bindFixed(plan, code, weights, states));
   return std::unique_ptr<EntryRunner>(std::move(runner));
 }
@@ -192,8 +192,9 @@ Status HostRunner::run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape
 }
 
 /// What a share takes at least, roughly: this only says how small its pieces may get.
-static double shareMicroseconds(const StageCost &cost, DType arithmetic, unsigned parts) {
-  double flopsPerMicrosecond = arithmetic == DType::F32 ? 1e5 : arithmetic == DType::BF16 ? 2e5 : 4e5, bytesPerMicrosecond = 1e4;
+static double shareMicroseconds(const StageCost &cost, DType arithmetic, unsigned parts, bool hasTiles) {
+  double words = hasTiles ? 20 : 1; // their peak: each piece packs its rows, and splits its weights, anew
+  double flopsPerMicrosecond = arithmetic == DType::F32 ? 1e5 : arithmetic == DType::BF16 ? 2e5 * words : 4e5 * words, bytesPerMicrosecond = 1e4;
   return std::max(cost.flops / flopsPerMicrosecond, cost.bytesMoved / bytesPerMicrosecond) / parts;
 }
 
@@ -205,7 +206,7 @@ void HostRunner::runLaunch(const Region &region, size_t index, unsigned part) {
   unsigned halvings = 0;
   if (isDealt) {
     const plan::Stage &stage = entry_.stages[launch.stage];
-    halvings = dealer_.halvings(shareMicroseconds(profiler_.cost(launch.stage, region.shape.values, region.table), stage.arithmetic, region.parts));
+    halvings = dealer_.halvings(shareMicroseconds(profiler_.cost(launch.stage, region.shape.values, region.table), stage.arithmetic, region.parts, hasTiles_));
   }
   if (halvings == 0)
     return launch.kernel(&launch.args, &region.table, part, region.parts, scratch);

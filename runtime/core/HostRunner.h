@@ -22,10 +22,10 @@ struct RunnerMemory {
 
 class HostRunner final : public EntryRunner {
 public:
-  /// `states` holds the address of block 0 of each state. E0208 where the plan names what the artifact lacks.
+  /// `states` holds the address of block 0 of each state. `hasTiles`: the code multiplies words in tile registers. E0208 where the plan names what the artifact lacks.
   static Result<std::unique_ptr<EntryRunner>> create(const plan::Plan &plan, const plan::Entry &entry, const CodeImage &code,
                                                      std::span<const std::byte> weights, std::span<std::byte *const> states,
-                                                     RunnerMemory &memory);
+                                                     RunnerMemory &memory, bool hasTiles);
 
   /// A tensor that is not aligned to 64 bytes or shorter than its padded size goes through memory of the runner.
   Status run(cpu::ThreadTeam &team, cpu::ThreadTeam::Turn &turn, Shape &shape, std::span<const BoundTensor> inputs,
@@ -33,7 +33,7 @@ public:
 
 private:
   struct HostShape;
-  HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory);
+  HostRunner(const plan::Plan &plan, const plan::Entry &entry, RunnerMemory &memory, bool hasTiles);
   Status bindFixed(const plan::Plan &plan, const CodeImage &code, std::span<const std::byte> weights,
                    std::span<std::byte *const> states);
   std::unique_ptr<Shape> newShape() const override;
@@ -46,6 +46,7 @@ private:
   void walkTimed(const Region &region, unsigned part);
 
   RunnerMemory &memory_;
+  bool hasTiles_;
   PieceDealer dealer_;
   std::vector<void *> fixed_;                   ///< address of each weight and state buffer
   std::vector<std::vector<KernelFunction>> kernels_; ///< of each stage's variants

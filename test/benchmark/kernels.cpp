@@ -174,6 +174,8 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   std::string_view products = choices.int8Products ? "int8 products" : choices.bf16Products ? "bf16 products" : "";
   std::string format = codes ? "codes " + codes->layout().substr(8) + (products.empty() ? "" : " ") : products.empty() ? std::string(dtypeName(type)) : "";
   format += products;
+  if (choices.terms)
+    format += " of " + std::to_string(choices.terms) + " terms";
   std::string title = "linear " + format + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   if (title.find(options.filter) == std::string::npos)
     return;
@@ -226,6 +228,14 @@ void benchLinear(const Options &options, const Target &target, DType type, int64
   std::free(weights);
   std::free(x);
   std::free(y);
+}
+
+/// Numbers as sums of bf16 ones, beside the f32 that they stand for.
+void benchTerms(const Options &options, const Target &target, int64_t m, int64_t n, int64_t k) {
+  for (DType type : {DType::F32, DType::BF16, DType::F16})
+    for (int terms : {0, 2, 3})
+      if (terms == 0 || target.amx) // are not chosen elsewhere
+        benchLinear(options, target, type, m, n, k, {.terms = terms});
 }
 
 /// Blocks as ONNX Runtime's and llama.cpp's tools make them.
@@ -355,8 +365,8 @@ int main(int argc, char **argv) {
   cpu::ThreadTeam::pinCaller();
   printFloors(*target);
   if (auto [m, n, k] = options.shape; m > 0 && n > 0 && k > 0) {
-    benchLinear(options, *target, DType::F32, m, n, k);
     benchLinear(options, *target, DType::BF16, m, n, k, {.bf16Products = true});
+    benchTerms(options, *target, m, n, k);
     benchCodes(options, *target, m, n, k);
     return 0;
   }

@@ -145,6 +145,18 @@ TEST(ChooseStrategy, TileRegistersTakeWhatFillsThem) {
   EXPECT_FALSE(choose(context, "x86-64-v4-amx", {.depth = 1024}).getAmx());
 }
 
+// Weights of more than one term are split: up to 16 rows a step ahead, K in one piece.
+TEST(ChooseStrategy, TermsAreForTileRegisters) {
+  mlir::MLIRContext context;
+  for (bool splits : {false, true}) {
+    strategy::GemmAttr gemm = choose(context, "x86-64-v4-amx", {.depth = 1024, .terms = 3, .splitsWeights = splits, .words = true});
+    EXPECT_TRUE(gemm.getAmx() && gemm.getTerms() == 3 && !gemm.getBf16Products());
+    EXPECT_EQ(mlir::parseAttribute(printed(gemm), &context), gemm) << printed(gemm);
+    for (strategy::GemmBucketAttr bucket : gemm.getBuckets())
+      EXPECT_TRUE(bucket.getMaxM() > 16 || bucket.getMaxM() == 0 || bucket.getKBlock() == 1024) << printed(bucket);
+  }
+}
+
 TEST(ChooseStrategy, StaticRowsNeedOneBucket) {
   mlir::MLIRContext context;
   for (int64_t rows : {1, 3, 20, 500})

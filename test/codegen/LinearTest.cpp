@@ -141,6 +141,46 @@ TEST(Linear, ProductsInBf16) {
   }
 }
 
+// Numbers as sums of bf16 ones: of three as near as in f32, of two off by 2^-16 of each product at most (weights of bf16 are one term). The same bits on all targets, and for a row in any
+// number of them. Where 32 inputs do not fill tile registers nothing changes.
+TEST(Linear, ProductsOfTerms) {
+  std::mt19937 random(7);
+  for (auto [n, k] : {std::pair<int64_t, int64_t>(33, 513), {1, 32}, {70, 96}, {49, 1056}})
+    for (DType dtype : {DType::F32, DType::F16, DType::BF16}) {
+      Weight weight = makeWeight(random, dtype, n, k), magnitudes;
+      for (float value : weight.values)
+        magnitudes.values.push_back(std::fabs(value));
+      for (int terms : {2, 3}) {
+        std::vector<float> known;
+        for (const TargetPair &pair : runnableTargetsAndTiles()) {
+          if (!pair.strategy.amx)
+            continue;
+          SCOPED_TRACE(pair.name() + " " + std::string(dtypeName(dtype)) + " N=" + str(n) + " K=" + str(k) + ", " + str(terms) + " terms");
+          auto kernel = CompiledKernel::make(plainText(n, k, std::string(dtypeName(dtype))), cpu::lowerLinear, pair.target, pair.strategy, {.terms = terms});
+          EXPECT_EQ(kernel->lowered().arithmetic, k % 32 == 0 ? DType::BF16 : DType::F32);
+          for (int64_t m : {1, 2, 3, 17, 33, 131}) {
+            std::mt19937 inputs(11);
+            Buffer x = randomFloats(inputs, size_t(m * k)), y = filled(size_t(m * n), NAN);
+            kernel->run({x.data<void>(), weight.packed.data<void>(), y.data<void>()}, {{"m", m}}, 2);
+            std::vector<float> result(y.data(), y.data() + m * n), absolute(size_t(m * k));
+            std::transform(x.data(), x.data() + m * k, absolute.begin(), [](float value) { return std::fabs(value); });
+            for (int64_t i = 0; i < m; ++i)
+              for (int64_t j = 0; j < n; ++j) {
+                double cut = terms == 2 ? 0x1p-16 * dot(absolute.data() + i * k, magnitudes, j, k) : 0;
+                ASSERT_NEAR(result[size_t(i * n + j)], dot(x.data() + i * k, weight, j, k), 1e-6 * std::sqrt(double(k)) * 2 + 1e-6 + cut)
+                    << kernel->variant({{"m", m}}) << " M=" << m << " at " << i << "," << j;
+              }
+            if (k % 32 != 0)
+              continue;
+            if (known.empty())
+              known.assign(result.begin(), result.begin() + n);
+            ASSERT_EQ(0, std::memcmp(known.data(), result.data(), size_t(n) * 4)) << "first row of M=" << m;
+          }
+        }
+      }
+    }
+}
+
 // Rows that another product left in bf16 are multiplied as they lie: the same bits as if they were rounded here.
 TEST(Linear, RowsStoredInBf16) {
   std::mt19937 random(13);
@@ -291,11 +331,11 @@ std::string gatedText(int64_t n, int64_t k, const std::string &element) {
 
 // silu(x G^T) * (x U^T): the gated feed-forward layer.
 TEST(Linear, GatedPair) {
-  for (const TargetPair &pair : runnableTargets())
+  for (const TargetPair &pair : runnableTargetsAndTiles())
     for (int64_t depth : {40, 1600}) {
       SCOPED_TRACE(pair.name() + " K=" + str(depth));
       constexpr int64_t kN = 85;
-      auto kernel = CompiledKernel::make(gatedText(kN, depth, "f32"), cpu::lowerLinear, pair.target, pair.strategy);
+      auto kernel = CompiledKernel::make(gatedText(kN, depth, "f32"), cpu::lowerLinear, pair.target, pair.strategy, {.terms = 3});
       std::mt19937 random(5);
       Weight gate = makeWeight(random, DType::F32, kN, depth), up = makeWeight(random, DType::F32, kN, depth);
       for (int64_t m : {1, 2, 3, 4, 8, 40}) {
@@ -342,21 +382,21 @@ TEST(Linear, GatedPairInBf16) {
 // q, k, v of different widths from one input, two of them with a bias; the weights as [K, N].
 TEST(Linear, JoinedProjections) {
   const std::string text = R"(
-func.func @f(%x: tensor<?x48xf32> {llm.dims = ["m", 48]}, %q: tensor<48x96xf32>, %k: tensor<48x17xf32>, %v: tensor<48x5xf32>, %bq: tensor<96xf32>, %bv: tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
-  %r:3 = exec.kernel "linear"(%x, %q, %k, %v, %bq, %bv) : (tensor<?x48xf32>, tensor<48x96xf32>, tensor<48x17xf32>, tensor<48x5xf32>, tensor<96xf32>, tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
-  ^bb0(%a: tensor<?x48xf32>, %b: tensor<48x96xf32>, %c: tensor<48x17xf32>, %d: tensor<48x5xf32>, %e: tensor<96xf32>, %g: tensor<5xf32>):
-    %0 = llm.linear %a, %b, %e {transposed} : tensor<?x48xf32>, tensor<48x96xf32>, tensor<96xf32> -> tensor<?x96xf32>
-    %1 = llm.linear %a, %c {transposed} : tensor<?x48xf32>, tensor<48x17xf32> -> tensor<?x17xf32>
-    %2 = llm.linear %a, %d, %g {transposed} : tensor<?x48xf32>, tensor<48x5xf32>, tensor<5xf32> -> tensor<?x5xf32>
+func.func @f(%x: tensor<?x64xf32> {llm.dims = ["m", 64]}, %q: tensor<64x96xf32>, %k: tensor<64x17xf32>, %v: tensor<64x5xf32>, %bq: tensor<96xf32>, %bv: tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
+  %r:3 = exec.kernel "linear"(%x, %q, %k, %v, %bq, %bv) : (tensor<?x64xf32>, tensor<64x96xf32>, tensor<64x17xf32>, tensor<64x5xf32>, tensor<96xf32>, tensor<5xf32>) -> (tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>) {
+  ^bb0(%a: tensor<?x64xf32>, %b: tensor<64x96xf32>, %c: tensor<64x17xf32>, %d: tensor<64x5xf32>, %e: tensor<96xf32>, %g: tensor<5xf32>):
+    %0 = llm.linear %a, %b, %e {transposed} : tensor<?x64xf32>, tensor<64x96xf32>, tensor<96xf32> -> tensor<?x96xf32>
+    %1 = llm.linear %a, %c {transposed} : tensor<?x64xf32>, tensor<64x17xf32> -> tensor<?x17xf32>
+    %2 = llm.linear %a, %d, %g {transposed} : tensor<?x64xf32>, tensor<64x5xf32>, tensor<5xf32> -> tensor<?x5xf32>
     exec.yield %0, %1, %2 : tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>
   }
   return %r#0, %r#1, %r#2 : tensor<?x96xf32>, tensor<?x17xf32>, tensor<?x5xf32>
 })";
-  constexpr int64_t kK = 48;
+  constexpr int64_t kK = 64;
   const int64_t widths[] = {96, 17, 5};
-  for (const TargetPair &pair : runnableTargets()) {
+  for (const TargetPair &pair : runnableTargetsAndTiles()) {
     SCOPED_TRACE(pair.name());
-    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy, {.terms = 3});
     std::mt19937 random(5);
     std::vector<Weight> weights;
     for (int64_t width : widths)
@@ -382,7 +422,7 @@ func.func @f(%x: tensor<?x48xf32> {llm.dims = ["m", 48]}, %q: tensor<48x96xf32>,
 // A norm in front: y = norm(x + r) W^T, where the sum and the norm are results too. Each part norms the rows it multiplies, one stores them.
 TEST(Linear, NormInFront) {
   for (const char *norm : {"layer_norm %s scale %f : tensor<K> bias %f : tensor<K> {epsilon = 1.0e-5 : f32} : ", "rms_norm %s scale %f : tensor<K> {epsilon = 1.0e-5 : f32} : "})
-    for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 5), {70, 48}, {33, 513}}) {
+    for (auto [n, k] : {std::pair<int64_t, int64_t>(17, 5), {70, 64}, {33, 513}}) {
       std::string x = type("?x" + str(k)), w = type(str(n) + "x" + str(k)), y = type("?x" + str(n)), f = type(str(k)), dims = " {llm.dims = [\"m\", " + str(k) + "]}";
       std::string operation = std::regex_replace(std::string(norm), std::regex("tensor<K>"), f);
       std::string text = "func.func @f(%x: " + x + dims + ", %r: " + x + dims + ", %g: " + f + ", %w: " + w + ") -> (" + x + ", " + x + ", " + y + ") {\n %o:3 = exec.kernel \"linear\"(%x, %r, %g, %w) : (" +
@@ -390,9 +430,9 @@ TEST(Linear, NormInFront) {
                          x + " -> " + x + "\n %n = llm." + operation + x + " -> " + x + "\n %y = llm.linear %n, %v : " + x + ", " + w + " -> " + y + "\n exec.yield %s, %n, %y : " + x + ", " + x +
                          ", " + y + "\n }\n return %o#0, %o#1, %o#2 : " + x + ", " + x + ", " + y + "\n}";
       bool centered = std::string_view(norm).starts_with("layer");
-      for (const TargetPair &pair : runnableTargets()) {
+      for (const TargetPair &pair : runnableTargetsAndTiles()) {
         SCOPED_TRACE(pair.name() + " " + norm + " N=" + str(n) + " K=" + str(k));
-        auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+        auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy, {.terms = 3});
         std::mt19937 random(5);
         Weight weight = makeWeight(random, DType::F32, n, k);
         Buffer factor = randomFloats(random, size_t(k));
@@ -424,22 +464,22 @@ TEST(Linear, NormInFront) {
 
 // y = x[i] W^T + r[i]: numbers of rows count from the end where negative, lead nowhere outside, and may be none.
 TEST(Linear, RowsAskedFor) {
-  constexpr int64_t kN = 70, kK = 48, kTokens = 40;
+  constexpr int64_t kN = 70, kK = 64, kTokens = 40;
   const std::string text = R"(
-func.func @f(%x: tensor<?x48xf32> {llm.dims = ["t", 48]}, %i: tensor<?xi32> {llm.dims = ["m"]}, %w: tensor<70x48xf32>, %r: tensor<?x70xf32> {llm.dims = ["t", 70]}) -> tensor<?x70xf32> {
-  %o = exec.kernel "linear"(%x, %i, %w, %r) : (tensor<?x48xf32>, tensor<?xi32>, tensor<70x48xf32>, tensor<?x70xf32>) -> tensor<?x70xf32> {
-  ^bb0(%a: tensor<?x48xf32>, %j: tensor<?xi32>, %b: tensor<70x48xf32>, %c: tensor<?x70xf32>):
+func.func @f(%x: tensor<?x64xf32> {llm.dims = ["t", 64]}, %i: tensor<?xi32> {llm.dims = ["m"]}, %w: tensor<70x64xf32>, %r: tensor<?x70xf32> {llm.dims = ["t", 70]}) -> tensor<?x70xf32> {
+  %o = exec.kernel "linear"(%x, %i, %w, %r) : (tensor<?x64xf32>, tensor<?xi32>, tensor<70x64xf32>, tensor<?x70xf32>) -> tensor<?x70xf32> {
+  ^bb0(%a: tensor<?x64xf32>, %j: tensor<?xi32>, %b: tensor<70x64xf32>, %c: tensor<?x70xf32>):
     %0 = llm.gather %c, %j {axis = 0 : i64} : tensor<?x70xf32>, tensor<?xi32> -> tensor<?x70xf32>
-    %1 = llm.gather %a, %j {axis = 0 : i64} : tensor<?x48xf32>, tensor<?xi32> -> tensor<?x48xf32>
-    %2 = llm.linear %1, %b : tensor<?x48xf32>, tensor<70x48xf32> -> tensor<?x70xf32>
+    %1 = llm.gather %a, %j {axis = 0 : i64} : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+    %2 = llm.linear %1, %b : tensor<?x64xf32>, tensor<70x64xf32> -> tensor<?x70xf32>
     %3 = llm.add %0, %2 : tensor<?x70xf32>, tensor<?x70xf32> -> tensor<?x70xf32>
     exec.yield %3 : tensor<?x70xf32>
   }
   return %o : tensor<?x70xf32>
 })";
-  for (const TargetPair &pair : runnableTargets()) {
+  for (const TargetPair &pair : runnableTargetsAndTiles()) {
     SCOPED_TRACE(pair.name());
-    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy);
+    auto kernel = CompiledKernel::make(text, cpu::lowerLinear, pair.target, pair.strategy, {.terms = 3});
     std::mt19937 random(5);
     Weight weight = makeWeight(random, DType::F32, kN, kK);
     Buffer x = randomFloats(random, size_t(kTokens * kK)), residual = randomFloats(random, size_t(kTokens * kN));

@@ -38,13 +38,14 @@ def Strategy_GemmAttr : Strategy_Attr<"Gemm", "gemm"> {
   let description = [{
     With `bf16Products` the rows are rounded to bf16 and multiplied in pairs (vdpbf16ps); `kBlock` then counts pairs. With `int8Products`, for weights that are codes,
     they are rounded to 8 bits in blocks. With `amx` words of two bf16 or of four bytes are multiplied in tile registers (Intel AMX), two by two or one by four of
-    16 rows and 16 columns.
+    16 rows and 16 columns. With `terms` (2 or 3, and `amx`) numbers in f32 are sums of so many bf16 ones, whose products are added; `kBlock` counts pairs then, too.
   }];
   let parameters = (ins ArrayRefParameter<"::llmopt::strategy::GemmBucketAttr">:$buckets, "int64_t":$vectorBits,
                         DefaultValuedParameter<"bool", "false">:$bf16Products, DefaultValuedParameter<"bool", "false">:$int8Products,
-                        DefaultValuedParameter<"bool", "false">:$amx);
+                        DefaultValuedParameter<"bool", "false">:$amx, DefaultValuedParameter<"int64_t", "0">:$terms);
   let assemblyFormat = [{
-    `<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? (`int8_products` `=` $int8Products^ `,`)? (`amx` `=` $amx^ `,`)? `[` $buckets `]` `>`
+    `<` `vector_bits` `=` $vectorBits `,` (`bf16_products` `=` $bf16Products^ `,`)? (`int8_products` `=` $int8Products^ `,`)? (`amx` `=` $amx^ `,`)?
+    (`terms` `=` $terms^ `,`)? `[` $buckets `]` `>`
   }];
 }
 
