@@ -2,7 +2,7 @@
 # llmopt-test: quick
 # llmopt-packages: numpy
 """Results have the same bits with any number of threads, and with threads that take over pieces of each other's work: an encoder, a decoder and one with
-experts, of drawn weights and odd sizes, in f32 and with products of bf16, also with weights of 4 bits, over steps short and long enough for each kind of kernel."""
+experts, of drawn weights and odd sizes, in f32, as sums of bf16 and with products of bf16, also with weights of 4 bits, over steps short and long enough for each kind of kernel."""
 import json
 import os
 
@@ -27,7 +27,7 @@ CASES = {
 WAYS = ((2, None), (3, None), (2, "0"), (5, "0"))
 # Of 2 x 125 rows, eighths of a share would be other groups of rows than quarters if groups followed from the number of parts alone.
 LENGTHS = (1, 2, 9, 75, 125)
-FORMATS = {"f32": [], "bf16": ["--dtype", "bf16", "--products", "bf16"], "int4": ["--dtype", "int4", "--products", "bf16"]}
+FORMATS = {"f32": [], "bf16x2": ["--products", "bf16x2"], "bf16": ["--dtype", "bf16", "--products", "bf16"], "int4": ["--dtype", "int4", "--products", "bf16"]}
 
 
 def bits(artifact, name, length, threads, piece=None):
