@@ -65,3 +65,11 @@ Value cpu::packTerms(KernelBuilder &b, Value first, Value second) {
   Value both = vector::ShuffleOp::create(ops, b.loc(), split(first), split(second), high);
   return vector::BitCastOp::create(ops, b.loc(), b.vec(lanes, b.i32()), both);
 }
+
+void cpu::storeTerms(KernelBuilder &b, Value from, int64_t words, int64_t terms, Value to, Value termWords) {
+  KernelBuilder::Values halves[2];
+  for (int64_t half = 0; half < 2; ++half)
+    halves[half] = splitTerms(b, b.load(b.vec(words, b.f32()), from, b.index(half * words)), terms);
+  for (int64_t term = 0; term < terms; ++term)
+    b.store(packTerms(b, halves[0][size_t(term)], halves[1][size_t(term)]), to, b.mul(termWords, term));
+}

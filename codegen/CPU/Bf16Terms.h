@@ -31,6 +31,8 @@ KernelBuilder::Values splitTerms(KernelBuilder &b, mlir::Value x, int64_t terms)
 mlir::Value joinTerms(KernelBuilder &b, mlir::Value even, mlir::Value odd);
 /// Words of inputs that follow each other: the terms of one vector, then those of another.
 mlir::Value packTerms(KernelBuilder &b, mlir::Value first, mlir::Value second);
+/// Words of the terms of f32 numbers at `from`, those of each of `words` words, to `to`, `termWords` behind those of the term before.
+void storeTerms(KernelBuilder &b, mlir::Value from, int64_t words, int64_t terms, mlir::Value to, mlir::Value termWords);
 
 } // namespace llmopt::cpu
 

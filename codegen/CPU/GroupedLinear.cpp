@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/GroupedLinear.h"
 
+#include "codegen/CPU/Bf16Terms.h"
 #include "codegen/CPU/ElementwiseHalf.h"
 #include "codegen/Common/ChooseStrategy.h"
 
@@ -150,6 +151,7 @@ private:
     int64_t depth = context_.depth();
     TileOperands in = tileOperands(b_, context_, problem_.segment().linears.front());
     in.aStep = 1;
+    in.aTerm = problem_.rowsOfToken() * depth;
     in.depth = b_.index(depth);
     in.depthMultiple = depth;
     if (rows > 1 && context_.target.vectorRegisters >= 32)
@@ -168,6 +170,8 @@ private:
         for (int64_t i = 0; i < count; ++i)
           in.panels.push_back(panelAddress(b_, context_, problem_.segment().linears[size_t(w)], b_.add(firstPanel, b_.add(panel, i))));
       TileShape shape{rows, count * weights, context_.lanes};
+      if (together && !in.prefetchersSuffice)
+        readAhead(b_, in);
       storeSums(shape, emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element)), count, weight);
     }
     finishTile(slots, panel, count);
@@ -200,11 +204,12 @@ KernelVariant lowerVariant(const LinearContext &context, FamilyContext &family, 
   return variant;
 }
 
-/// The weights of as many experts as can be chosen; input and results once.
+/// Multiplications and additions, those of all products of terms; the weights of as many experts as can be chosen; input and results once.
 void declareCost(const LinearContext &context, const GroupedProblem &problem, SymContext &symbols, LoweredKernel &result) {
   const LinearSegment &segment = problem.segment();
   SymExpr rows = problem.linear.rows, experts = symbols.min(rows, symbols.constant(problem.experts()));
-  result.flops = symbols.mul(rows, symbols.constant(2 * problem.linear.depth * segment.columns * problem.weights()));
+  int64_t products = int64_t(termProducts(context.rowTerms(), context.weightTerms()).size());
+  result.flops = symbols.mul(rows, symbols.constant(2 * problem.linear.depth * segment.columns * problem.weights() * products));
   SymExpr activations = symbols.add(symbols.mul(problem.inputRows, symbols.constant(4 * problem.linear.depth)),
                                     symbols.mul(rows, symbols.constant(4 * segment.columns * int64_t(segment.outputs.size()))));
   result.bytesMoved = symbols.add(symbols.mul(experts, symbols.constant(weightBytes(context, segment))), activations);
@@ -218,7 +223,7 @@ GroupedVariant cpu::emitGroupedVectors(KernelBuilder &b, const LinearContext &co
   SymContext &symbols = context.shapes.symbols();
   bool inDigits = context.codes && !context.inGroups;
   SymExpr words = inDigits ? symbols.constant(context.codes->elements(problem.rowsOfToken()))
-                           : symbols.mul(problem.inputRows, symbols.constant(context.inWords() || context.inGroups ? context.depth() : 0));
+                           : symbols.mul(problem.inputRows, symbols.constant(context.inGroups ? context.rowTerms() * context.depth() : context.inWords() ? context.depth() : 0));
   return {tileRows == 1 ? 1 : tilePanels, symbols.add(words, symbols.constant(writer.sumElements()))};
 }
 
@@ -234,7 +239,7 @@ Result<LoweredKernel> lowerGroupedLinear(exec::KernelOp kernel, FamilyContext &f
   GroupedProblem problem{linear, cast<llm::GroupedLinearOp>(linear.segments.front().linears.front().operation()), symbols.constant(1)};
   for (SymExpr dim : ArrayRef(family.shapes.shapeOf(problem.op.getInput()).dims).drop_back())
     problem.inputRows = symbols.mul(problem.inputRows, dim);
-  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, codesOf(kernel, family.target, strategy, linear.depth), false, strategy.getAmx()};
+  LinearContext context{linear, family.shapes, family.target, strategy.getVectorBits() / 32, strategy.getBf16Products(), {}, codesOf(kernel, family.target, strategy, linear.depth), false, strategy.getAmx(), /*inGroups=*/false, strategy.getTerms()};
   LoweredKernel result;
   strategy::GemmBucketAttr first = strategy.getBuckets().front(), last = strategy.getBuckets().back();
   problem.streamPanels = std::max<int64_t>(1, first.getColumns() / 16 / problem.weights());

@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AmxCodes.h"
+#include "codegen/CPU/Bf16Terms.h"
 #include "codegen/CPU/Bf16Words.h"
 #include "codegen/CPU/GroupedLinear.h"
 
@@ -22,10 +23,17 @@ constexpr int64_t kTileRows = AmxTiles::kRows * AmxTiles::kMostLefts, kTilePanel
 constexpr int64_t kFewRows = 2; ///< that read codes faster in vectors
 constexpr int64_t kStepWords = AmxTiles::kRows * AmxTiles::kWords; ///< of a register of rows, and of a panel
 
+/// Rows that the second-level cache has room for beside weights, as each column tile reads them from there: with terms they are three times as long.
+int64_t termBlockRows(const LinearContext &context) {
+  int64_t rows = context.target.l2Bytes * 5 / 8 / (4 * context.depth() * context.rowTerms());
+  return std::clamp<int64_t>(rows / kTileRows, 1, kBlockRows / kTileRows) * kTileRows;
+}
+
 class GroupedTiles : public GroupedWriter {
 public:
   GroupedTiles(KernelBuilder &b, const LinearContext &context, const GroupedProblem &problem, strategy::GemmBucketAttr bucket)
-      : GroupedWriter(b, context, problem), blockSpans_(context.codes ? std::max<int64_t>(1, 2 * bucket.getKBlock() / context.codes->span()) : 0),
+      : GroupedWriter(b, context, problem), blockRows_(context.terms ? termBlockRows(context) : kBlockRows),
+        blockSpans_(context.codes ? std::max<int64_t>(1, 2 * bucket.getKBlock() / context.codes->span()) : 0),
         tiles_(b, context.target, PanelFormat::BF16Dot, b.address(b.scratch(), b.index(sumElements()), b.f32())) {}
 
   int64_t scratchElements() const { return unpackedPlace() + kTilePanels * unpackedPanel(); }
@@ -37,14 +45,16 @@ public:
 
 private:
   /// With codes all rows of a block wait for the next block of K.
-  int64_t productStride() const { return (context_.codes ? kBlockRows : kTileRows) * kTilePanels * AmxTiles::kWords; }
+  int64_t productStride() const { return (context_.codes ? blockRows_ : kTileRows) * kTilePanels * AmxTiles::kWords; }
   int64_t sumElements() const { return problem_.weights() * productStride(); }
   int64_t spanSumsPlace() const { return sumElements() + AmxTiles::memoryWords(context_.target); }
   int64_t packedPlace() const { return spanSumsPlace() + (context_.codes ? CodeTileProduct::spanSumElements({AmxTiles::kMostLefts, kTilePanels}) : 0); }
-  int64_t unpackedPlace() const { return packedPlace() + kBlockRows * context_.depth(); }
+  int64_t unpackedPlace() const { return packedPlace() + blockRows_ * context_.depth() * context_.rowTerms(); }
   int64_t unpackedPanel() const { return context_.codes ? blockSpans_ * context_.codes->unpackedSpan() : 0; }
   int64_t steps() const { return context_.depth() / AmxTiles::kWords; }
-  Value registerAt(Value number) { return b_.address(b_.scratch(), b_.add(b_.mul(number, steps() * kStepWords), packedPlace()), b_.f32()); }
+  /// Of a register of rows, with all terms.
+  int64_t leftStepWords() const { return kStepWords * context_.rowTerms(); }
+  Value registerAt(Value number) { return b_.address(b_.scratch(), b_.add(b_.mul(number, steps() * leftStepWords()), packedPlace()), b_.f32()); }
 
   void columns(Value firstPanel, Value first, Value last) override;
   void pack(Value first, Value count);
@@ -55,13 +65,14 @@ private:
   Value inScratch(int64_t element) { return b_.address(b_.scratch(), b_.index(element), b_.f32()); }
   Value unpacked(int64_t panel) { return inScratch(unpackedPlace() + panel * unpackedPanel()); }
 
+  int64_t blockRows_;
   int64_t blockSpans_; ///< of codes
   AmxTiles tiles_;
 };
 
 void GroupedTiles::columns(Value firstPanel, Value first, Value last) {
   auto blocks = [&] {
-    rowBlocks(first, last, kBlockRows, kTilePanels, [&](Value place, Value count) { pack(place, count); },
+    rowBlocks(first, last, blockRows_, kTilePanels, [&](Value place, Value count) { pack(place, count); },
               [&](Value place, Value count, Value panel, int64_t panels) {
                 if (!context_.codes)
                   return rowTiles(firstPanel, panel, panels, place, count);
@@ -80,7 +91,7 @@ void GroupedTiles::columns(Value firstPanel, Value first, Value last) {
   });
 }
 
-/// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words].
+/// Rows at places [first, first + count) of the order in words, [register][step][row of the register][16 words]; of terms, [register][step][term][row of the register][16 words].
 void GroupedTiles::pack(Value first, Value count) {
   Bf16Words rounding(b_, context_.target.bf16Dot);
   VectorType floats = b_.vec(AmxTiles::kWords, b_.f32());
@@ -88,8 +99,11 @@ void GroupedTiles::pack(Value first, Value count) {
     Value place = b_.add(first, row), rows = b_.min(b_.sub(count, row), b_.index(AmxTiles::kRows)), target = registerAt(b_.floorDiv(row, AmxTiles::kRows));
     AmxTiles::eachPackedRow(b_, steps(), rows, [&](Value step, int64_t together, Value r) {
       Value from = b_.address(input_, b_.mul(inputRow(slotAt(b_.add(place, r))), context_.problem.depth), b_.f32());
-      Value to = b_.address(target, b_.add(b_.mul(step, kStepWords), b_.mul(r, AmxTiles::kWords)), b_.f32());
-      for (int64_t half = 0; half < 2 * together; ++half) {
+      Value to = b_.address(target, b_.add(b_.mul(step, leftStepWords()), b_.mul(r, AmxTiles::kWords)), b_.f32());
+      for (int64_t i = 0; context_.terms && i < together; ++i)
+        storeTerms(b_, b_.address(from, b_.mul(b_.add(step, i), 2 * AmxTiles::kWords), b_.f32()), AmxTiles::kWords, context_.terms, b_.address(to, b_.index(i * leftStepWords()), b_.f32()),
+                   b_.index(kStepWords));
+      for (int64_t half = 0; !context_.terms && half < 2 * together; ++half) {
         Value rounded = rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords)));
         b_.store(context_.codes ? pairedHalves(b_, rounded) : rounded, b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
       }
@@ -118,16 +132,21 @@ void GroupedTiles::product(AmxTiles::Shape shape, Projection linear, Value panel
     panels.push_back(panelAddress(b_, context_, linear, b_.add(panel, i)));
   tiles_.zeroSums(shape);
   b_.forLoop(b_.index(0), b_.index(steps()), 1, [&](Value step) {
-    auto inStep = [&](ArrayRef<Value> starts) {
+    auto inStep = [&](ArrayRef<Value> starts, int64_t stepWords) {
       KernelBuilder::Values addresses;
       for (Value start : starts)
-        addresses.push_back(b_.address(start, b_.mul(step, kStepWords), b_.f32()));
+        addresses.push_back(b_.address(start, b_.mul(step, stepWords), b_.f32()));
       return addresses;
     };
-    tiles_.multiplyAdd(shape, inStep(lefts), b_.index(AmxTiles::kWords), inStep(panels), /*streamsLefts=*/false, /*streamsPanels=*/false, [&](int64_t i) {
-      for (int64_t word = 0; word < kStepWords; word += AmxTiles::kWords)
+    auto prefetch = [&](int64_t i) {
+      for (int64_t word = 0; i < shape.panels && word < kStepWords; word += AmxTiles::kWords)
         b_.prefetch(panels[size_t(i)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
-    });
+    };
+    KernelBuilder::Values stepLefts = inStep(lefts, leftStepWords()), stepPanels = inStep(panels, kStepWords);
+    if (context_.terms)
+      tiles_.multiplyAddTerms(shape, stepLefts, context_.rowTerms(), stepPanels, /*panelTerms=*/1, /*streamsLefts=*/false, prefetch);
+    else
+      tiles_.multiplyAdd(shape, stepLefts, b_.index(AmxTiles::kWords), stepPanels, /*streamsLefts=*/false, /*streamsPanels=*/false, prefetch);
   });
   tiles_.storeSums(shape, sums, shape.panels * AmxTiles::kWords);
 }

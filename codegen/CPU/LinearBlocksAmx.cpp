@@ -99,14 +99,8 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
     if (!context_.norm) // the same of the next register
       for (int64_t line = 0; line < stepElements; line += lineElements)
         b_.prefetch(from, b_.add(b_.add(source, registerElements), line), element, /*locality=*/2);
-    if (context_.terms) {
-      KernelBuilder::Values halves[2];
-      for (int64_t half = 0; half < 2; ++half)
-        halves[half] = splitTerms(b_, b_.load(floats, from, b_.add(source, half * AmxTiles::kWords)), context_.terms);
-      for (int64_t term = 0; term < context_.terms; ++term)
-        b_.store(packTerms(b_, halves[0][size_t(term)], halves[1][size_t(term)]), target, b_.mul(termWords, term));
-      return;
-    }
+    if (context_.terms)
+      return storeTerms(b_, b_.address(from, source, b_.f32()), AmxTiles::kWords, context_.terms, target, termWords);
     auto paired = [&](Value halves) { return context_.codes ? pairedHalves(b_, halves) : halves; };
     if (!rounds) {
       Type type = context_.codes ? b_.vec(2 * AmxTiles::kWords, b_.ops().getIntegerType(16)) : words;

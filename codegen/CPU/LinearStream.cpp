@@ -171,7 +171,6 @@ public:
   void panels(Value first, int64_t count);
 
 private:
-  void readAhead(TileOperands &in);
   KernelBuilder::Values products(const TileShape &shape, TileOperands &in);
   KernelBuilder &b_;
   const LinearContext &context_;
@@ -181,29 +180,13 @@ private:
   LinearEpilogue epilogue_;
 };
 
-void StreamWriter::readAhead(TileOperands &in) {
-  Type element = panelElement(b_, in);
-  int64_t elementBytes = element.getIntOrFloatBitWidth() / 8, stepBytes = in.unroll * 16 * elementBytes;
-  int64_t distance = (in.format == PanelFormat::Plain && in.prefetchersSuffice) || in.format == PanelFormat::FloatGroups ? 1024 : 2048;
-  KernelBuilder *b = &b_;
-  llvm::SmallVector<Value> panels = in.panels;
-  in.perPanelStep = [=](Value k, int64_t panel) {
-    for (int64_t line = 0; line < stepBytes; line += 64)
-      b->prefetch(panels[size_t(panel)], b->add(b->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
-  };
-  in.perStep = [each = in.perPanelStep, count = int64_t(panels.size())](Value k) {
-    for (int64_t panel = 0; panel < count; ++panel)
-      each(k, panel);
-  };
-}
-
 KernelBuilder::Values StreamWriter::products(const TileShape &shape, TileOperands &in) {
   if (context_.codes)
     return emitCodeTile(b_, *context_.codes, shape,
                         {input_, b_.index(0), b_.index(0), b_.index(context_.codes->spans()), rows_, in, /*unpacked=*/false, /*stream=*/shape.panels / int64_t(segment_.linears.size())},
                         zeroTile(b_, shape, b_.f32()));
   if (!in.prefetchersSuffice || (rows_ > 1 && (shape.panels == 1 || (shape.panels < 4 && in.format != PanelFormat::Plain))))
-    readAhead(in);
+    readAhead(b_, in);
   return emitTileLoop(b_, shape, in, zeroTile(b_, shape, in.element));
 }
 
@@ -235,6 +218,22 @@ void StreamWriter::panels(Value first, int64_t count) {
 }
 
 } // namespace
+
+void cpu::readAhead(KernelBuilder &b, TileOperands &in) {
+  Type element = panelElement(b, in);
+  int64_t elementBytes = element.getIntOrFloatBitWidth() / 8, stepBytes = in.unroll * 16 * elementBytes;
+  int64_t distance = (in.format == PanelFormat::Plain && in.prefetchersSuffice) || in.format == PanelFormat::FloatGroups ? 1024 : 2048;
+  KernelBuilder *builder = &b;
+  llvm::SmallVector<Value> panels = in.panels;
+  in.perPanelStep = [=](Value k, int64_t panel) {
+    for (int64_t line = 0; line < stepBytes; line += 64)
+      builder->prefetch(panels[size_t(panel)], builder->add(builder->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
+  };
+  in.perStep = [each = in.perPanelStep, count = int64_t(panels.size())](Value k) {
+    for (int64_t panel = 0; panel < count; ++panel)
+      each(k, panel);
+  };
+}
 
 void cpu::emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value from, Value count, Value to) {
   Bf16Words words(b, context.target.bf16Dot);

@@ -83,6 +83,9 @@ void emitRowWords(KernelBuilder &b, const LinearContext &context, mlir::Value fr
 /// `count` rows at `from` rounded to bf16, but in f32, to `to`; or their terms, one after the other those of all rows. Lengths of rows are multiples of a vector's.
 void emitRoundedRows(KernelBuilder &b, const LinearContext &context, mlir::Value from, mlir::Value count, mlir::Value to);
 
+/// Each step prefetches what comes some steps later in its panels (Target::prefetchersSuffice).
+void readAhead(KernelBuilder &b, TileOperands &in);
+
 /// Exactly bucket.rows rows: all weights pass once, several panels at a time, each an independent sequential stream.
 /// A work unit is one panel. Returns the scratch bytes needed.
 int64_t emitLinearStream(KernelBuilder &b, const LinearContext &context, strategy::GemmBucketAttr bucket);

@@ -83,7 +83,8 @@ private:
   Value codeVector(Value panelAtK, int64_t step, int64_t vector);
   Value floatCodeVector(Value panelAtK, int64_t step, int64_t vector);
   Value groupCodeVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel);
-  Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step);
+  Values rowsAt(Value aOffset);
+  Value splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step, int64_t term = 0);
   void byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
   void byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile);
 
@@ -281,9 +282,18 @@ Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector, int6
   return b_.load(type_, panelAtK, place, 16);
 }
 
-Value TileWriter::splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step) {
+Value TileWriter::splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step, int64_t term) {
   bool listed = !in_.aRows.empty();
-  return b_.loadSplat(type_, rowsAtK[listed ? row : 0], b_.index(step * in_.aStep + (listed ? 0 : row * in_.aRow)));
+  return b_.loadSplat(type_, rowsAtK[listed ? row : 0], b_.index(step * in_.aStep + term * in_.aTerm + (listed ? 0 : row * in_.aRow)));
+}
+
+KernelBuilder::Values TileWriter::rowsAt(Value aOffset) {
+  Values rows;
+  if (in_.aRows.empty())
+    rows.push_back(b_.address(in_.a, aOffset, in_.element));
+  for (Value row : in_.aRows)
+    rows.push_back(b_.address(row, aOffset, in_.element));
+  return rows;
 }
 
 /// Few vectors of B: all in registers, one broadcast of A at a time.
@@ -319,12 +329,8 @@ void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> p
 }
 
 Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<void(int64_t)> beside) {
-  llvm::SmallVector<Value> rowsAtK, panelsAtK;
   Value aOffset = b_.mul(k, in_.aStep), bOffset = b_.mul(k, stepElements(in_.format));
-  if (in_.aRows.empty())
-    rowsAtK.push_back(b_.address(in_.a, aOffset, in_.element));
-  for (Value row : in_.aRows)
-    rowsAtK.push_back(b_.address(row, aOffset, in_.element));
+  Values rowsAtK = rowsAt(aOffset), panelsAtK;
   for (Value copy : in_.aCopies)
     rowsAtK.push_back(b_.address(copy, aOffset, in_.element));
   for (Value panel : in_.panels)
@@ -389,14 +395,15 @@ Values TileWriter::termLoop(ValueRange initial) {
 /// `unroll` steps of one vector of columns.
 Values TileWriter::termSteps(Value k, int64_t panel, int64_t vector, ArrayRef<std::pair<int64_t, int64_t>> products, ValueRange before) {
   Values sums(before.begin(), before.end());
-  Value rows = b_.address(in_.a, k, in_.element), panelAtK = b_.address(in_.panels[size_t(panel)], b_.mul(k, 16), panelElement(b_, in_));
+  Values rows = rowsAt(k);
+  Value panelAtK = b_.address(in_.panels[size_t(panel)], b_.mul(k, 16), panelElement(b_, in_));
   for (int64_t step = 0; step < in_.unroll; ++step) {
     Value weight = panelVector(panelAtK, step, vector);
     Values terms = in_.weightTerms > 1 ? splitTerms(b_, weight, in_.weightTerms) : Values{weight};
     size_t place = step % 2 * sums.size() / 2;
     for (auto [rowTerm, weightTerm] : products)
       for (int64_t row = 0; row < shape_.rows; ++row, ++place)
-        sums[place] = b_.fma(b_.loadSplat(type_, rows, b_.index(rowTerm * in_.aTerm + row * in_.aRow + step)), terms[size_t(weightTerm)], sums[place]);
+        sums[place] = b_.fma(splatOf(rows, row, step, rowTerm), terms[size_t(weightTerm)], sums[place]);
   }
   return sums;
 }
