@@ -9,7 +9,9 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <regex>
 
 namespace llmopt::cpu {
@@ -179,6 +181,31 @@ TEST(Linear, ProductsOfTerms) {
         }
       }
     }
+}
+
+// A row with a number that is not finite is not finite anywhere, and no other row sees it.
+TEST(Linear, TermsOfWhatIsNotFinite) {
+  constexpr int64_t kN = 20, kK = 96, kM = 6;
+  std::mt19937 random(5);
+  for (DType dtype : {DType::F32, DType::BF16}) {
+    Weight weight = makeWeight(random, dtype, kN, kK);
+    for (const TargetPair &pair : runnableTargetsAndTiles()) {
+      if (!pair.strategy.amx)
+        continue;
+      SCOPED_TRACE(pair.name() + " " + std::string(dtypeName(dtype)));
+      auto kernel = CompiledKernel::make(plainText(kN, kK, std::string(dtypeName(dtype))), cpu::lowerLinear, pair.target, pair.strategy, {.terms = 3});
+      for (float odd : {NAN, INFINITY, -INFINITY, std::bit_cast<float>(0x7f800001u), std::bit_cast<float>(0x7fffffffu), std::numeric_limits<float>::max()})
+        for (int64_t m : {int64_t(1), kM}) {
+          Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
+          int64_t row = m / 2;
+          x.data()[row * kK + 40] = odd;
+          kernel->run({x.data<void>(), weight.packed.data<void>(), y.data<void>()}, {{"m", m}}, 1);
+          for (int64_t i = 0; i < m; ++i)
+            for (int64_t j = 0; j < kN; ++j)
+              ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == row && !std::isfinite(odd)) << odd << " M=" << m << " at " << i << "," << j;
+        }
+    }
+  }
 }
 
 // Rows that another product left in bf16 are multiplied as they lie: the same bits as if they were rounded here.
