@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A number in f32 is the sum of three in bf16, exactly (below 2^-110 but for what tile registers take as zero); of two it is with an error of 2^-17 at most. Products of such sums in
+// A number in f32 is the sum of three in bf16, exactly (below 2^-110 but for what tile registers take as zero); of two it is with an error of 2^-16 at most. Products of such sums in
 // tile registers are as near as those in f32, or as those with 16 bits of mantissa. Henry, Tang, Heinecke: Leveraging the bfloat16 Artificial
 // Intelligence Datatype For Higher-Precision Computations, 2019 (oneMKL: float_to_bf16x2, float_to_bf16x3).
 //
@@ -17,8 +17,9 @@
 
 namespace llmopt::cpu {
 
-/// The terms of a row's number and of a weight that are multiplied, in the order in which their products are added. Those left out are below the last bit of what the terms say:
-/// 6 of 3 x 3, 3 of 2 x 2, all with weights of one term.
+/// The terms of a row's number and of a weight that are multiplied, in the order in which their products are added. Those left out are the smallest, at most
+/// 2^-22 of the product with three terms (2^-26 as a rule, of either sign) and 2^-14 with two (2^-17 as a rule, of the product's sign): 6 of 3 x 3 are
+/// multiplied, 3 of 2 x 2, all with weights of one term.
 llvm::SmallVector<std::pair<int64_t, int64_t>> termProducts(int64_t rowTerms, int64_t weightTerms);
 
 /// Terms that a weight takes where rows are sums of `terms`: what is stored in bf16 is one, f16 has room in two.

@@ -44,7 +44,8 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
             : context.inPairs()       ? context.splitsWeights()
             : context.problem.integer ? !context.byteDot()
                                       : context.target.vectorRegisters < 32 && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
-      amx{tileRows / AmxTiles::kRows, tilePanels}, rowTerms(context.rowTerms()), weightTerms(context.weightTerms()), splitsSteps(weightTerms > 1 && blockTiles == 1 && kBlocks == 1), words(context.amx ? blockRows() * depth * rowTerms : context.wordElements(blockRows())),
+      amx{tileRows / AmxTiles::kRows, tilePanels}, rowTerms(context.rowTerms()), weightTerms(context.weightTerms()),
+      splitsSteps(weightTerms > 1 && blockTiles == 1 && kBlocks == 1), words(context.amx ? blockRows() * depth * rowTerms : context.wordElements(blockRows())),
       amxWords(context.amx ? AmxTiles::memoryWords(context.target) + spanSumElements(context) : 0), span(spanSteps(context)) {
   if (context.codes && widen)
     unpackedSpan = context.codes->unpackedSpan();

@@ -231,7 +231,8 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     facts->words = facts->depth % 2 == 0;
     facts->depth = (facts->depth + 1) / 2;
     facts->weightBytes = 4;
-  } else if (facts && options.terms && elements.size() == 1 && isa<Float32Type, Float16Type, BFloat16Type>(*elements.begin()) && (!experts || allBf16) && target.amx && facts->depth % (2 * kAmxWords) == 0) {
+  } else if (facts && options.terms && elements.size() == 1 && isa<Float32Type, Float16Type, BFloat16Type>(*elements.begin()) && (!experts || allBf16) && target.amx &&
+             facts->depth % (2 * kAmxWords) == 0) {
     facts->terms = options.terms;
     facts->splitsWeights = !allBf16;
     facts->words = true;

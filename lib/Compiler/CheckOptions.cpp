@@ -27,6 +27,8 @@ Status llmopt::checkOptions(const std::string &input, const std::string &output,
   std::string phase(phaseName(options.stopAfter));
   if (targets.empty())
     return refuse("there is no target; name one, or native");
+  if (options.terms && *options.terms != 0 && *options.terms != 2 && *options.terms != 3)
+    return refuse("CompileOptions::terms is " + std::to_string(*options.terms) + "; numbers in f32 are multiplied as 2 or 3 terms, or as they are with 0");
   if (options.emit != EmitKind::Artifact && options.stopAfter != Phase::Binary)
     return refuse("--emit and --compile-to=" + phase + " ask for different outputs; give one of them");
   bool oneTarget = options.emit != EmitKind::Artifact || options.stopAfter == Phase::Strategy || options.stopAfter == Phase::Lowered;

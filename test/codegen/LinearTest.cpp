@@ -143,7 +143,7 @@ TEST(Linear, ProductsInBf16) {
   }
 }
 
-// Numbers as sums of bf16 ones: of three as near as in f32, of two off by 2^-16 of each product at most (weights of bf16 are one term). The same bits on all targets, and for a row in any
+// Numbers as sums of bf16 ones: of three as near as in f32, of two within 2^-16 of the sum of magnitudes (weights of bf16 are one term). The same bits on all targets, and for a row in any
 // number of them. Where 32 inputs do not fill tile registers nothing changes.
 TEST(Linear, ProductsOfTerms) {
   std::mt19937 random(7);
