@@ -151,7 +151,6 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
         add(rows, rows, columns, roundUp(facts.depth, 8), 0, false);
   if (amx) {
     constexpr int64_t kRows = 16, kFew = 256, kMostBlockRows = 512; // the fewer blocks of rows, the fewer times weights are read
-    const int64_t rowTerms = std::max<int64_t>(1, facts.terms);
     // Few rows lie in the second-level cache whole, so that no sums wait; of many, a block of K whose two panels stay in the first-level cache.
     int64_t inFirst = target.l1Bytes / (2 * kAmxWords * 4), whole = roundUp(equalBlocks(facts.depth, 1024), kAmxWords);
     int64_t kBlock = facts.depth <= inFirst ? whole : roundUp(equalBlocks(facts.depth, inFirst * 2 / 3), kAmxWords), fewBlock = whole;
@@ -159,13 +158,17 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
       constexpr int64_t kMostWhole = 384, kSplitBlock = 192;
       fewBlock = facts.depth;
       whole = kBlock = roundUp(equalBlocks(facts.depth, facts.depth <= kMostWhole ? kMostWhole : kSplitBlock), kAmxWords);
+    } else if (facts.terms) { // so many products for each sum and panel that neither sums that wait nor weights read again for fewer rows are lost
+      kBlock = whole;
     }
+    // Words of a row of a block, of which half the second-level cache is full: terms leave more of it to panels.
+    auto rowWords = [&](int64_t block) { return facts.terms ? block * facts.terms * 4 / 3 : block; };
     if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
       add(kRows, kRows, /*columns=*/64, fewBlock, kRows, false);
     if (whole != kBlock && (!facts.rows || (buckets.empty() && *facts.rows <= kFew)))
-      add(kFew, 2 * kRows, /*columns=*/32, whole, rowBlock(target, whole * rowTerms, 2 * kRows, kFew), false);
+      add(kFew, 2 * kRows, /*columns=*/32, whole, rowBlock(target, rowWords(whole), 2 * kRows, kFew), false);
     if (!facts.rows || buckets.empty())
-      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, kBlock * rowTerms, 2 * kRows, kMostBlockRows), false);
+      add(0, 2 * kRows, /*columns=*/32, kBlock, rowBlock(target, rowWords(kBlock), 2 * kRows, kMostBlockRows), false);
   } else {
     int64_t kBlock = depthBlock(target, facts.depth, facts.weightBytes);
     // Few rows: the input is small; a column tile is read from memory once and then stays in the second-level cache, beside the next one.
