@@ -11,6 +11,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
+#include <algorithm>
+
 using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
@@ -124,23 +126,26 @@ void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride,
   }
 }
 
+// Two panels at a time, as many as there are registers for: each of their terms is loaded once.
 void AmxTiles::multiplyAddTerms(Shape shape, ArrayRef<Value> lefts, int64_t leftTerms, ArrayRef<Value> panels, int64_t panelTerms, bool streamsLefts,
                                 function_ref<void(int64_t)> beside) {
-  const bool keepsPanels = shape.panels <= 2; // two registers hold them
-  int64_t loadedLeft = -1, loadedPanel = -1, place = 0;
-  for (auto [leftTerm, panelTerm] : termProducts(leftTerms, panelTerms)) {
-    for (int64_t panel = 0; panel < shape.panels; ++panel) {
-      if (beside)
-        beside(place++);
-      if (panelTerm != loadedPanel || !keepsPanels)
-        load(right(panel), b_.address(panels[size_t(panel)], b_.index(panelTerm * kTileWords), b_.i32()), b_.index(kWords));
-      for (int64_t row = 0; row < shape.rows; ++row) {
-        if (panel == 0 && leftTerm != loadedLeft)
-          load(left(row), b_.address(lefts[size_t(row)], b_.mul(rows_, leftTerm * kWords), b_.i32()), b_.index(kWords), streamsLefts);
-        product(sum(shape, row, panel), left(row), right(panel));
+  int64_t place = 0;
+  for (int64_t first = 0; first < shape.panels; first += 2) {
+    int64_t loadedLeft = -1, loadedPanel = -1;
+    for (auto [leftTerm, panelTerm] : termProducts(leftTerms, panelTerms)) {
+      for (int64_t panel = first; panel < std::min(first + 2, shape.panels); ++panel) {
+        if (beside)
+          beside(place++);
+        if (panelTerm != loadedPanel)
+          load(right(panel), b_.address(panels[size_t(panel)], b_.index(panelTerm * kTileWords), b_.i32()), b_.index(kWords));
+        for (int64_t row = 0; row < shape.rows; ++row) {
+          if (panel == first && leftTerm != loadedLeft)
+            load(left(row), b_.address(lefts[size_t(row)], b_.mul(rows_, leftTerm * kWords), b_.i32()), b_.index(kWords), streamsLefts);
+          product(sum(shape, row, panel), left(row), right(panel));
+        }
       }
+      loadedLeft = leftTerm, loadedPanel = panelTerm;
     }
-    loadedLeft = leftTerm, loadedPanel = panelTerm;
   }
 }
 

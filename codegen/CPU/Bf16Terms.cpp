@@ -15,6 +15,8 @@ using namespace mlir;
 using namespace llmopt;
 using namespace llmopt::cpu;
 
+using Values = KernelBuilder::Values;
+
 static constexpr int64_t kHighHalf = -65536;
 
 // Neighbours share a term where they can, which stays in its register.
@@ -28,23 +30,52 @@ llvm::SmallVector<std::pair<int64_t, int64_t>> cpu::termProducts(int64_t rowTerm
 
 int64_t cpu::weightTermsOf(Type element, int64_t terms) { return element.isBF16() ? 1 : element.isF16() ? 2 : terms; }
 
+namespace {
+
+/// Numbers as the bits that they are.
+class TermWriter {
+public:
+  TermWriter(KernelBuilder &b, Value x) : b_(b), type_(x.getType()), ints_(b.i32()), x_(x) {
+    if (auto vector = dyn_cast<VectorType>(type_))
+      ints_ = b.vec(vector.getNumElements(), b.i32());
+  }
+  Value cut(Value number) { return highHalf(bits(number)); }
+  /// To nearest, by the bits of `half` of the last place that is kept.
+  Value rounded(Value number, Value half) { return highHalf(arith::AddIOp::create(b_.ops(), b_.loc(), bits(number), half)); }
+  Value half() { return b_.constantInt(ints_, 0x8000); }
+  /// Nothing where rounding up would make an infinity.
+  Value finiteHalf() {
+    Value magnitude = arith::BitcastOp::create(b_.ops(), b_.loc(), type_, arith::AndIOp::create(b_.ops(), b_.loc(), bits(x_), b_.constantInt(ints_, 0x7fffffff)));
+    Value small = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OLT, magnitude, b_.constant(type_, 0x1.ffp127));
+    return b_.select(small, half(), b_.constantInt(ints_, 0));
+  }
+  Values terms(Value first, int64_t count) {
+    Value rest = b_.fsub(x_, first), second = rounded(rest, half());
+    if (count == 2)
+      return {first, second};
+    return {first, second, b_.fsub(rest, second)};
+  }
+
+private:
+  Value bits(Value number) { return arith::BitcastOp::create(b_.ops(), b_.loc(), ints_, number); }
+  Value highHalf(Value bits) { return arith::BitcastOp::create(b_.ops(), b_.loc(), type_, arith::AndIOp::create(b_.ops(), b_.loc(), bits, b_.constantInt(ints_, kHighHalf))); }
+
+  KernelBuilder &b_;
+  Type type_, ints_;
+  Value x_;
+};
+
+} // namespace
+
 // The first term is cut, so that it is finite where x is; the second one rounded; the third is what is left, of at most eight bits.
-KernelBuilder::Values cpu::splitTerms(KernelBuilder &b, Value x, int64_t terms) {
-  OpBuilder &ops = b.ops();
-  Type type = x.getType(), ints = b.i32();
-  if (auto vector = dyn_cast<VectorType>(type))
-    ints = b.vec(vector.getNumElements(), b.i32());
-  auto highHalf = [&](Value number, bool rounded) {
-    Value bits = arith::BitcastOp::create(ops, b.loc(), ints, number);
-    if (rounded)
-      bits = arith::AddIOp::create(ops, b.loc(), bits, b.constantInt(ints, 0x8000));
-    bits = arith::AndIOp::create(ops, b.loc(), bits, b.constantInt(ints, kHighHalf));
-    return Value(arith::BitcastOp::create(ops, b.loc(), type, bits));
-  };
-  Value first = highHalf(x, false), rest = b.fsub(x, first), second = highHalf(rest, true);
-  if (terms == 2)
-    return {first, second};
-  return {first, second, b.fsub(rest, second)};
+Values cpu::splitTerms(KernelBuilder &b, Value x, int64_t terms) {
+  TermWriter writer(b, x);
+  return writer.terms(writer.cut(x), terms);
+}
+
+Values cpu::splitRowTerms(KernelBuilder &b, Value x, int64_t terms) {
+  TermWriter writer(b, x);
+  return writer.terms(terms == 2 ? writer.rounded(x, writer.finiteHalf()) : writer.cut(x), terms);
 }
 
 Value cpu::joinTerms(KernelBuilder &b, Value even, Value odd) {
@@ -54,7 +85,8 @@ Value cpu::joinTerms(KernelBuilder &b, Value even, Value odd) {
   return arith::OrIOp::create(ops, b.loc(), arith::ShRUIOp::create(ops, b.loc(), bits(even), b.constantInt(ints, 16)), bits(odd));
 }
 
-Value cpu::packTerms(KernelBuilder &b, Value first, Value second) {
+/// The high halves of one vector, then those of another.
+static Value packHalves(KernelBuilder &b, Value first, Value second) {
   OpBuilder &ops = b.ops();
   int64_t lanes = cast<VectorType>(first.getType()).getNumElements();
   VectorType halves = b.vec(2 * lanes, ops.getIntegerType(16));
@@ -62,14 +94,17 @@ Value cpu::packTerms(KernelBuilder &b, Value first, Value second) {
   SmallVector<int64_t> high;
   for (int64_t i = 0; i < 2 * lanes; ++i)
     high.push_back(2 * i + 1);
-  Value both = vector::ShuffleOp::create(ops, b.loc(), split(first), split(second), high);
-  return vector::BitCastOp::create(ops, b.loc(), b.vec(lanes, b.i32()), both);
+  return vector::ShuffleOp::create(ops, b.loc(), split(first), split(second), high);
 }
 
-void cpu::storeTerms(KernelBuilder &b, Value from, int64_t words, int64_t terms, Value to, Value termWords) {
-  KernelBuilder::Values halves[2];
+void cpu::storeTerms(KernelBuilder &b, Value from, int64_t words, int64_t terms, Value to, Value termWords, function_ref<Value(Value)> ordered) {
+  Values halves[2];
   for (int64_t half = 0; half < 2; ++half)
-    halves[half] = splitTerms(b, b.load(b.vec(words, b.f32()), from, b.index(half * words)), terms);
-  for (int64_t term = 0; term < terms; ++term)
-    b.store(packTerms(b, halves[0][size_t(term)], halves[1][size_t(term)]), to, b.mul(termWords, term));
+    halves[half] = splitRowTerms(b, b.load(b.vec(words, b.f32()), from, b.index(half * words)), terms);
+  for (int64_t term = 0; term < terms; ++term) {
+    Value packed = packHalves(b, halves[0][size_t(term)], halves[1][size_t(term)]);
+    if (ordered)
+      packed = ordered(packed);
+    b.store(vector::BitCastOp::create(b.ops(), b.loc(), b.vec(words, b.i32()), packed), to, b.mul(termWords, term));
+  }
 }

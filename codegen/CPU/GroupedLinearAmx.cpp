@@ -100,12 +100,13 @@ void GroupedTiles::pack(Value first, Value count) {
     AmxTiles::eachPackedRow(b_, steps(), rows, [&](Value step, int64_t together, Value r) {
       Value from = b_.address(input_, b_.mul(inputRow(slotAt(b_.add(place, r))), context_.problem.depth), b_.f32());
       Value to = b_.address(target, b_.add(b_.mul(step, leftStepWords()), b_.mul(r, AmxTiles::kWords)), b_.f32());
+      auto paired = [&](Value halves) { return context_.codes ? pairedHalves(b_, halves) : halves; };
       for (int64_t i = 0; context_.terms && i < together; ++i)
         storeTerms(b_, b_.address(from, b_.mul(b_.add(step, i), 2 * AmxTiles::kWords), b_.f32()), AmxTiles::kWords, context_.terms, b_.address(to, b_.index(i * leftStepWords()), b_.f32()),
-                   b_.index(kStepWords));
+                   b_.index(kStepWords), paired);
       for (int64_t half = 0; !context_.terms && half < 2 * together; ++half) {
         Value rounded = rounding.round(b_.load(floats, from, b_.add(b_.mul(step, 2 * AmxTiles::kWords), half * AmxTiles::kWords)));
-        b_.store(context_.codes ? pairedHalves(b_, rounded) : rounded, b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
+        b_.store(paired(rounded), b_.address(to, b_.index(half / 2 * kStepWords), b_.f32()), b_.index(half % 2 * AmxTiles::kWords));
       }
     });
   });
@@ -154,7 +155,7 @@ void GroupedTiles::product(AmxTiles::Shape shape, Projection linear, Value panel
 /// Sums of `count` rows, from the block's first one on, with `panels` panels of each weight.
 void GroupedTiles::codeProducts(Value panel, int64_t panels, Value count) {
   const CodeProducts &codes = *context_.codes;
-  const int64_t width = panels * AmxTiles::kWords, spanWords = codes.span() / 2 * AmxTiles::kRows;
+  const int64_t width = panels * AmxTiles::kWords, spanWords = codes.span() / 2 * AmxTiles::kRows * codes.terms;
   Value zero = b_.index(0), spans = b_.index(codes.spans()), registers = b_.floorDiv(b_.add(count, AmxTiles::kRows - 1), AmxTiles::kRows);
   for (auto [weight, linear] : llvm::enumerate(problem_.segment().linears)) {
     Value sums = inScratch(int64_t(weight) * productStride());

@@ -35,6 +35,7 @@ struct BlockPlan {
   AmxTiles::Shape amx; ///< of a register tile
   int64_t rowTerms, weightTerms; ///< bf16 numbers of which one of a row, or a weight, is the sum
   bool splitsSteps;              ///< weights are split a step ahead, not a block of K: each is multiplied once
+  bool unpacksSteps;             ///< codes likewise
   int64_t words;       ///< of the rows of a block; 0 where they are taken as they are
   int64_t amxWords;    ///< what tile registers need, the sums of two spans of codes included
   int64_t span = 0, unpackedSpan = 0; ///< steps of depth of a span of codes, and words of it where they are unpacked
@@ -53,8 +54,8 @@ struct BlockPlan {
   /// Elements of scratch: unfinished sums of a chunk for each weight, the packed rows, widened panels, the rows in words.
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
-  int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() * (weightTerms > 1 ? 2 : 1) : 0; } // terms: of a block, and of the next one
-  int64_t widenedPanel() const { return unpackedSpan ? kBlock / span * unpackedSpan : weightTerms > 1 ? (splitsSteps ? AmxTiles::kWords : kBlock) * weightTerms * 16 : (kBlock + 1) / 2 * 32; }
+  int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() * (unpacksSteps ? CodeSteps::kRoom : weightTerms > 1 ? 2 : 1) : 0; } // terms: of a block, and of the next one
+  int64_t widenedPanel() const { return unpacksSteps ? CodeSteps::kStepWords : unpackedSpan ? kBlock / span * unpackedSpan : weightTerms > 1 ? (splitsSteps ? AmxTiles::kWords : kBlock) * weightTerms * 16 : (kBlock + 1) / 2 * 32; }
   /// Rows that are normed at a time.
   int64_t normRows() const { return amxWords ? tileRows : blockRows(); }
   /// Before the rows that a norm in front gives.

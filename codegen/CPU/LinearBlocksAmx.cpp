@@ -22,7 +22,10 @@ public:
   TileRegisterBlocks(KernelBuilder &b, const LinearContext &context, const BlockPlan &plan)
       : BlockWriter(b, context, plan),
         tiles_(b, context.target, context.inPairs() ? PanelFormat::BF16Dot : PanelFormat::ByteDot, inScratch(plan.otherElements(context.problem.mostWeights()) - plan.amxWords)),
-        splitter_(b, context.problem.segments.front().linears.front().weightType().getElementType(), plan.weightTerms, widened(), plan.tilePanels, plan.widenedPanel()) {}
+        splitter_(b, context.problem.segments.front().linears.front().weightType().getElementType(), plan.weightTerms, widened(), plan.tilePanels, plan.widenedPanel()) {
+    if (plan.unpacksSteps)
+      codeSteps_.emplace(b, *context.codes, tileOperands(b, context, context.problem.segments.front().linears.front()), plan.lanes, widened(), plan.tilePanels);
+  }
   void emit();
 
 private:
@@ -32,7 +35,7 @@ private:
     explicit Pending(ValueRange values) : rows(values[0]), firstRow(values[1]), column(values[2]), place(values[3]) {}
     KernelBuilder::Values values() const { return {rows, firstRow, column, place}; }
   };
-  /// Weights that are multiplied as sums of terms: panels of this block and of the next one.
+  /// Weights that are split into terms, or unpacked, ahead: panels of this block and of the next one.
   struct Splitting {
     PanelSplitter::Share share;
     KernelBuilder::Values own, next;
@@ -44,7 +47,8 @@ private:
   std::function<void(Value step)> beside(LinearEpilogue &epilogue, const Pending &pending, const Pending &own, const TileBlock &block);
   void product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside,
                const std::optional<Splitting> &splitting);
-  void codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside);
+  void codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own, const std::function<void(Value step)> &beside,
+                   const std::optional<Splitting> &splitting);
   /// Steps of 16 words of a block of K.
   Value stepsOf(const TileBlock &block) { return b_.floorDiv(blockDepth(block.k0), AmxTiles::kWords); }
   Splitting splitting(const LinearSegment &segment, size_t weight, const RowBlock &rows, Value rowTile, const TileBlock &block, Value number, Value end);
@@ -66,6 +70,7 @@ private:
 
   AmxTiles tiles_;
   PanelSplitter splitter_;
+  std::optional<CodeSteps> codeSteps_;
   Value registerRows_; ///< of a tile register
 };
 
@@ -99,9 +104,9 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
     if (!context_.norm) // the same of the next register
       for (int64_t line = 0; line < stepElements; line += lineElements)
         b_.prefetch(from, b_.add(b_.add(source, registerElements), line), element, /*locality=*/2);
-    if (context_.terms)
-      return storeTerms(b_, b_.address(from, source, b_.f32()), AmxTiles::kWords, context_.terms, target, termWords);
     auto paired = [&](Value halves) { return context_.codes ? pairedHalves(b_, halves) : halves; };
+    if (context_.terms)
+      return storeTerms(b_, b_.address(from, source, b_.f32()), AmxTiles::kWords, context_.terms, target, termWords, paired);
     if (!rounds) {
       Type type = context_.codes ? b_.vec(2 * AmxTiles::kWords, b_.ops().getIntegerType(16)) : words;
       return b_.store(paired(b_.load(type, b_.address(from, source, element), b_.index(0), 1)), target, b_.index(0));
@@ -128,14 +133,17 @@ void TileRegisterBlocks::prepareRows(const RowBlock &rows, Value publish) {
 void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBlock &rows, Value begin, Value end, int64_t panels) {
   LinearEpilogue epilogue = epilogueOf(segment);
   const int64_t width = panels * AmxTiles::kWords;
-  const bool splits = plan_.weightTerms > 1;
+  const bool ahead = plan_.weightTerms > 1 || codeSteps_;
   Value zero = b_.index(0);
-  if (splits)
+  if (ahead)
     b_.ifThen(b_.less(begin, end), [&] {
       KernelBuilder::Values first;
       for (int64_t i = 0; i < panels; ++i)
         first.push_back(panelBlock(segment.linears.front(), begin, i, zero));
-      splitter_.split(first, zero, zero, plan_.splitsSteps ? b_.index(AmxTiles::kWords) : blockDepth(zero));
+      if (codeSteps_)
+        codeSteps_->begin(first, zero);
+      else
+        splitter_.split(first, zero, zero, plan_.splitsSteps ? b_.index(AmxTiles::kWords) : blockDepth(zero));
     });
   KernelBuilder::Values rest = b_.forLoop(begin, end, plan_.chunk, KernelBuilder::Values(4, zero), [&](Value chunkBegin, ValueRange pending) {
     Value chunkEnd = b_.min(b_.add(chunkBegin, plan_.chunk), end);
@@ -145,9 +153,9 @@ void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBloc
         KernelBuilder::Values pending(before.begin(), before.end());
         for (size_t weight = 0; weight < segment.linears.size(); ++weight) {
           Projection linear = segment.linears[weight];
-          Value splitNumber = splits ? numberOf(block, chunkBegin, chunkEnd, begin, segment, weight) : Value();
+          Value splitNumber = ahead ? numberOf(block, chunkBegin, chunkEnd, begin, segment, weight) : Value();
           bool last = weight + 1 == segment.linears.size();
-          if (context_.codes)
+          if (context_.codes && !codeSteps_)
             unpackCodes(linear, block, /*prefetchesNext=*/plan_.blockTiles == 1);
           pending = b_.forLoop(rows.first, rows.last, 1, pending, [&](Value rowTile, ValueRange before) {
             Value rowsBefore = keepsSums(segment) ? b_.mul(b_.sub(rowTile, rows.first), plan_.tileRows) : zero;
@@ -155,7 +163,7 @@ void TileRegisterBlocks::columnTiles(const LinearSegment &segment, const RowBloc
             Value complete = last ? b_.select(endsAtDepth(k0), rowTiles_.rowCount(rowTile), zero) : zero;
             Pending own({complete, rowTiles_.firstRow(rowTile), firstColumn(block), place});
             std::optional<Splitting> next;
-            if (splits)
+            if (ahead)
               next = splitting(segment, weight, rows, rowTile, block, splitNumber, end);
             product(linear, rows, rowTile, block, b_.address(sums(), b_.add(place, int64_t(weight) * productStride()), b_.f32()), beside(epilogue, Pending(before), own, block), next);
             return own.values();
@@ -200,7 +208,7 @@ void TileRegisterBlocks::finish(LinearEpilogue &epilogue, const Pending &pending
 void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
                                  const std::function<void(Value step)> &beside, const std::optional<Splitting> &splitting) {
   if (context_.codes)
-    return codeProduct(linear, rows, rowTile, block, own, beside);
+    return codeProduct(linear, rows, rowTile, block, own, beside, splitting);
   AmxTiles::Shape shape{plan_.amx.rows, block.panels};
   Value steps = stepsOf(block);
   KernelBuilder::Values lefts = leftsOf(rows, rowTile, block.k0), panels;
@@ -249,7 +257,7 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
 
 /// The same with unpacked codes. Sums of the row tile are those at `own` after each span: what is pending must lie elsewhere.
 void TileRegisterBlocks::codeProduct(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value own,
-                                     const std::function<void(Value step)> &beside) {
+                                     const std::function<void(Value step)> &beside, const std::optional<Splitting> &splitting) {
   Value zero = b_.index(0), spanSums = inScratch(plan_.otherElements(context_.problem.mostWeights()) - plan_.spanSumElements(context_));
   if (plan_.blockTiles > 1)
     prefetchCodes(rows, rowTile, linear, block);
@@ -257,7 +265,12 @@ void TileRegisterBlocks::codeProduct(Projection linear, const RowBlock &rows, Va
     b_.forLoop(zero, b_.index(plan_.tileElements()), plan_.lanes, [&](Value i) { b_.store(b_.constant(b_.vec(plan_.lanes, b_.f32()), 0), own, i); });
   });
   CodeTileProduct in{{plan_.amx.rows, block.panels}, registerRows_, leftsOf(rows, rowTile, block.k0), {}, b_.floorDiv(blockDepth(block.k0), plan_.span), spanSums, own};
-  for (int64_t i = 0; i < block.panels; ++i)
+  if (codeSteps_) {
+    in.steps = &*codeSteps_;
+    in.panels = splitting->own, in.next = splitting->next;
+    in.firstStep = b_.mul(splitting->share.number, stepsOf(block));
+  }
+  for (int64_t i = 0; !codeSteps_ && i < block.panels; ++i)
     in.panels.push_back(widenedPanel(i));
   emitCodeTileProduct(b_, tiles_, *context_.codes, plan_.lanes, in, beside);
 }

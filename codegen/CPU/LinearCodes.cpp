@@ -310,12 +310,15 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
     in.unroll = std::gcd(codes_.spanWords(), int64_t(8));
   // In longer ones LLVM's scheduler spills: a word of codes in f32, and where more than a row or two are multiplied by pairs.
   bool pairs = codes_.arithmetic == CodeArithmetic::BytePairs || codes_.arithmetic == CodeArithmetic::Shorts;
-  if (codes_.inGroups())
+  if (codes_.inGroups()) {
     in.unroll = 8;
-  else if (codes_.inFloats())
+    in.terms = codes_.terms;
+    in.aTerm = in_.most * codes_.stride();
+  } else if (codes_.inFloats()) {
     in.unroll = 32 / codes_.panels.bits;
-  else if (pairs && digits.accumulators() > 2)
+  } else if (pairs && digits.accumulators() > 2) {
     in.unroll = 2;
+  }
   readAhead(span);
   in.codeZero = codes_.zero;
   if (codes_.inGroups() && codes_.panels.zeros)
@@ -339,92 +342,81 @@ Values CodeTileWriter::addSpan(Value span, ValueRange totals) {
   return result;
 }
 
-/// 32 bf16 out of a table of those of 0 to 31, by the low five bits of 16 (vpermw).
-class HalvesTable {
-public:
-  /// Entry i is that of i - zero; without one, entries 0 to 15 are those of 0 to 15 and the others those of -16 to -1.
-  HalvesTable(KernelBuilder &b, std::optional<int64_t> zero) : b_(b), halves_(b.vec(32, b.ops().getIntegerType(16))) {
-    SmallVector<uint16_t> entries;
-    for (int64_t i = 0; i < 32; ++i)
-      entries.push_back(floatToBf16(float(zero ? i % 16 - *zero : i < 16 ? i : i - 32)));
-    table_ = arith::ConstantOp::create(b.ops(), b.loc(), DenseElementsAttr::get(halves_, ArrayRef(entries)));
-  }
-  Value operator()(Value numbers) const {
-    Value operands[] = {table_, bitcast(halves_, numbers)};
-    Value found = LLVM::CallIntrinsicOp::create(b_.ops(), b_.loc(), halves_, b_.ops().getStringAttr("llvm.x86.avx512.permvar.hi.512"), operands).getResult(0);
-    return bitcast(b_.vec(16, b_.i32()), found);
-  }
-
-private:
-  Value bitcast(VectorType type, Value value) const { return vector::BitCastOp::create(b_.ops(), b_.loc(), type, value); }
-  KernelBuilder &b_;
-  VectorType halves_;
-  Value table_;
-};
-
-/// `code - zero` as words of two bf16, exactly.
-class PairWriter {
-public:
-  PairWriter(KernelBuilder &b, const CodeProducts &codes, int64_t lanes) : b_(b), codes_(codes), ints_(b.vec(lanes, b.i32())), floats_(b.vec(lanes, b.f32())) {}
-
-  /// Of the codes at `shift` and 16 bits above.
-  Value pair(Value words, int64_t shift, Value zeros) {
-    Value low = bf16(code(words, shift), zeros), high = bf16(code(words, shift + 16), zeros);
-    return arith::OrIOp::create(b_.ops(), b_.loc(), shiftRight(low, 16), high);
-  }
-  /// The same of codes of 4 bits, by a table.
-  Value pair(Value words, int64_t shift, Value zeros, const HalvesTable &table) {
-    Value numbers = shiftRight(words, shift);
-    if (!zeros)
-      return table(numbers);
-    VectorType halves = b_.vec(32, b_.ops().getIntegerType(16));
-    auto asHalves = [&](Value value) -> Value { return vector::BitCastOp::create(b_.ops(), b_.loc(), halves, value); };
-    Value both = arith::OrIOp::create(b_.ops(), b_.loc(), zeros, arith::ShLIOp::create(b_.ops(), b_.loc(), zeros, b_.constantInt(ints_, 16)));
-    return table(arith::SubIOp::create(b_.ops(), b_.loc(), asHalves(arith::AndIOp::create(b_.ops(), b_.loc(), numbers, b_.constantInt(ints_, 0x000f000f))), asHalves(both)));
-  }
-
-private:
-  Value shiftRight(Value value, int64_t by) { return by ? Value(arith::ShRUIOp::create(b_.ops(), b_.loc(), value, b_.constantInt(ints_, by))) : value; }
-  Value code(Value words, int64_t shift) {
-    Value moved = shiftRight(words, shift);
-    int64_t bits = codes_.panels.bits;
-    return shift + bits == 32 ? moved : Value(arith::AndIOp::create(b_.ops(), b_.loc(), moved, b_.constantInt(ints_, (1 << bits) - 1)));
-  }
-  /// In the high half of f32.
-  Value bf16(Value code, Value zeros) {
-    Value number = arith::SubIOp::create(b_.ops(), b_.loc(), code, zeros ? zeros : b_.constantInt(ints_, codes_.zero));
-    return arith::BitcastOp::create(b_.ops(), b_.loc(), ints_, arith::SIToFPOp::create(b_.ops(), b_.loc(), floats_, number));
-  }
-
-  KernelBuilder &b_;
-  const CodeProducts &codes_;
-  VectorType ints_, floats_;
-};
-
 /// A span for tile registers: scales, then [span / 2][16] words.
-void unpackToPairs(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, const SpanPlaces &from, Value to) {
-  const int64_t bits = codes.panels.bits, together = 32 / bits;
-  PairWriter writer(b, codes, lanes);
-  std::optional<HalvesTable> table;
-  if (bits == 4 && lanes == 16 && tile.targetLanes == 16)
-    table.emplace(b, codes.panels.zeros ? std::nullopt : std::optional(codes.zero));
-  for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector) {
-    Value place = b.index(vector * lanes), zeros;
-    b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), to, place);
-    if (codes.panels.zeros)
-      zeros = loadZeros(b, codes, /*unpacked=*/false, lanes, panel, from, vector);
-    b.forLoop(b.index(0), b.index(codes.span() / together), 1, [&](Value word) {
-      Value words = b.load(b.vec(lanes, b.i32()), b.address(panel, from.codes, b.ops().getI8Type()), b.add(b.mul(word, kPanelColumns), place), 16);
-      Value target = b.address(to, b.add(b.mul(word, together / 2 * kPanelColumns), kPanelColumns), b.i32());
-      for (int64_t i = 0; i < together / 2; ++i) {
-        int64_t shift = i % 2 * 8 + i / 2 * 4;
-        b.store(table ? writer.pair(words, shift, zeros, *table) : writer.pair(words, shift, zeros), target, b.add(place, i * kPanelColumns));
-      }
-    });
-  }
+void unpackToPairs(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, Value panel, Value span, const SpanPlaces &from, Value to) {
+  PairUnpacker unpacker(b, codes, tile, lanes);
+  for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector)
+    b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), to, b.index(vector * lanes));
+  Values zeros = unpacker.zerosOf(panel, span);
+  Value words = b.address(panel, from.codes, b.ops().getI8Type()), pairs = b.address(to, b.index(kPanelColumns), b.i32());
+  b.forLoop(b.index(0), b.index(codes.span() / unpacker.together()), 1, [&](Value word) { unpacker.unpack(words, pairs, word, zeros); });
 }
 
 } // namespace
+
+// Of codes of 4 bits 32 halves at once, by the low five bits of each (vpermw). With one zero point entry i is that of i - zero, whatever the bit above the code is; where blocks have their own,
+// i - zero is looked up: entries 0 to 15 are those of 0 to 15 and the others those of -16 to -1.
+PairUnpacker::PairUnpacker(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes)
+    : b_(b), codes_(codes), lanes_(lanes), ints_(b.vec(lanes, b.i32())), halves_(b.vec(2 * lanes, b.ops().getIntegerType(16))) {
+  if (codes.panels.bits != 4 || lanes != 16 || tile.targetLanes != 16)
+    return;
+  SmallVector<uint16_t> entries;
+  for (int64_t i = 0; i < 32; ++i)
+    entries.push_back(floatToBf16(float(!codes.panels.zeros ? i % 16 - codes.zero : i < 16 ? i : i - 32)));
+  table_ = arith::ConstantOp::create(b.ops(), b.loc(), DenseElementsAttr::get(halves_, ArrayRef(entries)));
+}
+
+Values PairUnpacker::zerosOf(Value panel, Value span) {
+  Values zeros;
+  for (int64_t vector = 0; codes_.panels.zeros && vector < kPanelColumns / lanes_; ++vector)
+    zeros.push_back(loadZeros(b_, codes_, /*unpacked=*/false, lanes_, panel, packedPlaces(b_, codes_, span), vector));
+  return zeros;
+}
+
+void PairUnpacker::unpack(Value from, Value to, Value word, ValueRange zeros) {
+  for (int64_t vector = 0; vector < kPanelColumns / lanes_; ++vector) {
+    Value place = b_.index(vector * lanes_), words = b_.load(ints_, from, b_.add(b_.mul(word, kPanelColumns), place), 16);
+    Value target = b_.address(to, b_.mul(word, together() / 2 * kPanelColumns), b_.i32());
+    for (int64_t i = 0; i < together() / 2; ++i)
+      b_.store(pair(words, i % 2 * 8 + i / 2 * 4, zeros.empty() ? Value() : zeros[size_t(vector)]), target, b_.add(place, i * kPanelColumns));
+  }
+}
+
+/// Of the codes at `shift` and 16 bits above.
+Value PairUnpacker::pair(Value words, int64_t shift, Value zeros) {
+  if (!table_)
+    return arith::OrIOp::create(b_.ops(), b_.loc(), shiftRight(bf16Of(words, shift, zeros), 16), bf16Of(words, shift + 16, zeros));
+  Value numbers = shiftRight(words, shift);
+  if (!zeros)
+    return lookUp(numbers);
+  auto asHalves = [&](Value value) -> Value { return vector::BitCastOp::create(b_.ops(), b_.loc(), halves_, value); };
+  Value both = arith::OrIOp::create(b_.ops(), b_.loc(), zeros, arith::ShLIOp::create(b_.ops(), b_.loc(), zeros, b_.constantInt(ints_, 16)));
+  return lookUp(arith::SubIOp::create(b_.ops(), b_.loc(), asHalves(arith::AndIOp::create(b_.ops(), b_.loc(), numbers, b_.constantInt(ints_, 0x000f000f))), asHalves(both)));
+}
+
+Value PairUnpacker::lookUp(Value numbers) {
+  Value operands[] = {table_, vector::BitCastOp::create(b_.ops(), b_.loc(), halves_, numbers)};
+  Value found = LLVM::CallIntrinsicOp::create(b_.ops(), b_.loc(), halves_, b_.ops().getStringAttr("llvm.x86.avx512.permvar.hi.512"), operands).getResult(0);
+  return vector::BitCastOp::create(b_.ops(), b_.loc(), ints_, found);
+}
+
+Value PairUnpacker::shiftRight(Value value, int64_t by) { return by ? Value(arith::ShRUIOp::create(b_.ops(), b_.loc(), value, b_.constantInt(ints_, by))) : value; }
+
+/// In the high half of f32.
+Value PairUnpacker::bf16Of(Value words, int64_t shift, Value zeros) {
+  int64_t bits = codes_.panels.bits;
+  Value code = shiftRight(words, shift);
+  if (shift + bits < 32)
+    code = arith::AndIOp::create(b_.ops(), b_.loc(), code, b_.constantInt(ints_, (1 << bits) - 1));
+  Value number = arith::SubIOp::create(b_.ops(), b_.loc(), code, zeros ? zeros : b_.constantInt(ints_, codes_.zero));
+  return arith::BitcastOp::create(b_.ops(), b_.loc(), ints_, arith::SIToFPOp::create(b_.ops(), b_.loc(), b_.vec(lanes_, b_.f32()), number));
+}
+
+Value cpu::packedScales(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, Value panel, Value span, int64_t vector) {
+  return loadScales(b, codes, /*unpacked=*/false, lanes, panel, packedPlaces(b, codes, span), vector);
+}
+
+Value cpu::packedCodesPlace(KernelBuilder &b, const CodeProducts &codes, Value span) { return packedPlaces(b, codes, span).codes; }
 
 Value cpu::pairedHalves(KernelBuilder &b, Value halves) {
   SmallVector<int64_t> order;
@@ -457,7 +449,7 @@ void cpu::emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const T
     SpanPlaces from = packedPlaces(b, codes, span), target = unpackedPlaces(b, codes, number);
     auto at = [&](Value base, Value place) { return b.address(base, place, b.ops().getI8Type()); };
     if (codes.inGroups())
-      return unpackToPairs(b, codes, tile, lanes, panel, from, at(to, target.scales));
+      return unpackToPairs(b, codes, tile, lanes, panel, span, from, at(to, target.scales));
     for (int64_t vector = 0; vector < kPanelColumns / lanes; ++vector) {
       Value place = b.index(vector * lanes);
       b.store(loadScales(b, codes, /*unpacked=*/false, lanes, panel, from, vector), at(to, target.scales), place);

@@ -17,8 +17,8 @@
 //
 // Where rows may be rounded to 8 bits (strategy attribute `int8Products`), there is one digit: an element is a multiple of 1/127 of its span's largest magnitude.
 //
-// Where they may be rounded to bf16 and the target has tile registers (`amx`), `code - zero`, which bf16 holds exactly, meets them there (AmxTiles.h), a span's sums begin at
-// zero, and each is scaled in f32. One or two rows do the same in vectors of f32, in the same order of additions. That order takes inputs 0 and 2, 1 and 3 of each four as pairs: so
+// Where they may be rounded to bf16, or be the sums of two such numbers (Bf16Terms.h), and the target has tile registers (`amx`), `code - zero`, which bf16 holds exactly, meets them there (AmxTiles.h),
+// a span's sums begin at zero, and each is scaled in f32. One row may do the same in vectors of f32, in the same order of additions. That order takes inputs 0 and 2, 1 and 3 of each four as pairs: so
 // a word of codes gives words of bf16 without shuffles.
 //
 //===----------------------------------------------------------------------===//
@@ -45,6 +45,7 @@ struct CodeProducts {
   int64_t inputs = 0;  ///< K
   CodeArithmetic arithmetic = CodeArithmetic::Floats;
   bool rounded = false; ///< rows to 8 bits
+  int64_t terms = 1;    ///< of groups: bf16 numbers of which a row's is the sum, or the one it is rounded to
 
   bool inGroups() const { return arithmetic == CodeArithmetic::Groups; }
   bool inFloats() const { return arithmetic == CodeArithmetic::Floats || inGroups(); }
@@ -80,6 +81,34 @@ mlir::Value pairedHalves(KernelBuilder &b, mlir::Value halves);
 /// Brings spans [firstSpan, endSpan) of the panel at `panel` to `to`, unpacked. `beside(i)` comes in front of the i-th: a place for prefetches.
 void emitUnpackedCodes(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes, mlir::Value panel, mlir::Value firstSpan, mlir::Value endSpan,
                        mlir::Value to, llvm::function_ref<void(mlir::Value)> beside = nullptr);
+
+/// Words of codes of groups to words of two bf16, `code - zero` exactly.
+class PairUnpacker {
+public:
+  PairUnpacker(KernelBuilder &b, const CodeProducts &codes, const TileOperands &tile, int64_t lanes);
+  /// Inputs in a word of codes.
+  int64_t together() const { return 32 / codes_.panels.bits; }
+  /// Zero points of a span of the panel, for each vector of columns; nothing where all blocks have the same.
+  KernelBuilder::Values zerosOf(mlir::Value panel, mlir::Value span);
+  /// Word `word` of each column of the codes at `from` to those at `to`.
+  void unpack(mlir::Value from, mlir::Value to, mlir::Value word, mlir::ValueRange zeros);
+
+private:
+  mlir::Value pair(mlir::Value words, int64_t shift, mlir::Value zeros);
+  mlir::Value lookUp(mlir::Value numbers);
+  mlir::Value shiftRight(mlir::Value value, int64_t by);
+  mlir::Value bf16Of(mlir::Value words, int64_t shift, mlir::Value zeros);
+
+  KernelBuilder &b_;
+  const CodeProducts &codes_;
+  int64_t lanes_;
+  mlir::VectorType ints_, halves_;
+  mlir::Value table_; ///< 32 bf16, of codes of 4 bits; null: they are converted
+};
+
+/// The scales of a span of a packed panel: 16 in f32, or their part `vector`. Bytes from the panel's beginning to the span's codes.
+mlir::Value packedScales(KernelBuilder &b, const CodeProducts &codes, int64_t lanes, mlir::Value panel, mlir::Value span, int64_t vector);
+mlir::Value packedCodesPlace(KernelBuilder &b, const CodeProducts &codes, mlir::Value span);
 
 /// Rows [firstRow, firstRow + shape.rows) of the digits at `rows`, and their spans [firstSpan, endSpan).
 struct CodeOperands {

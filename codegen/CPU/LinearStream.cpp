@@ -31,7 +31,7 @@ std::optional<CodeProducts> cpu::codesOf(exec::KernelOp kernel, const Target &ta
     return std::nullopt;
   CodeArithmetic arithmetic =
       strategy.getAmx() ? CodeArithmetic::Groups : codeArithmetic(target, strategy.getVectorBits() / 32, quantized->format.bits, /*exact=*/!strategy.getInt8Products());
-  return CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, depth, arithmetic, strategy.getInt8Products()};
+  return CodeProducts{panelsOf(*quantized, CodeOrder::Words), quantized->format.zero, depth, arithmetic, strategy.getInt8Products(), std::max<int64_t>(1, strategy.getTerms())};
 }
 
 std::string cpu::weightLayout(const LinearContext &context, Projection linear) {
@@ -50,7 +50,7 @@ PanelFormat cpu::panelFormat(Projection linear) {
   return element.isBF16() ? PanelFormat::BF16Pairs : element.isF16() ? PanelFormat::F16 : PanelFormat::Plain;
 }
 
-int64_t LinearContext::weightTerms() const { return terms ? weightTermsOf(problem.segments.front().linears.front().weightType().getElementType(), terms) : 1; }
+int64_t LinearContext::weightTerms() const { return terms && !codes ? weightTermsOf(problem.segments.front().linears.front().weightType().getElementType(), terms) : 1; }
 
 int64_t cpu::panelElements(Projection linear, int64_t depth) {
   int64_t group = inputGroup(panelLayout(*llm::dtypeOf(getElementTypeOrSelf(linear.getWeight().getType()))));
@@ -241,7 +241,7 @@ void cpu::emitRoundedRows(KernelBuilder &b, const LinearContext &context, Value 
   Value numbers = b.mul(count, context.problem.depth);
   b.forLoop(b.index(0), numbers, lanes, [&](Value i) {
     if (context.terms) {
-      for (auto [number, term] : llvm::enumerate(splitTerms(b, b.load(b.vec(lanes, b.f32()), from, i), context.terms)))
+      for (auto [number, term] : llvm::enumerate(splitRowTerms(b, b.load(b.vec(lanes, b.f32()), from, i), context.terms)))
         b.store(term, to, b.add(i, b.mul(numbers, int64_t(number))));
       return;
     }

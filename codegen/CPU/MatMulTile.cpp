@@ -352,18 +352,27 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<v
   return parts[0];
 }
 
+// The terms of a row are rows of their own, whose sums are added one after the other.
 Values TileWriter::groupLoop(ValueRange initial) {
-  Values zeros(2 * initial.size(), b_.constant(type_, 0));
-  return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange sums) {
+  const int64_t terms = std::max<int64_t>(1, in_.terms), ofRow = shape_.panels * shape_.vectors();
+  const TileShape wide{shape_.rows * terms, shape_.panels, shape_.lanes};
+  TileOperands in = in_;
+  for (int64_t row = 0; in_.terms && row < wide.rows; ++row)
+    in.aRows.push_back(b_.address(in_.a, b_.index(row / terms * in_.aRow + row % terms * in_.aTerm), in_.element));
+  TileWriter writer(b_, wide, in);
+  Values zeros(size_t(2 * wide.accumulators()), b_.constant(type_, 0));
+  return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange before) {
     Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) {
       if (in_.perStep)
         in_.perStep(step);
-      return steps(step, in_.unroll, tile);
+      return writer.steps(step, in_.unroll, tile);
     });
-    Values after;
-    for (size_t i = 0; i < sums.size(); ++i)
-      after.push_back(b_.fadd(sums[i], b_.fadd(both[i], both[sums.size() + i])));
-    return after;
+    Values sums(before.begin(), before.end());
+    for (int64_t i = 0; i < wide.accumulators(); ++i) {
+      Value &sum = sums[size_t(i / (terms * ofRow) * ofRow + i % ofRow)];
+      sum = b_.fadd(sum, b_.fadd(both[size_t(i)], both[size_t(wide.accumulators() + i)]));
+    }
+    return sums;
   });
 }
 
@@ -456,7 +465,7 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   if (writer.inBytePairs())
     return writer.bytePairLoop(initial);
   if (isInGroups(in.format))
-    return in.terms ? writer.termLoop(initial) : writer.groupLoop(initial);
+    return in.terms && !isGroupOfCodes(in.format) ? writer.termLoop(initial) : writer.groupLoop(initial);
   int64_t unit = stepsTogether(in.format);
   int64_t unroll = std::max(in.unroll, unit);
   Value zero = b.index(0);

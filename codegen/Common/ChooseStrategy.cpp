@@ -92,13 +92,14 @@ void addByteDot(const Target &target, const GemmFacts &facts, llvm::function_ref
   add(0, tileRows, 32, std::min<int64_t>(kBlock, digits == 1 ? 2048 : 512), roundUp(block, tileRows));
 }
 
-/// Products with codes in tile registers: panels are unpacked to words for a block of K, which is to stay in the first-level cache beside sums and rows.
+/// Products with codes in tile registers: panels are unpacked to words for a block of K, which is to stay in the first-level cache beside sums and rows; those of up to 16 rows a step ahead. One row
+/// of an expert is multiplied in vectors, and where an instruction gives 16 of `code - zero`, one of any layer.
 void addCodeTiles(const Target &target, const GemmFacts &facts, llvm::function_ref<void(int64_t maxM, int64_t rows, int64_t columns, int64_t kBlock, int64_t mBlock)> add) {
-  constexpr int64_t kRows = 16, kFewBlock = 32, kBlock = 128, kMostBlockRows = 512;
+  constexpr int64_t kRows = 16, kBlock = 128, kMostBlockRows = 512;
   int64_t whole = roundUp(facts.depth / 2, 8);
-  add(1, 1, 64, whole, 0);
-  add(2, 2, 32, whole, 0);
-  add(kRows, kRows, 64, kFewBlock, kRows);
+  if (facts.experts || (facts.codeTable && !facts.terms))
+    add(1, 1, 64, whole, 0);
+  add(kRows, kRows, 64, whole, kRows);
   add(0, 2 * kRows, 32, kBlock, rowBlock(target, kBlock, 2 * kRows, kMostBlockRows));
 }
 
@@ -124,7 +125,7 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
   }
   GemmBucketAttr last = buckets.pop_back_val();
   buckets.push_back(GemmBucketAttr::get(context, 0, last.getRows(), last.getColumns(), last.getKBlock(), last.getMBlock(), /*packInput=*/false));
-  return strategy::GemmAttr::get(context, buckets, target.vectorBits, /*bf16Products=*/tiles, facts.int8Products, /*amx=*/tiles, /*terms=*/0);
+  return strategy::GemmAttr::get(context, buckets, target.vectorBits, facts.bf16Products, facts.int8Products, /*amx=*/tiles, facts.terms);
 }
 
 } // namespace
@@ -132,7 +133,7 @@ strategy::GemmAttr chooseCodes(MLIRContext *context, const Target &target, const
 // Codes: whole spans, the inputs that are added before their scale (LinearCodes.h), of whole steps.
 bool llmopt::fillsTiles(const Target &target, const GemmFacts &facts) {
   if (facts.codes)
-    return target.amx && facts.bf16Products && facts.codeBlock % (2 * kAmxWords) == 0 && facts.depth % std::gcd(facts.codeBlock, kCodeSpan) == 0;
+    return target.amx && (facts.bf16Products || facts.terms) && facts.codeBlock % (2 * kAmxWords) == 0 && facts.depth % std::gcd(facts.codeBlock, kCodeSpan) == 0;
   return target.amx && facts.words && facts.depth % kAmxWords == 0;
 }
 
@@ -227,8 +228,13 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     facts->codes = true;
     facts->codeBlock = panelsOf(*quantized, CodeOrder::Words).blockInputs(facts->depth);
     facts->bf16Products = options.bf16Products;
-    facts->bf16Products = fillsTiles(target, *facts);
-    facts->int8Products = !facts->bf16Products && (options.int8Products || allInt8);
+    facts->terms = options.bf16Products || options.int8Products || options.terms > 2 ? 0 : options.terms; // exact digits are faster for one row than three
+    facts->experts = experts;
+    facts->codeTable = quantized->format.bits == 4 && !panelsOf(*quantized, CodeOrder::Words).zeros;
+    bool tiles = fillsTiles(target, *facts);
+    facts->bf16Products &= tiles;
+    facts->terms *= tiles;
+    facts->int8Products = !tiles && (options.int8Products || allInt8);
   } else if (facts && allBf16 && options.bf16Products) {
     facts->bf16Products = true;
     facts->words = facts->depth % 2 == 0;

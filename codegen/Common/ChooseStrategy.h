@@ -32,6 +32,8 @@ struct GemmFacts {
   bool words = false;          ///< both sides are words of two bf16 or of four bytes
   bool codes = false;          ///< weights are codes of 4 or 8 bits with scales; depth counts inputs
   int64_t codeBlock = 0;       ///< inputs that share a scale, as they are stored
+  bool codeTable = false;      ///< of 4 bits, with one zero point
+  bool experts = false;        ///< matrices of which each row meets one
   bool int8Products = false;   ///< and the other operand is rounded to 8 bits
 };
 
@@ -42,7 +44,7 @@ struct StrategyOptions {
   bool bf16Products = false;
   /// Products with codes round the other operand to 8 bits, with a scale for each block of a row. Where this is false, llm.linear may permit it (kInt8Input).
   bool int8Products = false;
-  /// 2, 3: where tile registers take them, numbers in f32 are multiplied as sums of so many bf16 ones; 0: not.
+  /// 2, 3: where tile registers take them, numbers in f32 are multiplied as sums of so many bf16 ones; 0: not. Rows that meet codes only of two.
   int terms = 0;
 };
 

@@ -111,7 +111,7 @@ std::optional<std::string> unusedProducts(ModuleOp planned, const CompileOptions
     if (llvm::any_of(function.getOps<exec::KernelOp>(), used))
       return std::nullopt;
   if (!options.bf16Products && !options.int8Products)
-    return "--products=bf16x2: no product makes use of it: that takes tile registers (x86-64-v4-amx), weights in f32, f16 or bf16 and a multiple of 32 inputs";
+    return "--products=bf16x2: no product makes use of it: that takes tile registers (x86-64-v4-amx), weights in f32, f16, bf16 or codes in blocks of 32 and more, and a multiple of 32 inputs";
   return options.bf16Products ? "--products=bf16: no product with weights makes use of it, as none of them are bf16; --dtype=bf16 makes them so"
                               : "--products=int8: no product with weights makes use of it, as none of them are codes of 8 or 4 bits; --dtype=int8 makes them so";
 }

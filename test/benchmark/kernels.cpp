@@ -242,8 +242,8 @@ void benchTerms(const Options &options, const Target &target, int64_t m, int64_t
 void benchCodes(const Options &options, const Target &target, int64_t m, int64_t n, int64_t k) {
   for (QuantizedPanels codes : {QuantizedPanels{8, 32, DType::F16}, {8, 32, DType::F32}, {8, 0, DType::F32}, {4, 32, DType::F32}, {4, 32, DType::F16}, {4, 128, DType::F16, true}}) {
     codes.order = CodeOrder::Words;
-    for (StrategyOptions choices : {StrategyOptions{}, {.int8Products = true}, {.bf16Products = true}})
-      if (!choices.bf16Products || target.amx) // are not chosen elsewhere
+    for (StrategyOptions choices : {StrategyOptions{}, {.int8Products = true}, {.bf16Products = true}, {.terms = 2}})
+      if (target.amx || (!choices.bf16Products && !choices.terms)) // are not chosen elsewhere
         benchLinear(options, target, DType::F32, m, n, k, choices, codes);
   }
 }

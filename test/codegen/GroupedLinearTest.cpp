@@ -173,13 +173,13 @@ struct CodesCase {
 void checkCodes(const TargetPair &pair, const CodesCase &c, StrategyOptions options) {
   auto [panels, zero, sizes, gated] = c;
   SCOPED_TRACE(pair.name() + " " + panels.layout() + " E=" + str(sizes.experts) + " N=" + str(sizes.n) + " K=" + str(sizes.k) + (gated ? " gated" : "") +
-               (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : ""));
+               (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : options.terms ? ", rows of terms" : ""));
   std::mt19937 random(7);
   std::string codes = quantizedWeightText("w", panels, zero, sizes.n, sizes.k, sizes.experts) + (gated ? quantizedWeightText("v", panels, zero, sizes.n, sizes.k, sizes.experts) : "");
   auto kernel = CompiledKernel::make(text(sizes, "f32", gated, codes), cpu::lowerGroupedLinear, pair.target, pair.strategy, options);
   ExpertCodes first(random, panels, zero, sizes), second(random, panels, zero, sizes);
   ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, first.experts.front().panels.layout());
-  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && first.experts.front().fillsTiles());
+  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, (options.bf16Products || options.terms == 2) && first.experts.front().fillsTiles());
   std::vector<int64_t> all = choose(random, 300, sizes.choices, sizes.experts);
   std::vector<float> alone;
   for (int64_t m : {0, 1, 2, 5, 40, 300})
@@ -270,8 +270,9 @@ TEST(GroupedLinear, Codes) {
 TEST(GroupedLinear, CodesByRowsOfBf16) {
   for (const CodesCase &c : kCodes)
     for (const TargetPair &pair : runnableTargetsAndTiles())
-      if (pair.strategy.amx)
-        checkCodes(pair, c, {.bf16Products = true});
+      for (StrategyOptions options : {StrategyOptions{.bf16Products = true}, {.terms = 2}})
+        if (pair.strategy.amx)
+          checkCodes(pair, c, options);
 }
 
 // A row has the same bits alone and among others. Those of the first token.

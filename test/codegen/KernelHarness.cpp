@@ -15,6 +15,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Parser/Parser.h"
 
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -147,6 +148,10 @@ std::vector<double> PackedCodes::rowOf(const Target &target, const float *x, Str
   if (options.bf16Products && fillsTiles())
     for (double &value : row)
       value = bf16ToFloat(floatToBf16(float(value)));
+  auto term = [](double value) { return double(std::bit_cast<float>((std::bit_cast<uint32_t>(float(value)) + 0x8000) & 0xffff0000)); }; // halves away from zero
+  if (options.terms == 2 && fillsTiles())
+    for (double &value : row)
+      value = term(value) + term(value - term(value));
   int64_t span = std::gcd(panels.blockInputs(k), int64_t(256));
   for (int64_t first = 0; options.int8Products && first < k; first += span) {
     float largest = 0x1p-100f;

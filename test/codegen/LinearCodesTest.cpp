@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -41,11 +42,11 @@ const Case kTileCases[] = {{{4, 32, DType::F32, false}, 8, 1, 64},     {{4, 32, 
 std::string name(const Case &c) { return c.panels.layout() + " N=" + std::to_string(c.n) + " K=" + std::to_string(c.k); }
 
 void checkCase(std::mt19937 &random, const Case &c, const TargetPair &pair, StrategyOptions options) {
-  SCOPED_TRACE(pair.name() + " " + name(c) + (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : ""));
+  SCOPED_TRACE(pair.name() + " " + name(c) + (options.int8Products ? ", rows of 8 bits" : options.bf16Products ? ", rows of bf16" : options.terms ? ", rows of terms" : ""));
   PackedCodes codes(random, c.panels, c.zero, c.n, c.k);
   auto kernel = CompiledKernel::make(quantizedLinearText(c.panels, c.zero, c.n, c.k), cpu::lowerLinear, pair.target, pair.strategy, options);
   ASSERT_EQ(kernel->lowered().weightLayouts.at(1).name, codes.panels.layout());
-  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, options.bf16Products && codes.fillsTiles());
+  ASSERT_EQ(kernel->lowered().arithmetic == DType::BF16, (options.bf16Products || options.terms == 2) && codes.fillsTiles());
   std::vector<float> first;
   for (int64_t m : {1, 2, 3, 4, 5, 7, 17, 25, 33, 131})
     for (unsigned parts : {1u, 3u}) {
@@ -95,6 +96,18 @@ TEST(LinearCodes, RowsOfBf16InTileRegisters) {
         checkCase(random, c, pair, {.bf16Products = true});
 }
 
+// Each input as the sum of two bf16 numbers. Three are not chosen: exact digits are.
+TEST(LinearCodes, RowsOfTermsInTileRegisters) {
+  std::mt19937 random(6);
+  for (const Case &c : kTileCases)
+    for (const TargetPair &pair : runnableTargetsAndTiles())
+      if (pair.strategy.amx)
+        checkCase(random, c, pair, {.terms = 2});
+  for (const TargetPair &pair : runnableTargetsAndTiles())
+    if (pair.strategy.amx)
+      checkCase(random, kTileCases[1], pair, {.terms = 3});
+}
+
 // Spans are scaled by themselves: large inputs beside small ones, the largest and smallest numbers there are, and zeros.
 TEST(LinearCodes, InputsOfAnySize) {
   constexpr int64_t kN = 20, kK = 320, kM = 6;
@@ -132,15 +145,16 @@ TEST(LinearCodes, NotNumbers) {
   size_t turn = 0;
   for (const TargetPair &pair : runnableTargetsAndTiles()) {
     SCOPED_TRACE(pair.name());
-    bool rounded = turn++ % 2 && !pair.strategy.amx;
-    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy, {.bf16Products = pair.strategy.amx, .int8Products = rounded});
-    for (float odd : {NAN, INFINITY, -INFINITY}) {
+    bool odd = turn++ % 2;
+    StrategyOptions options{.bf16Products = pair.strategy.amx && odd, .int8Products = !pair.strategy.amx && odd, .terms = odd ? 0 : 2};
+    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy, options);
+    for (float value : {NAN, INFINITY, -INFINITY, std::bit_cast<float>(0x7f800001u), std::bit_cast<float>(0x7fffffffu), std::bit_cast<float>(0xffffffffu)}) {
       Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
-      x.data()[2 * kK + 40] = odd;
+      x.data()[2 * kK + 40] = value;
       kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", kM}}, 1);
       for (int64_t i = 0; i < kM; ++i)
         for (int64_t j = 0; j < kN; ++j)
-          ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == 2) << odd << " at " << i << "," << j;
+          ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == 2) << value << " at " << i << "," << j;
     }
   }
 }

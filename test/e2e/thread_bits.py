@@ -27,7 +27,8 @@ CASES = {
 WAYS = ((2, None), (3, None), (2, "0"), (5, "0"))
 # Of 2 x 125 rows, eighths of a share would be other groups of rows than quarters if groups followed from the number of parts alone.
 LENGTHS = (1, 2, 9, 75, 125)
-FORMATS = {"f32": [], "bf16x2": ["--products", "bf16x2"], "bf16": ["--dtype", "bf16", "--products", "bf16"], "int4": ["--dtype", "int4", "--products", "bf16"]}
+FORMATS = {"f32": [], "bf16x2": ["--products", "bf16x2"], "bf16": ["--dtype", "bf16", "--products", "bf16"], "int4": ["--dtype", "int4", "--products", "bf16"],
+           "int4-bf16x2": ["--dtype", "int4", "--products", "bf16x2"]}
 
 
 def bits(artifact, name, length, threads, piece=None):

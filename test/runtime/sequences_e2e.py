@@ -16,7 +16,7 @@ if not os.path.exists(COMPILE) or not os.path.exists(MODEL):
     print("SKIP sequences: no llmopt-compile in this build")
     sys.exit(0)
 with tempfile.TemporaryDirectory(prefix="llmopt-sequences-") as folder:
-    for flags in (["-O0"], ["-O3"], ["-O3", "--dtype", "f32", "--target", "x86-64-v3"], ["-O3", "--products", "bf16"], ["-O3", "--products", "bf16x2", "--strategy-target", "x86-64-v4-amx"], ["-O3", "--dtype", "int4"], ["-O3", "--dtype", "int8", "--target", "x86-64-v3"]):
+    for flags in (["-O0"], ["-O3"], ["-O3", "--dtype", "f32", "--target", "x86-64-v3"], ["-O3", "--products", "bf16"], ["-O3", "--products", "bf16x2", "--strategy-target", "x86-64-v4-amx"], ["-O3", "--dtype", "int4"], ["-O3", "--dtype", "int4", "--products", "bf16x2", "--strategy-target", "x86-64-v4-amx"], ["-O3", "--dtype", "int8", "--target", "x86-64-v3"]):
         artifact = os.path.join(folder, "story.llmopt")
         done = subprocess.run([COMPILE, MODEL, *flags, "-q", "-o", artifact], capture_output=True, text=True)
         if done.returncode != 0:

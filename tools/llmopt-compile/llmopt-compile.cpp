@@ -53,7 +53,7 @@ void addOptions(CLI::App &app, Arguments &a) {
                                      "a scale in f16, which changes results")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))->capture_default_str()->group("Optimization");
   app.add_option("--products", a.products, "Arithmetic of products: f32 (on x86-64-v4-amx, for models larger than the second-level cache, in tile registers: each number as the sum of three in bf16, as near as f32); bf16x2, there as the sum of two, which has 16 "
-                                           "bits of mantissa; bf16, which rounds the activations to bf16 before products with bf16 weights, in attention too (faster "
+                                           "bits of mantissa, also before weights of 4 and 8 bits in blocks of 32 and more; bf16, which rounds the activations to bf16 before products with bf16 weights, in attention too (faster "
                                            "where the target has dot products of bf16), on x86-64-v4-amx also before those with weights of 4 and 8 bits in blocks of 32 and more; int8, which rounds them to 8 bits, in blocks with a scale each, before products with weights of "
                                            "4 and 8 bits (processors only; MatMulNBits with accuracy_level 4 asks for it by itself)")
       ->check(CLI::IsMember({"f32", "bf16x2", "bf16", "int8"}))->capture_default_str()->group("Optimization");

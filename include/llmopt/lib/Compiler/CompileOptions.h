@@ -53,6 +53,7 @@ struct CompileOptions {
   bool bf16Products = false;            ///< round activations to bf16 in products with bf16 weights
   bool int8Products = false;            ///< round activations to 8 bits, in blocks, in products with weights of 4 and 8 bits (processors only)
   /// Where the target has tile registers (x86-64-v4-amx), numbers in f32 are multiplied as sums of so many bf16 ones: 3 is as near as f32, 2 has 16 bits of mantissa, 0 is not at all.
+  /// Rows that meet weights of 4 and 8 bits are so only with 2; with 3 they are exact whole numbers.
   /// Empty: 3, but 0 for a model that the second-level cache holds.
   std::optional<int> terms;
   CacheFormat kvCache = CacheFormat::Auto;
