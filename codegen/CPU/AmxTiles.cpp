@@ -126,17 +126,19 @@ void AmxTiles::multiplyAdd(Shape shape, ArrayRef<Value> lefts, Value leftStride,
   }
 }
 
-// Two panels at a time, as many as there are registers for: each of their terms is loaded once.
+// Panels of one term two at a time, as many as there are registers for: each is loaded once. With more terms each has so many products in turn that two would wait for one another.
 void AmxTiles::multiplyAddTerms(Shape shape, ArrayRef<Value> lefts, int64_t leftTerms, ArrayRef<Value> panels, int64_t panelTerms, bool streamsLefts,
                                 function_ref<void(int64_t)> beside) {
+  const int64_t together = panelTerms == 1 ? 2 : shape.panels;
+  const bool keepsPanels = std::min(together, shape.panels) <= 2;
   int64_t place = 0;
-  for (int64_t first = 0; first < shape.panels; first += 2) {
+  for (int64_t first = 0; first < shape.panels; first += together) {
     int64_t loadedLeft = -1, loadedPanel = -1;
     for (auto [leftTerm, panelTerm] : termProducts(leftTerms, panelTerms)) {
-      for (int64_t panel = first; panel < std::min(first + 2, shape.panels); ++panel) {
+      for (int64_t panel = first; panel < std::min(first + together, shape.panels); ++panel) {
         if (beside)
           beside(place++);
-        if (panelTerm != loadedPanel)
+        if (panelTerm != loadedPanel || !keepsPanels)
           load(right(panel), b_.address(panels[size_t(panel)], b_.index(panelTerm * kTileWords), b_.i32()), b_.index(kWords));
         for (int64_t row = 0; row < shape.rows; ++row) {
           if (panel == first && leftTerm != loadedLeft)
