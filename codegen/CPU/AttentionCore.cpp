@@ -283,13 +283,13 @@ TileOperands AttentionCore::cachedOperands() const {
 }
 
 /// Prefetches, while a tile runs over its panels, those it is followed by: as many streams as are read.
-std::function<void(Value)> AttentionCore::readAhead(const Values &panels, int64_t unroll) {
+std::function<void(Value, Value)> AttentionCore::readAhead(const Values &panels, int64_t unroll) {
   if (panels.empty())
     return nullptr;
   KernelBuilder *b = &b_;
   Type element = cachedElement();
   int64_t line = 64 * 8 / element.getIntOrFloatBitWidth();
-  return [=](Value k) {
+  return [=](Value k, Value) {
     for (Value panel : panels)
       for (int64_t i = 0; i < unroll * 16; i += line)
         b->prefetch(panel, b->add(b->mul(k, 16), i), element, /*locality=*/2);

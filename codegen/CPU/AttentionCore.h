@@ -195,7 +195,7 @@ private:
   void join(const RowState &into, const RowState &from);
   mlir::Value maskScores(mlir::Value scores, mlir::Value key, mlir::Value low, mlir::Value high);
   TileOperands cachedOperands() const;
-  std::function<void(mlir::Value)> readAhead(const Values &panels, int64_t unroll);
+  std::function<void(mlir::Value, mlir::Value)> readAhead(const Values &panels, int64_t unroll);
   mlir::Value weight(mlir::Value scores, mlir::Value maximum, bool rough = false);
   mlir::Value part(int64_t offset, mlir::Value row, int64_t rowElements);
 

@@ -3,7 +3,7 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Where registers are few, narrow weights are widened into scratch memory before the row tiles multiply them.
+// Where registers are few, the first row tile of a column tile widens narrow weights into scratch memory as it multiplies them, for all others.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/LinearBlocks.h"
@@ -29,7 +29,10 @@ private:
   KernelBuilder::Values codeSums(const TileShape &shape, Projection linear, const RowBlock &rows, Value firstRow, const TileBlock &block, ValueRange start);
   TileOperands operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile, int64_t height, const TileBlock &block);
   void addPrefetch(TileOperands &in, const RowBlock &rows, Value rowTile, Projection linear, const TileBlock &block);
+  /// The first row tile widens weights as it multiplies them, beside the multiply-adds. Products of integers take the ports that widening does.
+  bool widensInFirst() const { return !context_.problem.integer; }
   void widenPanels(Projection linear, const TileBlock &block);
+  KernelBuilder::Values sumsOf(const TileShape &shape, const TileOperands &in, Value isFirst, ValueRange start);
   /// The block's rows: those of the input, or, normed and in words, in scratch.
   Value input(Value firstRow) { return plan_.words ? words() : rowsAsGiven(firstRow); }
 };
@@ -65,7 +68,9 @@ void VectorBlocks::columnTiles(const LinearSegment &segment, const RowBlock &row
 void VectorBlocks::product(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value place, const TileBlock &block) {
   LinearEpilogue epilogue = epilogueOf(segment);
   int64_t width = block.panels * 16;
-  if (plan_.widen)
+  if (plan_.widen && context_.codes)
+    unpackCodes(segment.linears[weight], block);
+  else if (plan_.widen && !widensInFirst())
     widenPanels(segment.linears[weight], block);
   bool last = weight + 1 == segment.linears.size(), direct = last && epilogue.isLight(), cut = segment.columns % 16 != 0;
   Value column = firstColumn(block), no = b_.constantInt(b_.ops().getI1Type(), 0);
@@ -88,14 +93,14 @@ void VectorBlocks::product(const LinearSegment &segment, const RowBlock &rows, s
       // prefetched across gaps) LLVM's scheduler would spill, and in small tiles it would be in the multiply-adds' way.
       bool isPlain = in.format == PanelFormat::Plain || in.format == PanelFormat::BF16Dot;
       if (direct && isPlain && plan_.kBlocks == 1 && !context_.codes && context_.target.vectorRegisters >= 32)
-        in.perStep = [&, panels = std::move(in.perStep)](Value k) {
-          panels(k);
+        in.perStep = [&, panels = std::move(in.perStep)](Value k, Value place) {
+          panels(k, place);
           b_.ifThen(b_.less(k, b_.index(epilogue.prefetchSteps(shape) * in.unroll)), [&] { epilogue.prefetchStep(firstRow, column, shape, b_.floorDiv(k, in.unroll)); });
         };
       else if (direct)
         b_.ifThen(isLast, [&] { epilogue.prefetchRows(firstRow, column, shape); });
       KernelBuilder::Values start = startOf(shape, context_.sumElement(b_), own, block.k0);
-      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start) : emitTileLoop(b_, shape, in, start);
+      KernelBuilder::Values sum = context_.codes ? codeSums(shape, segment.linears[weight], rows, firstRow, block, start) : sumsOf(shape, in, b_.equal(rowTile, rows.first), start);
       if (!direct)
         return storeTile(b_, shape, sum, own, width);
       b_.ifThen(
@@ -130,12 +135,26 @@ KernelBuilder::Values VectorBlocks::codeSums(const TileShape &shape, Projection 
 }
 
 void VectorBlocks::widenPanels(Projection linear, const TileBlock &block) {
-  if (context_.codes)
-    return unpackCodes(linear, block);
   TileOperands in = tileOperands(b_, context_, linear);
   in.depth = blockDepth(block.k0);
   for (int64_t i = 0; i < block.panels; ++i)
     emitWidenedPanel(b_, in, plan_.lanes, panelBlock(linear, block.tile, i, block.k0), widenedPanel(i));
+}
+
+/// Row tiles multiply widened weights; the first one perhaps widens them.
+KernelBuilder::Values VectorBlocks::sumsOf(const TileShape &shape, const TileOperands &in, Value isFirst, ValueRange start) {
+  if (!plan_.widen)
+    return emitTileLoop(b_, shape, in, start);
+  TileOperands others = in, first = in;
+  others.format = context_.problem.integer ? PanelFormat::ShortDot : PanelFormat::Plain;
+  others.panels.clear();
+  for (int64_t i = 0; i < shape.panels; ++i)
+    others.panels.push_back(widenedPanel(i));
+  if (!widensInFirst())
+    return emitTileLoop(b_, shape, others, start);
+  first.widened = others.panels;
+  return b_.ifThen(
+      isFirst, start.getTypes(), [&] { return emitTileLoop(b_, shape, first, start); }, [&] { return emitTileLoop(b_, shape, others, start); });
 }
 
 TileOperands VectorBlocks::operands(const LinearSegment &segment, const RowBlock &rows, size_t weight, Value rowTile,
@@ -144,8 +163,8 @@ TileOperands VectorBlocks::operands(const LinearSegment &segment, const RowBlock
   TileOperands in = tileOperands(b_, context_, linear);
   in.depth = blockDepth(block.k0);
   in.depthMultiple = std::gcd(plan_.depth, plan_.kBlocks == 1 ? plan_.depth : plan_.kBlock);
-  if (context_.target.vectorRegisters >= 32)
-    in.unroll = 2; // tiles are large: LLVM's scheduler spills in longer loops
+  // Of many registers tiles are large: LLVM's scheduler spills in longer loops. Sums of integers take a register more.
+  in.unroll = context_.target.vectorRegisters >= 32 ? 2 : context_.problem.integer ? 4 : 8;
   Value firstRow = rowTiles_.firstRow(rowTile);
   if (plan_.pack) {
     Value local = b_.sub(firstRow, rows.firstRow);
@@ -159,11 +178,6 @@ TileOperands VectorBlocks::operands(const LinearSegment &segment, const RowBlock
   for (int64_t i = 0; i < block.panels; ++i)
     in.panels.push_back(panelBlock(linear, block.tile, i, block.k0));
   addPrefetch(in, rows, rowTile, linear, block);
-  if (plan_.widen) {
-    in.format = context_.problem.integer ? PanelFormat::ShortDot : PanelFormat::Plain;
-    for (int64_t i = 0; i < block.panels; ++i)
-      in.panels[size_t(i)] = widenedPanel(i);
-  }
   return in;
 }
 
@@ -189,8 +203,8 @@ void VectorBlocks::addPrefetch(TileOperands &in, const RowBlock &rows, Value row
   for (int64_t i = 1; i < lines; ++i)
     further.push_back(b_.min(b_.index(i * line), b_.add(b_.mul(share, in.unroll), -1)));
   KernelBuilder *b = &b_;
-  in.perStep = [=](Value k) {
-    Value place = b->mul(k, share);
+  in.placeGrowth = share;
+  in.perStep = [=](Value, Value place) {
     for (Value panel : next) {
       b->prefetch(panel, place, element, /*locality=*/2);
       for (Value offset : further)

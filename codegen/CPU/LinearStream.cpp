@@ -229,7 +229,7 @@ void cpu::readAhead(KernelBuilder &b, TileOperands &in) {
     for (int64_t line = 0; line < stepBytes; line += 64)
       builder->prefetch(panels[size_t(panel)], builder->add(builder->mul(k, 16), (distance + line) / elementBytes), element, /*locality=*/3);
   };
-  in.perStep = [each = in.perPanelStep, count = int64_t(panels.size())](Value k) {
+  in.perStep = [each = in.perPanelStep, count = int64_t(panels.size())](Value k, Value) {
     for (int64_t panel = 0; panel < count; ++panel)
       each(k, panel);
   };

@@ -70,6 +70,7 @@ public:
   Value panelVector(Value panelAtK, int64_t step, int64_t vector, int64_t panel = 0);
 
 private:
+  Value weightOf(ArrayRef<Value> panelsAtK, int64_t step, int64_t vector, int64_t panel);
   Values termSteps(Value k, int64_t panel, int64_t vector, ArrayRef<std::pair<int64_t, int64_t>> products, ValueRange before);
   Value pairVector(Value panelAtK, int64_t step, int64_t vector);
   Value widenF16(Value half);
@@ -282,6 +283,14 @@ Value TileWriter::panelVector(Value panelAtK, int64_t step, int64_t vector, int6
   return b_.load(type_, panelAtK, place, 16);
 }
 
+/// And written where it is to be kept: `panelsAtK` has those places behind the panels.
+Value TileWriter::weightOf(ArrayRef<Value> panelsAtK, int64_t step, int64_t vector, int64_t panel) {
+  Value weight = panelVector(panelsAtK[size_t(panel)], step, vector, panel);
+  if (!in_.widened.empty())
+    b_.store(weight, panelsAtK[in_.panels.size() + size_t(panel)], b_.index(step * 16 + vector * shape_.lanes));
+  return weight;
+}
+
 Value TileWriter::splatOf(ArrayRef<Value> rowsAtK, int64_t row, int64_t step, int64_t term) {
   bool listed = !in_.aRows.empty();
   return b_.loadSplat(type_, rowsAtK[listed ? row : 0], b_.index(step * in_.aStep + term * in_.aTerm + (listed ? 0 : row * in_.aRow)));
@@ -299,9 +308,9 @@ KernelBuilder::Values TileWriter::rowsAt(Value aOffset) {
 /// Few vectors of B: all in registers, one broadcast of A at a time.
 void TileWriter::byRows(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> panelsAtK, Values &tile) {
   llvm::SmallVector<Value> weights;
-  for (auto [panel, at] : llvm::enumerate(panelsAtK))
+  for (int64_t panel = 0; panel < shape_.panels; ++panel)
     for (int64_t vector = 0; vector < shape_.vectors(); ++vector)
-      weights.push_back(panelVector(at, i, vector, int64_t(panel)));
+      weights.push_back(weightOf(panelsAtK, i, vector, panel));
   for (int64_t row = 0; row < shape_.rows; ++row) {
     Value a = splatOf(rowsAtK, row, i);
     for (auto [column, weight] : llvm::enumerate(weights)) {
@@ -318,11 +327,11 @@ void TileWriter::byVectors(int64_t i, ArrayRef<Value> rowsAtK, ArrayRef<Value> p
   llvm::SmallVector<Value> splats;
   for (int64_t row = 0; row < shape_.rows; ++row)
     splats.push_back(splatOf(rowsAtK, row, i));
-  for (auto [panel, at] : llvm::enumerate(panelsAtK))
+  for (int64_t panel = 0; panel < shape_.panels; ++panel)
     for (int64_t vector = 0; vector < shape_.vectors(); ++vector) {
-      Value weight = panelVector(at, i, vector, int64_t(panel));
+      Value weight = weightOf(panelsAtK, i, vector, panel);
       for (int64_t row = 0; row < shape_.rows; ++row) {
-        Value &sum = tile[size_t(shape_.index(row, int64_t(panel), vector))];
+        Value &sum = tile[size_t(shape_.index(row, panel, vector))];
         sum = multiplyAdd(splats[size_t(row)], weight, sum);
       }
     }
@@ -335,6 +344,8 @@ Values TileWriter::steps(Value k, int64_t count, ValueRange tile, function_ref<v
     rowsAtK.push_back(b_.address(copy, aOffset, in_.element));
   for (Value panel : in_.panels)
     panelsAtK.push_back(b_.address(panel, bOffset, panelElement(b_, in_)));
+  for (Value place : in_.widened)
+    panelsAtK.push_back(b_.address(place, b_.mul(k, 16), in_.element));
   // Groups have sums of even and of odd inputs, or of the first and last two of four.
   size_t kinds = isInGroups(in_.format) ? 2 : 1, each = tile.size() / kinds;
   Values parts[2] = {Values(tile.take_front(each)), Values(tile.drop_front(each))};
@@ -364,7 +375,7 @@ Values TileWriter::groupLoop(ValueRange initial) {
   return b_.forLoop(b_.index(0), in_.depth, kGroup, initial, [&](Value k, ValueRange before) {
     Values both = b_.forLoop(k, b_.add(k, kGroup), in_.unroll, zeros, [&](Value step, ValueRange tile) {
       if (in_.perStep)
-        in_.perStep(step);
+        in_.perStep(step, in_.placeGrowth ? b_.mul(step, in_.placeGrowth) : Value());
       return writer.steps(step, in_.unroll, tile);
     });
     Values sums(before.begin(), before.end());
@@ -471,11 +482,19 @@ KernelBuilder::Values cpu::emitTileLoop(KernelBuilder &b, const TileShape &shape
   Value zero = b.index(0);
   bool even = in.depthMultiple % unroll == 0;
   Value main = even ? in.depth : b.sub(in.depth, b.mod(in.depth, b.index(unroll)));
-  Values tile = b.forLoop(zero, main, unroll, initial, [&](Value k, ValueRange sums) {
+  Values start(initial.begin(), initial.end());
+  bool places = in.perStep && in.placeGrowth;
+  if (places)
+    start.push_back(zero);
+  Values tile = b.forLoop(zero, main, unroll, start, [&](Value k, ValueRange values) {
     if (in.perStep)
-      in.perStep(k);
-    return writer.steps(k, unroll, sums);
+      in.perStep(k, places ? values.back() : Value());
+    Values next = writer.steps(k, unroll, values.take_front(initial.size()));
+    if (places)
+      next.push_back(b.add(values.back(), b.mul(in.placeGrowth, unroll)));
+    return next;
   });
+  tile.truncate(initial.size());
   if (even)
     return tile;
   // What is left: whole pairs or single inputs, then the last input of an odd number.

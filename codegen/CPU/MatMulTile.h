@@ -77,6 +77,8 @@ struct TileOperands {
   llvm::SmallVector<mlir::Value> aCopies;
   /// Address of k = 0 of each panel of the tile.
   llvm::SmallVector<mlir::Value> panels;
+  /// Where each panel is written as it is multiplied, as emitWidenedPanel writes it; or none.
+  llvm::SmallVector<mlir::Value> widened;
   PanelFormat format = PanelFormat::Plain;
   bool prefetchersSuffice = true; ///< as Target has it
   bool hasF16Conversion = true;   ///< the target has vcvtph2ps
@@ -90,8 +92,9 @@ struct TileOperands {
   mlir::Value depth;              ///< K
   int64_t depthMultiple = 1;      ///< K is known to be a multiple of this
   int64_t unroll = 4;
-  /// Called once in each unrolled step with k: a place for prefetches.
-  std::function<void(mlir::Value k)> perStep;
+  /// Called once in each unrolled step with k, and with k * placeGrowth, which the loop adds up (LLVM would multiply in each step): a place for prefetches.
+  std::function<void(mlir::Value k, mlir::Value place)> perStep;
+  mlir::Value placeGrowth; ///< without it there is no place
   /// The same for each panel: with terms, groups of one panel after the other are multiplied.
   std::function<void(mlir::Value k, int64_t panel)> perPanelStep;
 };
