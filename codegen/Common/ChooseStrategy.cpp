@@ -159,11 +159,11 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
       constexpr int64_t kMostWhole = 384, kSplitBlock = 192;
       fewBlock = facts.depth;
       whole = kBlock = roundUp(equalBlocks(facts.depth, facts.depth <= kMostWhole ? kMostWhole : kSplitBlock), kAmxWords);
-    } else if (facts.terms) { // so many products for each sum and panel that neither sums that wait nor weights read again for fewer rows are lost
+    } else if (facts.terms && facts.weights == 1) { // so many products for each panel that weights may be read again for fewer rows, where those of one matrix lie in the cache beside them
       kBlock = whole;
     }
-    // Words of a row of a block, of which half the second-level cache is full: terms leave more of it to panels.
-    auto rowWords = [&](int64_t block) { return facts.terms ? block * facts.terms * 4 / 3 : block; };
+    // Words of a row of a block, of which half the second-level cache is full. Where terms walk the whole K, more of it is left to panels.
+    auto rowWords = [&](int64_t block) { return std::max<int64_t>(1, facts.terms) * (facts.terms && block == whole ? block * 4 / 3 : block); };
     if (!facts.rows || (buckets.empty() && *facts.rows <= kRows))
       add(kRows, kRows, /*columns=*/64, fewBlock, kRows, false);
     if (whole != kBlock && (!facts.rows || (buckets.empty() && *facts.rows <= kFew)))
@@ -198,6 +198,7 @@ static bool readsBf16Cache(exec::KernelOp kernel) {
 std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysis &shapes, const Target &target, const StrategyOptions &options) {
   std::optional<GemmFacts> facts;
   bool allBf16 = true, allInt8 = true, experts = false;
+  int64_t projections = 0;
   llvm::SmallDenseSet<Type, 2> elements;
   kernel.getBody().walk([&](Operation *op) {
     Projection linear = Projection::ofAny(op);
@@ -220,6 +221,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
     elements.insert(linear.weightType().getElementType());
     allInt8 &= op->hasAttr(kInt8Input);
     experts |= linear.isGrouped();
+    ++projections;
     if (!linear.isGrouped() && rows.known() && rows.constant())
       found.rows = rows.constant();
     facts = found;
@@ -243,6 +245,7 @@ std::optional<GemmFacts> llmopt::linearFacts(exec::KernelOp kernel, ShapeAnalysi
   } else if (facts && options.terms && elements.size() == 1 && isa<Float32Type, Float16Type, BFloat16Type>(*elements.begin()) && (!experts || allBf16) && target.amx &&
              facts->depth % (2 * kAmxWords) == 0) {
     facts->terms = options.terms;
+    facts->weights = std::max<int64_t>(1, projections / std::max<int64_t>(1, kernel.getNumResults()));
     facts->splitsWeights = !allBf16;
     facts->words = true;
     facts->depth /= 2;
