@@ -3,8 +3,8 @@
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A number in f32 is the sum of three in bf16, exactly (below 2^-110 but for what tile registers take as zero); of two it is with an error of 2^-16 of it at most, 2^-17 where the first one is rounded. Products of such sums in
-// tile registers are as near as those in f32, or as those with 16 bits of mantissa. Henry, Tang, Heinecke: Leveraging the bfloat16 Artificial
+// A number in f32 is the sum of three in bf16, exactly (below 2^-110 but for what tile registers take as zero); of two it is with an error of 2^-16 of it at most, 2^-17 where the first
+// one is rounded. Products of such sums in tile registers are as near as those in f32, or as those with 16 bits of mantissa. Henry, Tang, Heinecke: Leveraging the bfloat16 Artificial
 // Intelligence Datatype For Higher-Precision Computations, 2019 (oneMKL: float_to_bf16x2, float_to_bf16x3).
 //
 //===----------------------------------------------------------------------===//
@@ -32,8 +32,10 @@ KernelBuilder::Values splitRowTerms(KernelBuilder &b, mlir::Value x, int64_t ter
 
 /// Words (i32) of two terms each: of vectors of even and of odd inputs.
 mlir::Value joinTerms(KernelBuilder &b, mlir::Value even, mlir::Value odd);
-/// `words` words of the terms of a row's f32 numbers at `from`: those of each term `termWords` behind those of the term before. `ordered`: puts halves into another order than that of inputs.
-void storeTerms(KernelBuilder &b, mlir::Value from, int64_t words, int64_t terms, mlir::Value to, mlir::Value termWords, llvm::function_ref<mlir::Value(mlir::Value halves)> ordered = nullptr);
+/// `words` words of the terms of a row's f32 numbers at `from`: those of each term `termWords` behind those of the term before. `ordered`: puts halves into another order than that
+/// of inputs.
+void storeTerms(KernelBuilder &b, mlir::Value from, int64_t words, int64_t terms, mlir::Value to, mlir::Value termWords,
+                llvm::function_ref<mlir::Value(mlir::Value halves)> ordered = nullptr);
 
 } // namespace llmopt::cpu
 

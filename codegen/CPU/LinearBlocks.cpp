@@ -45,7 +45,9 @@ BlockPlan::BlockPlan(const LinearContext &context, strategy::GemmBucketAttr buck
             : context.problem.integer ? !context.byteDot()
                                       : context.target.vectorRegisters < 32 && panelFormat(context.problem.segments[0].linears[0]) != PanelFormat::Plain),
       amx{tileRows / AmxTiles::kRows, tilePanels}, rowTerms(context.rowTerms()), weightTerms(context.weightTerms()),
-      splitsSteps(weightTerms > 1 && blockTiles == 1 && kBlocks == 1), unpacksSteps(context.codes && context.amx && blockTiles == 1 && kBlocks == 1 && depth >= CodeSteps::kAhead * AmxTiles::kWords), words(context.amx ? blockRows() * depth * rowTerms : context.wordElements(blockRows())),
+      splitsSteps(weightTerms > 1 && blockTiles == 1 && kBlocks == 1),
+      unpacksSteps(context.codes && context.amx && blockTiles == 1 && kBlocks == 1 && depth >= CodeSteps::kAhead * AmxTiles::kWords),
+      words(context.amx ? blockRows() * depth * rowTerms : context.wordElements(blockRows())),
       amxWords(context.amx ? AmxTiles::memoryWords(context.target) + spanSumElements(context) : 0), span(spanSteps(context)) {
   if (context.codes && widen)
     unpackedSpan = context.codes->unpackedSpan();

@@ -55,7 +55,12 @@ struct BlockPlan {
   int64_t sumElements(int64_t weights) const { return weights * chunk * blockRows() * tilePanels * 16; }
   int64_t packedElements() const { return pack ? (blockRows() * depth + 79) / 16 * 16 : 0; }
   int64_t widenedElements() const { return widen ? tilePanels * widenedPanel() * (unpacksSteps ? CodeSteps::kRoom : weightTerms > 1 ? 2 : 1) : 0; } // terms: of a block, and of the next one
-  int64_t widenedPanel() const { return unpacksSteps ? CodeSteps::kStepWords : unpackedSpan ? kBlock / span * unpackedSpan : weightTerms > 1 ? (splitsSteps ? AmxTiles::kWords : kBlock) * weightTerms * 16 : (kBlock + 1) / 2 * 32; }
+  int64_t widenedPanel() const {
+    return unpacksSteps      ? CodeSteps::kStepWords
+           : unpackedSpan    ? kBlock / span * unpackedSpan
+           : weightTerms > 1 ? (splitsSteps ? AmxTiles::kWords : kBlock) * weightTerms * 16
+                             : (kBlock + 1) / 2 * 32;
+  }
   /// Rows that are normed at a time.
   int64_t normRows() const { return amxWords ? tileRows : blockRows(); }
   /// Before the rows that a norm in front gives.

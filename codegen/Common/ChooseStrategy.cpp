@@ -159,7 +159,7 @@ strategy::GemmAttr llmopt::chooseGemm(MLIRContext *context, const Target &target
       constexpr int64_t kMostWhole = 384, kSplitBlock = 192;
       fewBlock = facts.depth;
       whole = kBlock = roundUp(equalBlocks(facts.depth, facts.depth <= kMostWhole ? kMostWhole : kSplitBlock), kAmxWords);
-    } else if (facts.terms && facts.weights == 1) { // so many products for each panel that weights may be read again for fewer rows, where those of one matrix lie in the cache beside them
+    } else if (facts.terms && facts.weights == 1) { // so many products for each panel that fewer rows may read it anew; two matrices' panels leave rows too little room
       kBlock = whole;
     }
     // Words of a row of a block, of which half the second-level cache is full. Where terms walk the whole K, more of it is left to panels.
