@@ -142,19 +142,19 @@ TEST(LinearCodes, NotNumbers) {
   std::mt19937 random(5);
   QuantizedPanels panels{8, 32, DType::F32, false};
   PackedCodes codes(random, panels, 128, kN, kK);
-  size_t turn = 0;
   for (const TargetPair &pair : runnableTargetsAndTiles()) {
-    SCOPED_TRACE(pair.name());
-    bool odd = turn++ % 2;
-    StrategyOptions options{.bf16Products = pair.strategy.amx && odd, .int8Products = !pair.strategy.amx && odd, .terms = odd ? 0 : 2};
-    auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy, options);
-    for (float value : {NAN, INFINITY, -INFINITY, std::bit_cast<float>(0x7f800001u), std::bit_cast<float>(0x7fffffffu), std::bit_cast<float>(0xffffffffu)}) {
-      Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
-      x.data()[2 * kK + 40] = value;
-      kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", kM}}, 1);
-      for (int64_t i = 0; i < kM; ++i)
-        for (int64_t j = 0; j < kN; ++j)
-          ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == 2) << value << " at " << i << "," << j;
+    StrategyOptions rounded{.bf16Products = pair.strategy.amx, .int8Products = !pair.strategy.amx};
+    for (StrategyOptions options : {rounded, {.terms = 2}}) {
+      SCOPED_TRACE(pair.name() + (options.terms ? ", terms" : ", rounded rows"));
+      auto kernel = CompiledKernel::make(quantizedLinearText(panels, 128, kN, kK), cpu::lowerLinear, pair.target, pair.strategy, options);
+      for (float value : {NAN, INFINITY, -INFINITY, std::bit_cast<float>(0x7f800001u), std::bit_cast<float>(0x7fffffffu), std::bit_cast<float>(0xffffffffu)}) {
+        Buffer x = randomFloats(random, kM * kK), y = filled(kM * kN, 7);
+        x.data()[2 * kK + 40] = value;
+        kernel->run({x.data(), codes.packed.data<void>(), y.data()}, {{"m", kM}}, 1);
+        for (int64_t i = 0; i < kM; ++i)
+          for (int64_t j = 0; j < kN; ++j)
+            ASSERT_EQ(!std::isfinite(y.data()[i * kN + j]), i == 2) << value << " at " << i << "," << j;
+      }
     }
   }
 }
