@@ -112,8 +112,10 @@ std::optional<std::string> unusedProducts(ModuleOp planned, const CompileOptions
       return std::nullopt;
   if (!options.bf16Products && !options.int8Products)
     return "--products=bf16x2: no product makes use of it: that takes tile registers (x86-64-v4-amx), weights in f32, f16, bf16 or codes in blocks of 32 and more, and a multiple of 32 inputs";
-  return options.bf16Products ? "--products=bf16: no product with weights makes use of it, as none of them are bf16; --dtype=bf16 makes them so"
-                              : "--products=int8: no product with weights makes use of it, as none of them are codes of 8 or 4 bits; --dtype=int8 makes them so";
+  bool asked = options.bf16Products ? options.dtype == WeightFormat::BF16 : options.dtype == WeightFormat::Int8 || options.dtype == WeightFormat::Int4;
+  std::string type = options.bf16Products ? "bf16" : "int8", what = options.bf16Products ? "bf16" : "codes of 8 or 4 bits";
+  return "--products=" + type + ": no product with weights makes use of it, as none of them are " + what +
+         (asked ? "; --dtype=" + type + " reaches stored matrices only" : "; --dtype=" + type + " makes them so");
 }
 
 } // namespace

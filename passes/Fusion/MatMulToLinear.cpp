@@ -5,9 +5,11 @@
 //
 //   %y = llm.matmul %x, %w   (w a matrix known when compiling)   ==>   %y = llm.linear %x, %w {transposed}
 //   %z = %y + %b             (b a vector)                        ==>   %z = llm.linear %x, %w, %b {transposed}
+//   %y = llm.matmul %x, cast %w  (stored in f16 or bf16)          ==>   %y = llm.linear %x, %w {transposed}
 //   %z = (%y + %r) + %b                                          ==>   %z = llm.linear %x, %w, %b {transposed} + %r
 //
 //===----------------------------------------------------------------------===//
+#include "llmopt/dialects/LLM/StoredWeight.h"
 #include "llmopt/passes/Match.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -24,6 +26,13 @@ LogicalResult explainTypes(llm::MatMulOp root, PatternRewriter &rewriter) {
   return missed(rewriter, root, Miss::TypeMismatch, "the product with a weight is not computed in f32", "export the model in f32 or f16");
 }
 
+/// Graphs in f16 and bf16 widen what they store in front of products in f32. Projections take it as it is stored: the cast is exact, and would double what is read.
+Value asStored(Value weight) {
+  auto cast = weight.getDefiningOp<llm::CastOp>();
+  bool widens = cast && llm::isStoredWeight(cast.getInput()) && isa<Float16Type, BFloat16Type>(typeOf(cast.getInput()).getElementType());
+  return widens ? cast.getInput() : weight;
+}
+
 struct ToLinear : OpRewritePattern<llm::MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(llm::MatMulOp root, PatternRewriter &rewriter) const override {
@@ -34,7 +43,7 @@ struct ToLinear : OpRewritePattern<llm::MatMulOp> {
       return rewriter.notifyMatchFailure(root, "right operand is not a matrix of known size");
     if (!llm::isWeightExpression(root.getRhs()) || llm::isWeightExpression(root.getLhs()))
       return rewriter.notifyMatchFailure(root, "right operand is not a weight");
-    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), root.getLhs(), root.getRhs(), Value(), /*transposed=*/true);
+    rewriter.replaceOpWithNewOp<llm::LinearOp>(root, root.getType(), root.getLhs(), asStored(root.getRhs()), Value(), /*transposed=*/true);
     return success();
   }
 };

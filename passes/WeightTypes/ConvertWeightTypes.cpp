@@ -7,11 +7,6 @@
 //   %y = llm.linear %x, %w                    ==>    %c = llm.cast %w : tensor<8x4xf32> -> tensor<8x4xbf16>
 //                                                    %y = llm.linear %x, %c
 //
-// What a graph stores in 16 bits and widens is multiplied as it is stored, unless another type is asked for:
-//
-//   %c = llm.cast %w : tensor<8x4xf16> -> tensor<8x4xf32>
-//   %y = llm.linear %x, %c                            ==>    %y = llm.linear %x, %w
-//
 // An integer type quantizes instead: the operand of llm.linear or llm.grouped_linear becomes codes times scales, an expression over the weight (QuantizeMatrix.h).
 //
 //===----------------------------------------------------------------------===//
@@ -19,6 +14,7 @@
 
 #include "llmopt/dialects/LLM/ElementTypes.h"
 #include "llmopt/dialects/LLM/LLM.h"
+#include "llmopt/dialects/LLM/StoredWeight.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
@@ -33,14 +29,6 @@ using namespace mlir;
 using namespace llmopt;
 
 namespace {
-
-/// A stored tensor, or part of one such as the keys' third of a joined projection.
-bool isStored(Value value) {
-  Operation *op = value.getDefiningOp();
-  while (isa_and_nonnull<llm::SliceOp, llm::TransposeOp, llm::ReshapeOp>(op))
-    op = op->getOperand(0).getDefiningOp();
-  return isa_and_nonnull<llm::WeightOp>(op);
-}
 
 class ConvertWeightTypesPass : public llmopt::impl::ConvertWeightTypesPassBase<ConvertWeightTypesPass> {
 public:
@@ -58,11 +46,9 @@ public:
 
   void runOnOperation() override {
     getOperation().walk([&](Operation *op) {
-      for (OpOperand &operand : op->getOpOperands()) {
-        takeAsStored(operand);
-        if (isStored(operand.get()) || isExperts(operand))
+      for (OpOperand &operand : op->getOpOperands())
+        if (llm::isStoredWeight(operand.get()) || isExperts(operand))
           convert(operand);
-      }
     });
   }
 
@@ -70,15 +56,6 @@ private:
   /// The matrices of a routed layer, which may be joined from one tensor an expert.
   static bool isExperts(OpOperand &use) {
     return isa<llm::GroupedLinearOp>(use.getOwner()) && use.getOperandNumber() == 1 && llm::isWeightExpression(use.get());
-  }
-
-  /// Graphs in f16 and bf16 widen matrices in front of products in f32, which take them as they are.
-  static void takeAsStored(OpOperand &use) {
-    auto cast = use.get().getDefiningOp<llm::CastOp>();
-    if (!isa<llm::LinearOp>(use.getOwner()) || use.getOperandNumber() != 1 || !cast || !isStored(cast.getInput()))
-      return;
-    if (isa<Float16Type, BFloat16Type>(getElementTypeOrSelf(cast.getInput().getType())) && getElementTypeOrSelf(cast.getType()).isF32())
-      use.set(cast.getInput());
   }
 
   /// The element type this use wants, or null where it takes what there is.

@@ -1,7 +1,6 @@
 // RUN: llmopt-opt %s --llmopt-convert-weight-types=matrix-type=bf16 | FileCheck %s
 // RUN: llmopt-opt %s --llmopt-convert-weight-types=matrix-type=i4 | FileCheck %s --check-prefix=CODES
 // RUN: llmopt-opt %s --llmopt-convert-weight-types="matrix-type=i4 round-experts=false" | FileCheck %s --check-prefix=KEPT
-// RUN: llmopt-opt %s --llmopt-convert-weight-types | FileCheck %s --check-prefix=STORED
 // REQUIRES: llmopt-opt
 
 // The matrix and the part of a joined one are stored in bf16; vectors, and a matrix made at run time, stay as they are.
@@ -40,18 +39,4 @@ func.func @experts(%x: tensor<?x64xf32>, %order: tensor<?x2xi32>, %offsets: tens
   %w = llm.weight "w" : tensor<4x8x64xbf16>
   %y = llm.grouped_linear %x, %w, %order, %offsets : tensor<?x64xf32>, tensor<4x8x64xbf16>, tensor<?x2xi32>, tensor<5xi32> -> tensor<?x2x8xf32>
   return %y : tensor<?x2x8xf32>
-}
-
-// A graph in f16 widens its matrix in front of the product, which takes it as it is stored; its bias is f32 like the input.
-//  CHECK-LABEL: func.func @widened
-//        CHECK:   llm.cast %{{.+}} : tensor<4x8xf16> -> tensor<4x8xbf16>
-// STORED-LABEL: func.func @widened
-//       STORED:   %[[W:.+]] = llm.weight "w" : tensor<4x8xf16>
-//       STORED:   llm.linear %{{.+}}, %[[W]], %{{.+}} : tensor<?x8xf32>, tensor<4x8xf16>, tensor<4xf32>
-func.func @widened(%x: tensor<?x8xf32>) -> tensor<?x4xf32> {
-  %w = llm.weight "w" : tensor<4x8xf16>
-  %bias = llm.weight "bias" : tensor<4xf32>
-  %wide = llm.cast %w : tensor<4x8xf16> -> tensor<4x8xf32>
-  %y = llm.linear %x, %wide, %bias : tensor<?x8xf32>, tensor<4x8xf32>, tensor<4xf32> -> tensor<?x4xf32>
-  return %y : tensor<?x4xf32>
 }

@@ -14,6 +14,22 @@ func.func @weight_and_bias(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> tenso
   return %y : tensor<?x32xf32>
 }
 
+// What a graph in f16 stores is multiplied as it is stored; what it computes is not.
+// CHECK-LABEL: func.func @widened
+//       CHECK:   %[[W:.+]] = llm.weight "w" : tensor<64x32xf16>
+//       CHECK:   llm.linear %{{.+}}, %[[W]] {transposed} : tensor<?x64xf32>, tensor<64x32xf16>
+//       CHECK:   llm.linear %{{.+}}, %{{.+}} {transposed} : tensor<?x32xf32>, tensor<32x32xf32>
+func.func @widened(%x: tensor<?x64xf32> {llm.dims = ["n", 64]}) -> tensor<?x32xf32> {
+  %w = llm.weight "w" : tensor<64x32xf16>
+  %v = llm.weight "v" : tensor<32x32xf16>
+  %wide = llm.cast %w : tensor<64x32xf16> -> tensor<64x32xf32>
+  %sum = llm.add %v, %v : tensor<32x32xf16>, tensor<32x32xf16> -> tensor<32x32xf16>
+  %other = llm.cast %sum : tensor<32x32xf16> -> tensor<32x32xf32>
+  %m = llm.matmul %x, %wide : tensor<?x64xf32>, tensor<64x32xf32> -> tensor<?x32xf32>
+  %y = llm.matmul %m, %other : tensor<?x32xf32>, tensor<32x32xf32> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
 // CHECK-LABEL: func.func @bias_behind_residual
 //  CHECK-SAME:   %[[X:[a-z0-9]+]]: tensor<8x64xf32>, %[[R:[a-z0-9]+]]: tensor<8x32xf32>
 //       CHECK:   %[[B:.+]] = llm.weight "b"
