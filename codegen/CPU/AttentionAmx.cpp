@@ -6,6 +6,9 @@
 // Panels of keys and of values are right sides as they lie; left sides are rounded queries and weights. Registers always have the same number of rows: a tile
 // with fewer computes more of them than it has, from what lies behind its queries and scores, which nobody reads.
 //
+// Where a key's words are no multiple of those of a register, the last register begins with words that the one before has had, and meets zeros there: what lies
+// behind a key's words is another key's, or nobody's.
+//
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/AttentionCore.h"
 
@@ -20,7 +23,7 @@ static constexpr int64_t kKeys = AttentionShape::kKeys, kWords = AmxTiles::kWord
 static constexpr int64_t kKeyGroup = 2 * kWords;
 
 void AttentionShape::useTiles(bool wanted, int64_t rows) {
-  amx = wanted && inPairs() && keySize % (2 * kWords) == 0;
+  amx = wanted && inPairs() && keySteps() >= kWords;
   if (amx)
     tileRows = rows > AmxTiles::kRows ? 2 * AmxTiles::kRows : rows;
 }
@@ -33,6 +36,20 @@ void AttentionCore::begin() {
 void AttentionCore::end() {
   if (shape_.amx)
     tiles_.release();
+}
+
+/// A copy of the last kWords words of a query, with zeros for those that whole registers have had. It lies behind the query's words, in the room of its floats.
+void AttentionCore::copyLastWords(Value query) {
+  int64_t had = kWords - shape_.keySteps() % kWords;
+  VectorType type = b_.vec(shape_.lanes, b_.i32());
+  for (int64_t i = 0; i < kWords; i += shape_.lanes) {
+    SmallVector<int32_t> kept;
+    for (int64_t word = i; word < i + shape_.lanes; ++word)
+      kept.push_back(word < had ? 0 : -1);
+    Value mask = arith::ConstantOp::create(b_.ops(), b_.loc(), DenseElementsAttr::get(type, ArrayRef(kept)));
+    Value words = b_.load(type, query, b_.index(shape_.keySteps() - kWords + i));
+    b_.store(arith::AndIOp::create(b_.ops(), b_.loc(), words, mask), query, b_.index(shape_.keySteps() + i));
+  }
 }
 
 /// Lines of a panel that one instruction takes, into the first-level cache.
@@ -48,10 +65,12 @@ void AttentionCore::tiledScores(const RowTile &tile, const KeySpan &keys) {
   Value first = keys.firstBlock ? keys.firstBlock : b_.index(0), stride = b_.index(shape_.queryStride());
   auto scores = [&](Value key, int64_t keyStride, const Values &panels) { // of panels so many keys apart
     tiles_.zeroSums(shape);
-    for (int64_t word = 0; word < shape_.keySteps(); word += kWords) {
+    for (int64_t step = 0; step < shape_.keySteps(); step += kWords) {
+      bool isPart = shape_.keySteps() - step < kWords;
+      int64_t word = isPart ? shape_.keySteps() - kWords : step;
       Values lefts, rights;
       for (int64_t i = 0; i < shape.rows; ++i)
-        lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(word), b_.f32()));
+        lefts.push_back(b_.address(query(b_.add(tile.first, i * AmxTiles::kRows)), b_.index(isPart ? shape_.keySteps() : word), b_.f32()));
       for (Value panel : panels)
         rights.push_back(b_.address(panel, b_.index(word * 16), b_.f32()));
       tiles_.multiplyAdd(shape, lefts, stride, rights, /*streamsLefts=*/false, streamsPanels(keys), [&](int64_t i) {

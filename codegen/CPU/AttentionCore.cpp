@@ -128,6 +128,8 @@ void AttentionCore::startRow(Value row, Value low, Value high, Value sink) {
   }
   if (shape_.inPairs())
     words_.roundRow(query(row), query(row), shape_.keySize, shape_.lanes);
+  if (shape_.amx && shape_.keySteps() % AmxTiles::kWords)
+    copyLastWords(query(row));
 }
 
 void AttentionCore::finishRow(Value row, Value to) {

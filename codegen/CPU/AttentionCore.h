@@ -62,7 +62,7 @@ struct AttentionShape {
   int64_t blockSteps() const { return inPairs() ? kKeys / 2 : kKeys; }
   /// Floats between queries: room for those that are to be rounded.
   int64_t queryStride() const { return inPairs() ? 2 * keySteps() : keySize; }
-  /// Products in tile registers, where `wanted` and words of a key fill those: of `rows` rows, which is how many a span has or a multiple of it.
+  /// Products in tile registers, where `wanted` and words of a key fill one: of `rows` rows, which is how many a span has or a multiple of it.
   void useTiles(bool wanted, int64_t rows);
   AmxTiles::Shape amxShape() const { return tileRows > AmxTiles::kRows ? AmxTiles::Shape{2, 2} : AmxTiles::Shape{1, 4}; }
   /// Rows in scratch: those of a tile may be more than there are.
@@ -143,6 +143,7 @@ private:
   void visibleTile(const RowTile &tile, const KeySpan &keys);
   void tiledScores(const RowTile &tile, const KeySpan &keys);
   void tiledValues(const RowTile &tile, const KeySpan &keys);
+  void copyLastWords(mlir::Value query);
   void readLines(mlir::Value panel);
   /// A row tile reads keys and values once, and its scores more often. Where memory is the limit panels have been prefetched into the first-level cache.
   static bool streamsPanels(const KeySpan &keys) { return !keys.next; }

@@ -397,6 +397,8 @@ int main(int argc, char **argv) {
   for (int64_t size : {64, 128})
     for (int64_t tokens : {512, 2048, 8192})
       benchAttention(options, *target, {.heads = 8, .kvHeads = 2, .size = size, .past = 0, .tokens = tokens, .cache = DType::BF16});
+  for (int64_t size : {40, 72, 80, 96}) // keys of whole and of parts of tile registers
+    benchAttention(options, *target, {.heads = 8, .kvHeads = 8, .size = size, .past = 0, .tokens = 512, .cache = DType::BF16});
   for (unsigned threads : {1u, 2u})
     for (AttentionCase c : {AttentionCase{32, 8, 64, 2047, 1}, {32, 8, 64, 8191, 1}, {32, 8, 128, 8191, 1}, {16, 16, 64, 8191, 1}, {8, 1, 128, 8191, 1}, {9, 3, 64, 8191, 1}}) {
       c.threads = threads;

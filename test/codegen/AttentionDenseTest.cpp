@@ -171,6 +171,7 @@ TEST(DenseAttention, Bf16) {
   check({.keySize = 32, .valueSize = 32, .mask = Mask::FloatQueries, .bf16 = true});
   check({.causal = true, .softcap = 1.5, .mask = Mask::BoolKeys, .bf16 = true});
   check({.heads = 2, .kvHeads = 2, .keySize = 64, .valueSize = 80, .causal = true, .bf16 = true});
+  check({.heads = 2, .kvHeads = 2, .keySize = 80, .valueSize = 80, .bf16 = true});
 }
 
 TEST(DenseAttention, DotProductsOfBf16) {

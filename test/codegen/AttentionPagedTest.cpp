@@ -314,7 +314,8 @@ TEST(PagedAttention, SingleTokensBehindLongCaches) {
     for (const Layer &layer :
          {Layer{.heads = 4, .kvHeads = 4, .keySize = 24, .valueSize = 40, .cache = DType::F16}, Layer{.heads = 16, .kvHeads = 4, .cache = DType::BF16},
           Layer{.heads = 8, .kvHeads = 1, .keySize = 16, .valueSize = 16, .sinks = true}, Layer{.heads = 5, .kvHeads = 5, .keySize = 16, .valueSize = 24, .cache = DType::BF16}, Layer{.heads = 8, .kvHeads = 4, .keySize = 32, .valueSize = 32, .sinks = true, .window = 140, .cache = DType::BF16},
-          Layer{.heads = 20, .kvHeads = 1, .keySize = 64, .valueSize = 40, .cache = DType::BF16},
+          Layer{.heads = 20, .kvHeads = 1, .keySize = 64, .valueSize = 40, .cache = DType::BF16}, Layer{.heads = 4, .kvHeads = 4, .keySize = 80, .valueSize = 80, .cache = DType::BF16},
+          Layer{.heads = 10, .kvHeads = 2, .keySize = 33, .valueSize = 33, .window = 300, .softcap = 2.5, .cache = DType::BF16},
           Layer{.keySize = 17, .valueSize = 5, .window = 300, .softcap = 2.5, .cache = DType::F16}}) {
       SCOPED_TRACE(pair.name() + ", " + str(layer.heads) + "/" + str(layer.kvHeads) + layer.cacheText() + ", window " + str(layer.window));
       Model model(layer, pair);
@@ -352,6 +353,19 @@ TEST(PagedAttention, CacheInBf16) {
   checkLayer({.heads = 3, .kvHeads = 1, .keySize = 17, .valueSize = 5, .window = 20, .cache = DType::BF16});
   checkLayer({.sinks = true, .softcap = 2.5, .cache = DType::BF16});
   checkLayer({.heads = 3, .kvHeads = 3, .keySize = 32, .valueSize = 32, .causal = false, .biasReach = 40, .cache = DType::BF16});
+}
+
+// The last tile register of a key's words begins with some that the one before has had.
+TEST(PagedAttention, WordsThatFillNoTileRegister) {
+  for (int64_t size : {31, 40, 80})
+    checkLayer({.heads = 4, .kvHeads = 2, .keySize = size, .valueSize = size, .ropePairs = 15, .cache = DType::BF16});
+  Target target = *findTarget("x86-64-v4-amx");
+  for (int64_t size : {30, 31, 80, 128}) {
+    SCOPED_TRACE(size);
+    Layer layer{.heads = 8, .kvHeads = 2, .keySize = size, .valueSize = size, .cache = DType::BF16};
+    auto kernel = CompiledKernel::make(layer.attentionText(), cpu::lowerPagedAttention, target, target);
+    EXPECT_EQ(kernel->assembly().find("tdpbf16ps") != std::string::npos, size > 30);
+  }
 }
 
 // The products are the instruction's where the target has it, and their sums stay in registers.
