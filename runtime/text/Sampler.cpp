@@ -67,16 +67,29 @@ std::span<const float> Sampler::penalized(std::span<const float> logits, std::sp
   return logits_;
 }
 
-/// Sorts the candidates that stay, best first, lowest id among equals.
-void Sampler::keepTopK() {
-  auto better = [](const auto &a, const auto &b) { return a.first != b.first ? a.first > b.first : a.second < b.second; };
-  size_t keep = candidates_.size();
-  if (options_.topK > 0 && uint64_t(options_.topK) < keep) {
-    keep = size_t(options_.topK);
-    std::nth_element(candidates_.begin(), candidates_.begin() + long(keep), candidates_.end(), better);
+static bool isBetter(const std::pair<double, int32_t> &a, const std::pair<double, int32_t> &b) {
+  return a.first != b.first ? a.first > b.first : a.second < b.second;
+}
+
+/// Candidates become the best of the logits, best first, lowest id among equals.
+void Sampler::keepTopK(std::span<const float> logits) {
+  size_t keep = size_t(options_.topK);
+  float bound = -INFINITY; // what is not above it is none of them
+  auto cut = [&] {
+    std::nth_element(candidates_.begin(), candidates_.begin() + long(keep) - 1, candidates_.end(), isBetter);
     candidates_.resize(keep);
-  }
-  std::sort(candidates_.begin(), candidates_.end(), better);
+    bound = float(candidates_.back().first);
+  };
+  candidates_.clear();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > bound) { // false for NaN
+      candidates_.emplace_back(logits[i], int32_t(i));
+      if (candidates_.size() >= 2 * keep + 64)
+        cut();
+    }
+  if (candidates_.size() > keep)
+    cut();
+  std::sort(candidates_.begin(), candidates_.end(), isBetter);
 }
 
 /// Candidates hold probabilities.
@@ -103,16 +116,18 @@ std::optional<int32_t> Sampler::sample(std::span<const float> logits, std::span<
   std::optional<int32_t> best = argmax(logits);
   if (options_.temperature <= 0 || !best)
     return best;
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (logits[i] > -INFINITY)
-      candidates_.emplace_back(logits[i], int32_t(i));
-  if (candidates_.empty())
-    return best;
-  keepTopK();
-  double greatest = candidates_.front().first, sum = 0;
+  float greatest = logits[size_t(*best)];
   if (std::isinf(greatest))
     return best;
+  double point = uniform(options_.seed, stream_, index);
+  if (options_.topK <= 0 || uint64_t(options_.topK) >= logits.size())
+    return drawFromAll(logits, greatest, point);
+  keepTopK(logits);
+  return drawSorted(point);
+}
+
+int32_t Sampler::drawSorted(double point) {
+  double greatest = candidates_.front().first, sum = 0;
   for (auto &[value, id] : candidates_)
     sum += value = std::exp((value - greatest) / options_.temperature);
   for (auto &[value, id] : candidates_)
@@ -121,7 +136,7 @@ std::optional<int32_t> Sampler::sample(std::span<const float> logits, std::span<
   sum = 0;
   for (auto &[value, id] : candidates_)
     sum += value;
-  double point = uniform(options_.seed, stream_, index) * sum;
+  point *= sum;
   for (auto &[value, id] : candidates_)
     if ((point -= value) < 0)
       return id;

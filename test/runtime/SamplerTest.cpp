@@ -6,10 +6,12 @@
 //===----------------------------------------------------------------------===//
 #include "llmopt/runtime/Sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
 #include <map>
+#include <random>
 
 using namespace llmopt;
 
@@ -80,6 +82,52 @@ TEST(Sampler, RepetitionPenalty) {
   std::vector<int32_t> seen = {1, 1, 99, -4};
   EXPECT_EQ(Sampler(options).sample(std::vector<float>{3, 5, 2}, seen), 0);    // 5 becomes 2.5, once
   EXPECT_EQ(Sampler(options).sample(std::vector<float>{-3, -2, -5}, seen), 0); // -2 becomes -4
+}
+
+/// What a draw at `point` gives, by the definition: all tokens sorted.
+int32_t drawnBySorting(const SamplingOptions &options, const std::vector<float> &logits, double point) {
+  std::vector<std::pair<double, int32_t>> tokens;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -kInf)
+      tokens.emplace_back(-double(logits[i]), int32_t(i));
+  std::sort(tokens.begin(), tokens.end());
+  if (options.topK > 0 && size_t(options.topK) < tokens.size())
+    tokens.resize(size_t(options.topK));
+  auto weight = [&](size_t i) { return std::exp((tokens.front().first - tokens[i].first) / options.temperature); };
+  double sum = 0, kept = 0;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    sum += weight(i);
+  size_t count = 0;
+  while (count < tokens.size() && (count == 0 || ((options.topP == 1 || kept < options.topP * sum) && weight(count) >= options.minP)))
+    kept += weight(count++);
+  point *= kept;
+  for (size_t i = 0; i < count; ++i)
+    if ((point -= weight(i)) < 0)
+      return tokens[i].second;
+  return tokens[count - 1].second;
+}
+
+TEST(Sampler, DrawsAsIfAllWereSorted) {
+  std::mt19937 random(5);
+  for (size_t width : {1, 2, 17, 1000, 40000})
+    for (float spread : {0.0f, 0.001f, 1.0f, 4.0f, 300.0f})
+      for (SamplingOptions options : {SamplingOptions{}, {.topP = 0.9}, {.topP = 0.01}, {.topP = 0}, {.minP = 0.05}, {.minP = 1}, {.topP = 0.6, .minP = 1e-3}, {.topP = 1 - 1e-9, .minP = 1e-30},
+                                      {.topK = 1}, {.topK = 7, .topP = 0.8}, {.topK = 900, .minP = 0.01}})
+        for (double temperature : {0.02, 1.0, 50.0}) {
+          options.temperature = temperature;
+          options.seed = random();
+          std::vector<float> logits(width);
+          std::normal_distribution<float> normal(-3, 1);
+          for (float &logit : logits) // some equal, some that are none
+            logit = random() % 16 == 0 ? -kInf : random() % 16 == 0 ? kNan : std::round(spread * normal(random) * 64) / 64;
+          logits[width / 2] = 0;
+          Sampler sampler(options);
+          for (int draw = 0; draw < 3; ++draw) {
+            double point = sampler.nextChoice()->point;
+            ASSERT_EQ(*sampler.sample(logits, {}), drawnBySorting(options, logits, point))
+                << width << " tokens, spread " << spread << ", temperature " << temperature << ", top-k " << options.topK << ", top-p " << options.topP << ", min-p " << options.minP;
+          }
+        }
 }
 
 TEST(Sampler, SameSeedSameDraws) {

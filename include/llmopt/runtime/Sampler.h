@@ -47,12 +47,16 @@ public:
 
 private:
   std::span<const float> penalized(std::span<const float> logits, std::span<const int32_t> seen);
-  void keepTopK();
+  void keepTopK(std::span<const float> logits);
   void keepTopP();
+  int32_t drawSorted(double point);
+  int32_t drawFromAll(std::span<const float> logits, float greatest, double point);
   SamplingOptions options_;
   uint64_t stream_, drawn_ = 0;
-  std::vector<float> logits_;                           ///< with penalties
-  std::vector<std::pair<double, int32_t>> candidates_;  ///< logit, later probability, and id; best first
+  std::vector<float> logits_;                          ///< with penalties
+  std::vector<std::pair<double, int32_t>> candidates_; ///< of top-k: logit, later probability, and id; best first
+  std::vector<uint16_t> buckets_;                      ///< without top-k: of each token
+  std::vector<double> masses_;                         ///< of each bucket
 };
 
 /// Position and value of the greatest logit, lowest id first. Nothing if none is a number.
