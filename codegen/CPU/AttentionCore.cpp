@@ -545,9 +545,12 @@ void AttentionCore::updateMaximum(const SoftmaxRow &row, const KeySpan &keys) {
   Value before = b_.load(b_.f32(), part(maximum_, row.row, 1), b_.index(0)), after = b_.fmax(b_.reduceMax(maxima[0]), before);
   b_.store(after, part(maximum_, row.row, 1), b_.index(0));
   Value changed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, before, after);
-  // Before the first key there is nothing to rescale.
-  Value first = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::OEQ, before, b_.constant(b_.f32(), -FLT_MAX));
-  b_.ifThen(b_.select(first, b_.constantInt(b_.ops().getI1Type(), 0), changed), [&] { rescale(row.row, before, after); });
+  // Before the first key there is nothing to rescale. The maximum does not tell: masks hide keys by adding the least number, and a span of such keys has been summed.
+  b_.ifThen(changed, [&] {
+    Value most = b_.reduceMax(b_.load(type_, part(sum_, row.row, 16), b_.index(0)));
+    Value summed = arith::CmpFOp::create(b_.ops(), b_.loc(), arith::CmpFPredicate::UNE, most, b_.constant(b_.f32(), 0));
+    b_.ifThen(summed, [&] { rescale(row.row, before, after); });
+  });
 }
 
 /// Scores become weights.
