@@ -36,7 +36,7 @@ Status checkLinear(Projection linear, Projection first) {
   Type inputElement = getElementTypeOrSelf(linear.getInput().getType()), element = weight.getElementType();
   if (linear.getInput() != first.getInput() || (linear.isGrouped() && linear->getOperands().drop_front(2) != first->getOperands().drop_front(2)))
     return unsupported("E0930", "the projections of one kernel have different inputs");
-  bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp, llm::GatherOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
+  bool isMade = isa_and_nonnull<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp, llm::GatherOp, llm::WindowsOp>(linear.getInput().getDefiningOp()) || isa<BlockArgument>(linear.getInput());
   if (!isMade || !isa<BlockArgument>(linear.getWeight()))
     return unsupported("E0931", "a projection's input or weight is computed inside its kernel");
   if (!linear.isBytes() && !inputElement.isF32())

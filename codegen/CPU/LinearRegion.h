@@ -41,7 +41,7 @@ struct LinearSegment {
 
 struct LinearProblem {
   unsigned inputBinding = 0;
-  mlir::Operation *norm = nullptr;             ///< (or cast, or choice of rows) whose result is the input, instead of a binding
+  mlir::Operation *norm = nullptr;             ///< (or cast, choice of rows, windows) whose result is the input, instead of a binding
   bool integer = false;                        ///< of bytes
   bool float8 = false;                         ///< of e4m3, on GPUs only
   int64_t depth = 0;                           ///< K

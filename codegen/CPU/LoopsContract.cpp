@@ -23,6 +23,15 @@ Value ElementEmitter::emitContraction(Operation *op, At at) {
     return emitLinear(linear, at);
   if (auto conv = dyn_cast<llm::ConvOp>(op))
     return emitConv(conv, at);
+  if (auto windows = dyn_cast<llm::WindowsOp>(op)) {
+    Coordinates apart(at.drop_back());
+    Dims row;
+    for (int64_t size : windows.getKernel())
+      row.push_back(symbols().constant(size));
+    row.push_back(dims(windows.getInput()).back());
+    apart.append(regroup(dims(windows).take_back(1), at.take_back(1), row));
+    return emitWindows(windows, apart);
+  }
   return emitRope(cast<llm::RopeOp>(op), at);
 }
 
@@ -154,6 +163,36 @@ Value ElementEmitter::emitConv(llm::ConvOp op, At at) {
     })[0];
   };
   return nest(1, sum);
+}
+
+//===----------------------------------------------------------------------===//
+// llm.windows
+//===----------------------------------------------------------------------===//
+
+/// `at`: of batch, window, position in the kernel and channel.
+Value ElementEmitter::emitWindows(llm::WindowsOp op, At at) {
+  Value input = op.getInput(), inside;
+  size_t spatial = op.getKernel().size();
+  Coordinates x{at.front()};
+  for (size_t i = 0; i < spatial; ++i) {
+    SymExpr size = dims(input)[i + 1];
+    Index position = scopes.add(scopes.mul(at[i + 1], scopes.constant(op.getStrides()[i])), scopes.mul(at[i + 1 + spatial], scopes.constant(op.getDilations()[i])));
+    position = scopes.sub(position, scopes.constant(op.getPads()[i]));
+    if (op.getPads()[i] || op.getPads()[i + spatial]) {
+      Value low = scopes.less(scopes.constant(-1), position), high = scopes.less(position, scopes.dim(size));
+      bool lanes = isa<VectorType>(low.getType()) || isa<VectorType>(high.getType()) || (inside && isa<VectorType>(inside.getType()));
+      for (Value condition : {low, high})
+        inside = inside ? Value(arith::AndIOp::create(b.ops(), b.loc(), matchLanes(inside, lanes), matchLanes(condition, lanes))) : condition;
+      position = scopes.max(scopes.min(position, scopes.sub(scopes.dim(size), scopes.constant(1))), scopes.constant(0));
+    }
+    x.push_back(position);
+  }
+  x.push_back(at.back());
+  Value value = element(input, x);
+  if (!inside)
+    return value;
+  bool lanes = isa<VectorType>(inside.getType()) || isa<VectorType>(value.getType());
+  return b.select(inside, matchLanes(value, lanes), zero(elementType(input), lanes));
 }
 
 //===----------------------------------------------------------------------===//

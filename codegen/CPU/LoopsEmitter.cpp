@@ -109,7 +109,7 @@ Value ElementEmitter::compute(Value value, At at) {
     return emitArgReduce(reduce, at);
   if (isa<llm::GatherOp, llm::GatherElementsOp, llm::GatherNDOp, llm::EmbeddingOp>(op))
     return emitIndexingOp(op, at);
-  if (isa<llm::MatMulOp, llm::LinearOp, llm::ConvOp, llm::RopeOp>(op))
+  if (isa<llm::MatMulOp, llm::LinearOp, llm::ConvOp, llm::WindowsOp, llm::RopeOp>(op))
     return emitContraction(op, at);
   return emitShapeOp(op, at);
 }

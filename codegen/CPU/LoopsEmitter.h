@@ -97,6 +97,7 @@ private:
   // LoopsShape.cpp
   Value emitShapeOp(mlir::Operation *op, At at);
   Value emitView(mlir::Operation *op, At at);
+  bool takesRowsApart(llm::WindowsOp windows, llvm::ArrayRef<SymExpr> from);
   Value emitSlice(llm::SliceOp op, At at);
   Value emitConcat(llm::ConcatOp op, At at);
   Value emitPad(llm::PadOp op, At at);
@@ -112,6 +113,7 @@ private:
   Value emitMatMul(llm::MatMulOp op, At at);
   Value emitLinear(llm::LinearOp op, At at);
   Value emitConv(llm::ConvOp op, At at);
+  Value emitWindows(llm::WindowsOp op, At at);
   Value emitRope(llm::RopeOp op, At at);
 
   exec::KernelOp kernel_;

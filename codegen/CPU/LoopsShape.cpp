@@ -98,7 +98,20 @@ Value ElementEmitter::emitView(Operation *op, At at) {
   ArrayRef<SymExpr> from = dims(op->getResult(0));
   if (leafBase(source) && !overrides_.count(source))
     return load(source, scopes.linearize(from, at)); // contiguous in memory: no need to know its own coordinates
+  if (auto windows = source.getDefiningOp<llm::WindowsOp>(); windows && !overrides_.count(source) && takesRowsApart(windows, from))
+    return emitWindows(windows, at);
   return element(source, regroup(from, at, dims(source)));
+}
+
+/// Whether a view of `from` has a dimension for each of the kernel's, and one for channels.
+bool ElementEmitter::takesRowsApart(llm::WindowsOp windows, ArrayRef<SymExpr> from) {
+  ArrayRef<SymExpr> rows = dims(windows).drop_back();
+  if (from.size() != 2 * rows.size() || !llvm::equal(from.take_front(rows.size()), rows))
+    return false;
+  for (auto [size, kernel] : llvm::zip(from.drop_front(rows.size()), windows.getKernel()))
+    if (!size.isConstant(kernel))
+      return false;
+  return from.back() == dims(windows.getInput()).back();
 }
 
 //===----------------------------------------------------------------------===//

@@ -56,12 +56,14 @@ public:
   /// One row over the last axis; `outer` are the other coordinates.
   void row(const ElementEmitter::Coordinates &outer, Value index = {}) {
     outer_ = outer;
-    if (target)
-      scratch = b.address(target, b.mul(index, s.scalar(s.dim(e.dims(input).back()))), type);
-    width = e.dims(input).back();
+    width = e.dims(norm->getResult(0)).back();
     size = s.scalar(s.dim(width));
+    if (target)
+      scratch = b.address(target, b.mul(index, size), type);
     if (isa<llm::SoftmaxOp>(norm))
       return softmaxRow();
+    if (auto windows = dyn_cast<llm::WindowsOp>(norm))
+      return windowsRow(windows);
     if (isa<llm::CastOp, llm::GatherOp>(norm))
       return forColumns(e, s.constant(0), s.dim(width), width, [&](Index i) { storeResults(at(i)); });
     if (auto rms = dyn_cast<llm::RMSNormOp>(norm))
@@ -235,6 +237,56 @@ private:
       if (layer.getScale())
         y = b.fmul(y, parameter(layer.getScale(), column));
       return layer.getBias() ? b.fadd(y, parameter(layer.getBias(), column)) : y;
+    });
+  }
+
+  //===--- windows ------------------------------------------------------------===//
+
+  void copyRun(Value from, Value to, Value begin, Value end) {
+    auto copy = [&](Value first, Value last, int64_t lanes) {
+      Type wanted = lanes > 1 ? Type(b.vec(lanes, type)) : type;
+      b.forLoop(first, last, lanes, [&](Value i) { b.store(b.load(wanted, from, i), to, i); });
+    };
+    Value vectors = b.sub(end, b.mod(b.sub(end, begin), b.index(s.lanes)));
+    copy(begin, vectors, s.lanes);
+    copy(vectors, end, 1);
+  }
+
+  void zeroRun(Value to, Value begin, Value end) {
+    b.forLoop(begin, end, 1, [&](Value i) { b.store(b.constant(type, 0), to, i); });
+  }
+
+  /// What lies behind each other in the input is copied as one run: all channels of neighbouring positions along the last dimension.
+  void windowsRow(llm::WindowsOp windows) {
+    size_t spatial = windows.getKernel().size(), last = spatial - 1;
+    ArrayRef<SymExpr> in = e.dims(input);
+    Value base = e.leafBase(input), zero = b.index(0), channels = s.scalar(s.dim(in.back())), columns = s.scalar(s.dim(in[spatial]));
+    int64_t kernelColumns = windows.getKernel()[last], together = windows.getDilations()[last] == 1 ? kernelColumns : 1;
+    // Where a position of the kernel lies along spatial dimension i.
+    auto position = [&](size_t i, Value k) {
+      Value first = b.sub(b.mul(s.scalar(outer_[i + 1]), windows.getStrides()[i]), b.index(windows.getPads()[i]));
+      return b.add(first, b.mul(k, windows.getDilations()[i]));
+    };
+    auto runs = [&](Value k, Value row, Value isRow) {
+      b.forLoop(zero, b.index(kernelColumns / together), 1, [&](Value j) {
+        Value column = position(last, j), to = b.address(scratch, b.mul(b.add(b.mul(k, kernelColumns), b.mul(j, together)), channels), type);
+        Value begin = b.min(b.max(b.sub(zero, column), zero), b.index(together));
+        Value end = b.max(b.min(b.sub(columns, column), b.index(together)), begin);
+        if (isRow)
+          end = b.select(isRow, end, begin);
+        begin = b.mul(begin, channels), end = b.mul(end, channels);
+        zeroRun(to, zero, begin);
+        copyRun(b.address(base, b.mul(b.add(b.mul(row, columns), column), channels), type), to, begin, end);
+        zeroRun(to, end, b.mul(channels, together));
+      });
+    };
+    Value batch = s.scalar(outer_.front());
+    if (spatial == 1)
+      return runs(zero, batch, {});
+    Value height = s.scalar(s.dim(in[1]));
+    b.forLoop(zero, b.index(windows.getKernel()[0]), 1, [&](Value k) {
+      Value row = position(0, k), inside = arith::AndIOp::create(b.ops(), b.loc(), b.less(b.index(-1), row), b.less(row, height));
+      runs(k, b.add(b.mul(batch, height), row), inside);
     });
   }
 

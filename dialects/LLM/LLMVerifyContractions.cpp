@@ -101,6 +101,28 @@ LogicalResult ConvOp::verify() {
   return expectSameElements(*this, getInput(), getResult());
 }
 
+LogicalResult WindowsOp::verify() {
+  size_t spatial = getKernel().size();
+  // windows_c1: one or two spatial dimensions, in the input and in all attributes.
+  if (spatial < 1 || spatial > 2 || rankOf(getInput()) != int64_t(spatial) + 2 || getStrides().size() != spatial || getPads().size() != 2 * spatial ||
+      getDilations().size() != spatial)
+    return emitOpError("needs one or two spatial dimensions, the same on input, kernel, strides, pads and dilations");
+  // windows_c2: steps forward over something, and nothing taken away.
+  auto below = [](ArrayRef<int64_t> numbers, int64_t least) { return llvm::any_of(numbers, [=](int64_t number) { return number < least; }); };
+  if (below(getKernel(), 1) || below(getStrides(), 1) || below(getDilations(), 1) || below(getPads(), 0))
+    return emitOpError("needs kernel, strides and dilations of at least 1, and pads of at least 0");
+  // windows_c3: the batch of the input, and rows of all channels at all positions.
+  StaticDims dims(spatial + 2, ShapedType::kDynamic);
+  dims.front() = dimsOf(getInput()).front();
+  dims.back() = dimsOf(getInput()).back();
+  for (int64_t size : getKernel())
+    if (!ShapedType::isDynamic(dims.back()) && llvm::MulOverflow(dims.back(), size, dims.back()))
+      return emitOpError("has rows that are too long");
+  if (failed(expectShape(*this, getResult(), dims)))
+    return failure();
+  return expectSameElements(*this, getInput(), getResult());
+}
+
 LogicalResult LinearOp::verify() {
   // linear_c1: the weight is a matrix, the input no scalar.
   if (rankOf(getWeight()) != 2 || rankOf(getInput()) == 0)

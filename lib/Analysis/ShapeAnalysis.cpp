@@ -148,7 +148,10 @@ void ShapeAnalysis::run(Operation *function) {
   // Symbols are those of one function, and so is what is known of them. Sizes that windows leave are known first, wherever they stand:
   // what else counts as many is the same expression then.
   sizes_.clear();
-  function->walk([&](llm::ConvOp conv) { shapeOf(conv.getResult()); });
+  function->walk([&](Operation *op) {
+    if (isa<llm::ConvOp, llm::WindowsOp>(op))
+      shapeOf(op->getResult(0));
+  });
   for (Region &region : function->getRegions())
     for (Block &block : region) {
       seedArguments(block);

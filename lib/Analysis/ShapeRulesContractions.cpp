@@ -109,21 +109,41 @@ static Inferred groupedLinearShape(Rules &rules, GroupedLinearOp op) {
   return one(std::move(dims));
 }
 
-static Inferred convShape(Rules &rules, ConvOp op) {
+/// How often a window fits along spatial dimension `i`: floor((n + pads - dilation * (k - 1) - 1) / stride) + 1.
+template <typename Op>
+static SymExpr windowsAlong(Rules &rules, Op op, size_t i, SymExpr size, SymExpr kernel) {
   SymContext &symbols = rules.symbols;
+  SymExpr reach = symbols.mul(rules.c(op.getDilations()[i]), symbols.sub(kernel, rules.c(1)));
+  SymExpr padded = symbols.add(size, rules.c(op.getPads()[i] + op.getPads()[op.getStrides().size() + i] - 1));
+  SymExpr count = symbols.add(symbols.floorDiv(symbols.sub(padded, reach), rules.c(op.getStrides()[i])), rules.c(1));
+  rules.analysis.assumeSize(count, op.getLoc());
+  return count;
+}
+
+static Inferred convShape(Rules &rules, ConvOp op) {
   const Dims &input = rules.of(op.getInput()).dims, &weight = rules.of(op.getWeight()).dims;
   size_t spatial = op.getStrides().size();
   if (input.size() != spatial + 2 || weight.size() != spatial + 2 || op.getPads().size() != 2 * spatial ||
       op.getDilations().size() != spatial)
     return std::nullopt;
   Dims dims{input[0], weight[0]};
+  for (size_t i = 0; i < spatial; ++i)
+    dims.push_back(windowsAlong(rules, op, i, input[i + 2], weight[i + 2]));
+  return one(std::move(dims));
+}
+
+static Inferred windowsShape(Rules &rules, WindowsOp op) {
+  const Dims &input = rules.of(op.getInput()).dims;
+  size_t spatial = op.getKernel().size();
+  if (input.size() != spatial + 2 || op.getStrides().size() != spatial || op.getPads().size() != 2 * spatial || op.getDilations().size() != spatial)
+    return std::nullopt;
+  Dims dims{input[0]};
+  SymExpr row = input.back();
   for (size_t i = 0; i < spatial; ++i) {
-    // floor((n + pads - dilation * (k - 1) - 1) / stride) + 1
-    SymExpr reach = symbols.mul(rules.c(op.getDilations()[i]), symbols.sub(weight[i + 2], rules.c(1)));
-    SymExpr padded = symbols.add(input[i + 2], rules.c(op.getPads()[i] + op.getPads()[spatial + i] - 1));
-    dims.push_back(symbols.add(symbols.floorDiv(symbols.sub(padded, reach), rules.c(op.getStrides()[i])), rules.c(1)));
-    rules.analysis.assumeSize(dims.back(), op.getLoc());
+    dims.push_back(windowsAlong(rules, op, i, input[i + 1], rules.c(op.getKernel()[i])));
+    row = rules.symbols.mul(row, rules.c(op.getKernel()[i]));
   }
+  dims.push_back(row);
   return one(std::move(dims));
 }
 
@@ -192,6 +212,7 @@ bool Rules::inferContractions(Operation *op, Inferred &result) {
         return true;
       })
       .Case([&](ConvOp conv) { result = convShape(*this, conv); return true; })
+      .Case([&](WindowsOp windows) { result = windowsShape(*this, windows); return true; })
       .Case([&](EmbeddingOp embedding) { result = embeddingShape(*this, embedding); return true; })
       .Case<LayerNormOp, RMSNormOp, SoftmaxOp, RopeOp>([&](auto op) {
         result = one(of(op.getInput()).dims);

@@ -235,6 +235,38 @@ static Result<Array> conv(ConvOp op, const Array &x, const Array &weight, const 
   return result;
 }
 
+static Result<Array> windows(WindowsOp op, const Array &x) {
+  size_t spatial = op.getKernel().size(), missing = 2 - spatial;
+  if (spatial < 1 || spatial > 2 || x.shape.size() != spatial + 2)
+    return shapeError(op, x.typeName() + " has other spatial dimensions than the kernel");
+  // One dimension is the second of two.
+  std::array<int64_t, 2> input{1, 1}, kernel{1, 1}, output{1, 1}, stride{1, 1}, dilation{1, 1}, pad{0, 0};
+  Shape shape{x.shape[0]};
+  int64_t channels = x.shape.back();
+  for (size_t i = 0; i < spatial; ++i) {
+    size_t to = i + missing;
+    input[to] = x.shape[i + 1], kernel[to] = op.getKernel()[i], stride[to] = op.getStrides()[i], dilation[to] = op.getDilations()[i], pad[to] = op.getPads()[i];
+    int64_t room = input[to] + pad[to] + op.getPads()[spatial + i] - dilation[to] * (kernel[to] - 1) - 1;
+    output[to] = room < 0 ? 0 : room / stride[to] + 1;
+    shape.push_back(output[to]);
+  }
+  shape.push_back(kernel[0] * kernel[1] * channels);
+  Result<Array> result = makeArray(x.dtype, shape);
+  if (!result)
+    return result;
+  size_t at = 0;
+  for (int64_t b = 0; b < x.shape[0]; ++b)
+    for (int64_t y = 0; y < output[0]; ++y)
+      for (int64_t z = 0; z < output[1]; ++z)
+        for (int64_t k = 0; k < kernel[0] * kernel[1]; ++k)
+          for (int64_t c = 0; c < channels; ++c) {
+            int64_t row = y * stride[0] + k / kernel[1] * dilation[0] - pad[0], column = z * stride[1] + k % kernel[1] * dilation[1] - pad[1];
+            bool inside = row >= 0 && row < input[0] && column >= 0 && column < input[1];
+            result->floats[at++] = inside ? x.floats[size_t(((b * input[0] + row) * input[1] + column) * channels + c)] : 0;
+          }
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // Normalization
 //===----------------------------------------------------------------------===//
@@ -311,6 +343,7 @@ std::optional<Status> interpreter::runContractions(mlir::Operation *op, Frame &f
       .Case([&](GroupedLinearOp linear) { return out(groupedLinear(linear, x(0), x(1), x(2), x(3))); })
       .Case([&](GroupRowsOp group) -> Out { return groupRows(group, frame, x(0)); })
       .Case([&](EmbeddingOp embedding) { return out(::embedding(embedding, x(0), x(1))); })
+      .Case([&](WindowsOp op) { return out(windows(op, x(0))); })
       .Case([&](ConvOp conv) { return out(::conv(conv, x(0), x(1), frame.optional(conv.getBias()))); })
       .Case([&](LayerNormOp norm) { return out(layerNorm(norm, x(0), frame.optional(norm.getScale()), frame.optional(norm.getBias()))); })
       .Case([&](RMSNormOp norm) { return out(rmsNorm(norm, x(0), frame.optional(norm.getScale()))); })

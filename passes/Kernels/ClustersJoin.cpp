@@ -211,18 +211,18 @@ static bool isQuantization(const Cluster &cluster) {
          getElementTypeOrSelf(lastOf(cluster)->getResult(0).getType()).isUnsignedInteger(8);
 }
 
-/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast, a quantization, or a choice of rows, that only products read.
+/// The norm whose rows are a kernel's main result: nothing comes behind it. Or a cast, a quantization, a choice of rows, or windows, that only products read.
 static Operation *normOf(const Cluster &cluster) {
   if (cluster.ops.empty() || cluster.alone)
     return nullptr;
   Operation *norm = lastOf(cluster);
   bool isChoice = kernels::isChoiceOfRows(norm);
-  if (!isa<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp>(norm) && !isChoice)
+  if (!isa<llm::LayerNormOp, llm::RMSNormOp, llm::CastOp, llm::WindowsOp>(norm) && !isChoice)
     return nullptr;
   auto type = cast<RankedTensorType>(norm->getResult(0).getType());
   if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1))
     return nullptr;
-  bool isNorm = cluster.family == "rows" && !isa<llm::CastOp>(norm) && !isChoice && type.getElementType().isF32();
+  bool isNorm = cluster.family == "rows" && !isa<llm::CastOp, llm::WindowsOp>(norm) && !isChoice && type.getElementType().isF32();
   bool isCast = cluster.family == "loops" &&
                 ((cluster.ops.size() == 1 && type.getElementType().isF32()) || isQuantization(cluster)) &&
                 llvm::all_of(norm->getUses(), [](OpOperand &use) { return Projection::of(use.getOwner()) && use.getOperandNumber() == 0; });

@@ -29,13 +29,13 @@ bool isElementwise(Operation *op) { return op->hasTrait<llm::Elementwise>(); }
 
 /// Loop kernels that stand alone: they walk slices along an axis, or are too heavy to be computed per element of a reader.
 bool standsAlone(Operation *op) {
-  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::MatMulOp>(op);
+  return isa<llm::TopKOp, llm::ScatterElementsOp, llm::ScatterNDOp, llm::CumSumOp, llm::ConvOp, llm::WindowsOp, llm::MatMulOp>(op);
 }
 
 /// Moves elements without computing any.
 bool onlyMoves(Operation *op) {
   return isa<llm::TransposeOp, llm::BroadcastOp, llm::TileOp, llm::SliceOp, llm::ConcatOp, llm::PadOp, llm::GatherOp,
-             llm::GatherElementsOp, llm::GatherNDOp, llm::EmbeddingOp, llm::RangeOp, llm::ShapeOp>(op);
+             llm::GatherElementsOp, llm::GatherNDOp, llm::EmbeddingOp, llm::RangeOp, llm::ShapeOp, llm::WindowsOp>(op);
 }
 
 /// A few instructions an element.

@@ -229,6 +229,26 @@ TEST(Loops, ProductsAndConvolution) {
   checkAgainstInterpreter(conv, {floats({2, 4, 19}), floats({6, 2, 3}, 2), floats({6}, 3)}, {{"n", 19}}, 1e-5, 1e-5);
 }
 
+TEST(Loops, Windows) {
+  for (int64_t channels : {1, 3, 16, 17}) {
+    SCOPED_TRACE(channels);
+    std::string c = std::to_string(channels), row = std::to_string(3 * channels);
+    KernelText sound{.operands = {{"f32", {"2", "n", c}}}, .results = {"tensor<2x?x" + row + "xf32>"}, .body = "%r0 = llm.windows %0 kernel = [3] "
+      "{strides = array<i64: 2>, pads = array<i64: 2, 1>, dilations = array<i64: 2>} : tensor<2x?x" + c + "xf32> -> tensor<2x?x" + row + "xf32>"};
+    for (int64_t n : {2, 19})
+      checkAgainstInterpreter(sound, {floats({2, n, channels})}, {{"n", n}}, kExact, 0);
+    // Taken apart, weighted and added up: a depthwise convolution.
+    std::string image = "tensor<1x?x7x" + c + "xf32>", rows = "tensor<1x?x7x" + std::to_string(6 * channels) + "xf32>", apart = "tensor<1x?x7x2x3x" + c + "xf32>";
+    KernelText depthwise{.operands = {{"f32", {"1", "n", "7", c}}, {"f32", {"2", "3", c}}}, .results = {image}, .body =
+      "%w = llm.windows %0 kernel = [2, 3] {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 0, 1>, dilations = array<i64: 1, 1>} : " + image + " -> " + rows + R"(
+    %s = llm.constant dense<[0, 0, 0, 2, 3, )" + c + R"(]> : tensor<6xi64>
+    %p = llm.reshape %w, %s : )" + rows + ", tensor<6xi64> -> " + apart + R"(
+    %m = llm.mul %p, %1 : )" + apart + ", tensor<2x3x" + c + "xf32> -> " + apart + R"(
+    %r0 = llm.reduce sum %m axes = [3, 4] : )" + apart + " -> " + image};
+    checkAgainstInterpreter(depthwise, {floats({1, 5, 7, channels}), floats({2, 3, channels}, 2)}, {{"n", 5}}, 1e-5, 1e-5);
+  }
+}
+
 TEST(Loops, Rope) {
   for (std::string interleaved : {"", " {interleaved}"}) {
     KernelText text{.operands = {{"f32", {"t", "3", "40"}}, {"i64", {"t"}}, {"f32", {"16"}}}, .results = {"tensor<?x3x40xf32>"}, .body =

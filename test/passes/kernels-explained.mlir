@@ -271,3 +271,13 @@ func.func @layout_of_what_is_returned(%q: tensor<2x4x9x16xf32>, %k: tensor<2x4x9
   %y = llm.transpose %a permutation = [0, 2, 1, 3] : tensor<2x4x9x16xf32> -> tensor<2x9x4x16xf32>
   return %y, %a : tensor<2x9x4x16xf32>, tensor<2x4x9x16xf32>
 }
+
+// Windows stay in the kernel of the product that reads them.
+// WHY-DAG: [Passed] join-norm {{.*}}Joined=windows
+// CHECK: func.func @windows_of_a_product{{.*}}"join-norm" = 1 : i64
+func.func @windows_of_a_product(%x: tensor<2x9x16xf32>) -> tensor<2x7x5xf32> {
+  %w = llm.weight "w" : tensor<5x48xf32>
+  %r = llm.windows %x kernel = [3] {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>} : tensor<2x9x16xf32> -> tensor<2x7x48xf32> loc("/windows")
+  %y = llm.linear %r, %w : tensor<2x7x48xf32>, tensor<5x48xf32> -> tensor<2x7x5xf32> loc("/product")
+  return %y : tensor<2x7x5xf32>
+}

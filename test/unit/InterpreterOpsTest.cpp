@@ -214,6 +214,11 @@ TEST_F(InterpreterOps, Multiplies) {
       : tensor<1x1x5xf32>, tensor<2x1x3xf32>, tensor<2xf32> -> tensor<1x2x3xf32>
     return %0 : tensor<1x2x3xf32>
   })"), (Doubles{-2, -2, 4, 11.5, 14.5, 14.5}));
+  EXPECT_EQ(values(R"(func.func @f() -> tensor<1x2x2x4xf32> {
+    %x = llm.constant dense<[[[[1.0], [2.0]], [[3.0], [4.0]], [[5.0], [6.0]]]]> : tensor<1x3x2x1xf32>
+    %0 = llm.windows %x kernel = [2, 2] {strides = array<i64: 2, 1>, pads = array<i64: 1, 0, 0, 1>, dilations = array<i64: 1, 1>} : tensor<1x3x2x1xf32> -> tensor<1x2x2x4xf32>
+    return %0 : tensor<1x2x2x4xf32>
+  })"), (Doubles{0, 0, 1, 2, 0, 0, 2, 0, 3, 4, 5, 6, 4, 0, 6, 0}));
 }
 
 TEST_F(InterpreterOps, WeightsAreReadInTheirOwnType) {

@@ -233,3 +233,27 @@ func.func @softmax_c1_no_such_axis(%x: tensor<2x3xf32>) {
   %0 = llm.softmax %x {axis = 2 : i64} : tensor<2x3xf32>
   return
 }
+
+// -----
+
+func.func @windows_c1_kernel_of_one_dimension(%x: tensor<1x8x8x3xf32>) {
+  // expected-error@+1 {{needs one or two spatial dimensions}}
+  %0 = llm.windows %x kernel = [3] {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x8x8x3xf32> -> tensor<1x6x6x27xf32>
+  return
+}
+
+// -----
+
+func.func @windows_c2_no_step(%x: tensor<1x8x3xf32>) {
+  // expected-error@+1 {{needs kernel, strides and dilations of at least 1}}
+  %0 = llm.windows %x kernel = [3] {strides = array<i64: 0>, pads = array<i64: 0, 0>, dilations = array<i64: 1>} : tensor<1x8x3xf32> -> tensor<1x6x9xf32>
+  return
+}
+
+// -----
+
+func.func @windows_c3_rows_of_one_position(%x: tensor<2x8x3xf32>) {
+  // expected-error@+1 {{has a result of shape [2, 6, 3] where the operands give [2, ?, 9]}}
+  %0 = llm.windows %x kernel = [3] {strides = array<i64: 1>, pads = array<i64: 0, 0>, dilations = array<i64: 1>} : tensor<2x8x3xf32> -> tensor<2x6x3xf32>
+  return
+}

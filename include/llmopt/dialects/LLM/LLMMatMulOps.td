@@ -55,4 +55,16 @@ def LLM_ConvOp : LLM_PureOp<"conv"> {
   let hasVerifier = 1;
 }
 
+def LLM_WindowsOp : LLM_PureOp<"windows"> {
+  let summary = "What each step of a convolution sees, as a row: input [B, spatial, C], result [B, out, product(kernel) * C]";
+  let description = [{
+    A row has the positions of the kernel in row-major order, all channels at each of them; zeros where a position lies outside of the input. `pads` are
+    counted as those of llm.conv, and so is `out`.
+  }];
+  let arguments = (ins LLM_FloatTensor:$input, DenseI64ArrayAttr:$kernel, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations);
+  let results = (outs LLM_FloatTensor:$result);
+  let assemblyFormat = "$input `kernel` `=` $kernel attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 #endif // LLMOPT_DIALECTS_LLM_LLMMATMULOPS_TD
