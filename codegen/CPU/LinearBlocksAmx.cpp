@@ -60,7 +60,7 @@ private:
   }
   KernelBuilder::Values leftsOf(const RowBlock &rows, Value rowTile, Value k0);
   KernelBuilder::Values inStep(ValueRange starts, Value step, Value stepWords);
-  std::function<void(Value)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps);
+  std::function<void(int64_t panel, Value step)> prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block);
   /// The column tile's block of K, read again by each row tile.
   bool fitsFirstCache(int64_t panels) const { return panels * plan_.kBlock * plan_.weightTerms * AmxTiles::kWords * 4 <= context_.target.l1Bytes; }
   /// A register's rows: those of row tile `tile` of the block.
@@ -216,18 +216,18 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
     panels.push_back(splitting ? splitter_.place(i, splitting->share.number) : panelBlock(linear, block.tile, i, block.k0));
   // Up to 16 rows read each panel once: it is a stream that prefetches its own next step. Others prefetch the next block.
   const bool once = shape.rows == 1;
-  std::function<void(Value)> prefetch = prefetches(linear, rows, rowTile, block, steps);
+  auto prefetch = prefetches(linear, rows, rowTile, block);
   auto zero = [&] { tiles_.zeroSums(shape); };
   if (plan_.kBlocks == 1)
     zero();
   else
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
-    if (!once && !splitting) // split panels are prefetched where they are split
-      prefetch(step);
-    auto ahead = [&](int64_t panel) {
-      if (!once || panel >= shape.panels)
+    auto ahead = [&](int64_t panel) { // split panels are prefetched where they are split
+      if (panel >= shape.panels)
         return;
+      if (!once)
+        return prefetch(panel, step);
       for (int64_t word = 0; word < kStepWords; word += AmxTiles::kWords)
         b_.prefetch(panels[size_t(panel)], b_.add(b_.mul(step, kStepWords), kStepWords + word), b_.f32(), /*locality=*/3);
     };
@@ -303,18 +303,19 @@ KernelBuilder::Values TileRegisterBlocks::inStep(ValueRange starts, Value step, 
   return addresses;
 }
 
-/// Row tiles prefetch the block that comes next, a line of each panel for each word, evenly over their steps.
-std::function<void(Value)> TileRegisterBlocks::prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block, Value steps) {
-  Value tiles = b_.sub(rows.last, rows.first), share = b_.floorDiv(b_.add(tiles, AmxTiles::kWords - 1), tiles);
-  Value begin = b_.mul(b_.mul(b_.sub(rowTile, rows.first), share), steps), end = b_.mul(steps, AmxTiles::kWords);
+/// Row tiles prefetch the block that comes next, evenly over their steps, a line of every stream at a time. Streams are long parts of panels: memory gives eight faster than two.
+std::function<void(int64_t panel, Value step)> TileRegisterBlocks::prefetches(Projection linear, const RowBlock &rows, Value rowTile, const TileBlock &block) {
+  constexpr int64_t kMostStreams = 4, kLeastLines = 256;
+  const int64_t streams = std::clamp<int64_t>(plan_.kBlock / kLeastLines, 1, kMostStreams), lines = plan_.kBlock / streams; // of a panel, of a stream
+  Value tiles = b_.sub(rows.last, rows.first), ofTile = b_.floorDiv(b_.add(tiles, lines - 1), tiles), begin = b_.mul(b_.sub(rowTile, rows.first), ofTile);
   llvm::SmallVector<Value> panels;
   for (int64_t i = 0; i < block.panels; ++i)
     panels.push_back(panelBlock(linear, block.nextTile, i, block.nextK0));
-  return [=, this](Value step) {
-    Value first = b_.add(begin, b_.mul(step, share));
-    b_.forLoop(first, b_.min(b_.add(first, share), end), 1, [&](Value word) {
-      for (Value panel : panels)
-        b_.prefetch(panel, b_.mul(word, AmxTiles::kWords), b_.f32(), /*locality=*/2);
+  return [=, this](int64_t panel, Value step) {
+    auto before = [&](Value step) { return b_.add(begin, b_.floorDiv(b_.mul(step, ofTile), plan_.kBlock / AmxTiles::kWords)); };
+    b_.forLoop(before(step), b_.min(before(b_.add(step, 1)), b_.index(lines)), 1, [&](Value line) {
+      for (int64_t stream = 0; stream < streams; ++stream)
+        b_.prefetch(panels[size_t(panel)], b_.mul(b_.add(line, stream * lines), AmxTiles::kWords), b_.f32(), /*locality=*/2);
     });
   };
 }
