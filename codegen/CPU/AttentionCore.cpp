@@ -20,16 +20,24 @@ using namespace llmopt::cpu;
 
 static constexpr int64_t kKeys = AttentionShape::kKeys;
 
-AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits,
-                                         bool manyRegisters) {
+AttentionShape AttentionShape::forTarget(int64_t keySize, int64_t valueSize, int64_t rows, PanelFormat cached, const Target &target, bool tiles) {
+  bool manyRegisters = target.vectorRegisters >= 32;
   AttentionShape shape;
   shape.keySize = keySize;
   shape.valueSize = valueSize;
-  shape.maxRows = maxRows;
-  shape.lanes = vectorBits / 32;
+  shape.maxRows = rows;
+  shape.lanes = target.vectorBits / 32;
+  shape.cached = cached;
+  shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
+  shape.hasBf16Dot = target.bf16Dot;
+  shape.portsBesideProducts = target.portsBesideProducts;
   shape.accumulators = manyRegisters ? 24 : 12;
   shape.tileRows = std::min<int64_t>(6, shape.accumulators / (16 / shape.lanes));
-  shape.unroll = manyRegisters && maxRows > shape.tileRows ? 2 : 4;
+  shape.useTiles(tiles, rows);
+  // With nothing to compute beside products a tile is as high as two panels allow: it reads keys and values once.
+  if (shape.lanes == 16 && !shape.amx && !shape.overlaps() && rows > shape.tileRows)
+    shape.tileRows = shape.accumulators / 2;
+  shape.unroll = manyRegisters && shape.overlaps() ? 2 : 4;
   return shape;
 }
 

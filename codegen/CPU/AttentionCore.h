@@ -36,7 +36,7 @@ inline constexpr double kLog2E = 1.4426950408889634;
 
 struct AttentionShape {
   static constexpr int64_t kKeys = 64; ///< of one block
-  int64_t blocks = 1;                  ///< of one span
+  int64_t blocks = 4;                  ///< of one span
   int64_t span() const { return blocks * kKeys; }
   int64_t keySize = 0, valueSize = 0;
   int64_t maxRows = 0; ///< processed together
@@ -67,7 +67,8 @@ struct AttentionShape {
   AmxTiles::Shape amxShape() const { return tileRows > AmxTiles::kRows ? AmxTiles::Shape{2, 2} : AmxTiles::Shape{1, 4}; }
   /// Rows in scratch: those of a tile may be more than there are.
   int64_t roomRows() const { return amx ? maxRows + tileRows : maxRows; }
-  static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t maxRows, int64_t vectorBits, bool manyRegisters);
+  /// For spans of `rows` rows; `tiles`: with products in tile registers where these can be used.
+  static AttentionShape forTarget(int64_t keySize, int64_t valueSize, int64_t rows, PanelFormat cached, const Target &target, bool tiles);
 };
 
 /// One span of keys [key, key + count). A block has panels of 16 keys [key / 16][keySteps][16] and of 16 value features

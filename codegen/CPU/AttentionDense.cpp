@@ -29,14 +29,8 @@ using Values = KernelBuilder::Values;
 constexpr int64_t kKeys = AttentionShape::kKeys;
 
 AttentionShape shapeOf(const DenseProblem &problem, const Target &target) {
-  AttentionShape shape = AttentionShape::forTarget(problem.keySize, problem.valueSize, problem.tileTokens() * problem.group(), target.vectorBits,
-                                                   target.vectorRegisters >= 32);
-  shape.blocks = 4;
-  shape.cached = problem.bf16Products ? PanelFormat::BF16Dot : PanelFormat::Plain;
-  shape.hasBf16Dot = target.bf16Dot;
-  shape.useTiles(problem.amx, shape.maxRows);
-  shape.portsBesideProducts = target.portsBesideProducts;
-  return shape;
+  PanelFormat cached = problem.bf16Products ? PanelFormat::BF16Dot : PanelFormat::Plain;
+  return AttentionShape::forTarget(problem.keySize, problem.valueSize, problem.tileTokens() * problem.group(), cached, target, problem.amx);
 }
 
 /// Floats or words of the panels of a block.

@@ -96,17 +96,12 @@ private:
 Value buffer(KernelBuilder &b, Value argument) { return b.buffer(cast<BlockArgument>(argument).getArgNumber()); }
 
 AttentionShape shapeOf(const PagedProblem &problem, const Target &target) {
+  DType dtype = problem.layout.dtype;
+  PanelFormat cached = dtype == DType::F16 ? PanelFormat::F16 : dtype == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
   int64_t rows = problem.tileTokens * problem.group();
-  AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, rows, target.vectorBits, target.vectorRegisters >= 32);
+  AttentionShape shape = AttentionShape::forTarget(problem.layout.keySize, problem.layout.valueSize, rows, cached, target, problem.amx);
   shape.maxRows = rows * problem.headsAtOnce;
   shape.inRanges = problem.inRanges;
-  shape.blocks = 4;
-  DType cached = problem.layout.dtype;
-  shape.cached = cached == DType::F16 ? PanelFormat::F16 : cached == DType::BF16 ? PanelFormat::BF16Dot : PanelFormat::Plain;
-  shape.hasF16Conversion = llvm::is_contained(target.features, "f16c");
-  shape.hasBf16Dot = target.bf16Dot;
-  shape.useTiles(problem.amx, rows);
-  shape.portsBesideProducts = target.portsBesideProducts;
   return shape;
 }
 
