@@ -153,8 +153,7 @@ private:
 
 } // namespace
 
-/// The last dimension that is not always 1; -1 if there is none.
-static int innermost(ArrayRef<SymExpr> points) {
+int cpu::innermost(ArrayRef<SymExpr> points) {
   int inner = int(points.size()) - 1;
   while (inner >= 0 && points[size_t(inner)].isConstant(1))
     --inner;
@@ -183,6 +182,9 @@ NestUnits cpu::planNest(const LoopNest &nest, ElementEmitter &e, const LoopsChoi
     return !e.product(ArrayRef<SymExpr>(part.target).drop_front(size_t(inner) + 1)).isConstant(1);
   });
   units.scalar = coordinate.reducesRows || apart;
+  if (!units.scalar && !coordinate.work.known())
+    if (std::optional<NestUnits> turned = planTurned(nest, e, choice))
+      return *turned;
   SymExpr work = coordinate.work.known() ? symbols.max(coordinate.work, one) : one;
   SymExpr columns = inner < 0 ? one : nest.points[size_t(inner)];
   SymExpr rows = e.product(ArrayRef<SymExpr>(nest.points).take_front(size_t(std::max(inner, 0))));
@@ -304,6 +306,8 @@ private:
 } // namespace
 
 void cpu::emitNest(const LoopNest &nest, const NestUnits &units, ElementEmitter &emitter, Index unit) {
+  if (units.turned >= 0)
+    return emitTurned(nest, units, emitter, unit);
   NestCode code(nest, units, emitter);
   units.flat ? code.flat(unit) : code.rows(unit);
 }
