@@ -223,7 +223,7 @@ void TileRegisterBlocks::product(Projection linear, const RowBlock &rows, Value 
   else
     b_.ifThen(b_.equal(block.k0, b_.index(0)), zero, [&] { tiles_.loadSums(shape, own, shape.panels * AmxTiles::kWords); });
   b_.forLoop(b_.index(0), steps, 1, [&](Value step) {
-    auto ahead = [&](int64_t panel) { // split panels are prefetched where they are split
+    auto ahead = [&](int64_t panel) { // not for split panels, which are prefetched where they are split
       if (panel >= shape.panels)
         return;
       if (!once)

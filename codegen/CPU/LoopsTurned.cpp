@@ -21,32 +21,61 @@ using namespace llmopt::cpu;
 /// Vectors of a unit along the dimension that is read: whole pairs of lines.
 static constexpr int64_t kVectorsAlong = 4;
 
-/// The dimension of `value` along which what it is made of lies in memory; -1 if that is not one.
-static int readAlong(Value value, ElementEmitter &e) {
-  Operation *op = value.getDefiningOp();
-  if (auto transpose = dyn_cast_or_null<llm::TransposeOp>(op)) {
-    int input = readAlong(transpose.getInput(), e);
-    const auto *at = llvm::find(transpose.getPermutation(), input);
-    return at == transpose.getPermutation().end() ? -1 : int(at - transpose.getPermutation().begin());
+namespace {
+
+/// The dimension of a value along which what it is made of lies in memory; -1 if that is not one.
+class ReadDimension {
+public:
+  explicit ReadDimension(ElementEmitter &e) : e_(e) {}
+  int of(Value value) {
+    auto known = known_.find(value); // a value may be read in many places
+    if (known != known_.end())
+      return known->second;
+    int along = find(value);
+    return known_[value] = along;
   }
-  if (!op || !op->hasTrait<llm::Elementwise>())
-    return innermost(e.dims(value));
-  std::optional<int> along;
-  for (Value operand : op->getOperands()) {
-    if (!llvm::equal(e.dims(operand), e.dims(value))) // broadcast: small
-      continue;
-    int own = readAlong(operand, e);
-    if (along.value_or(own) != own)
-      return -1;
-    along = own;
+
+private:
+  int find(Value value) {
+    Operation *op = value.getDefiningOp();
+    if (auto transpose = dyn_cast_or_null<llm::TransposeOp>(op)) {
+      int input = of(transpose.getInput());
+      const auto *at = llvm::find(transpose.getPermutation(), input);
+      return at == transpose.getPermutation().end() ? -1 : int(at - transpose.getPermutation().begin());
+    }
+    if (!op || !op->hasTrait<llm::Elementwise>())
+      return innermost(e_.dims(value));
+    std::optional<int> along;
+    for (Value operand : op->getOperands()) {
+      if (!llvm::equal(e_.dims(operand), e_.dims(value))) // broadcast: small
+        continue;
+      int own = of(operand);
+      if (along.value_or(own) != own)
+        return -1;
+      along = own;
+    }
+    return along.value_or(-1);
   }
-  return along.value_or(-1);
+
+  ElementEmitter &e_;
+  llvm::DenseMap<Value, int> known_;
+};
+
+/// Dimensions that a nest neither reads nor writes along.
+ElementEmitter::Dims outerDims(const LoopNest &nest, int inner, int along) {
+  ElementEmitter::Dims dims;
+  for (auto [dim, size] : llvm::enumerate(nest.points))
+    if (int(dim) != inner && int(dim) != along)
+      dims.push_back(size);
+  return dims;
 }
+
+} // namespace
 
 std::optional<NestUnits> cpu::planTurned(const LoopNest &nest, ElementEmitter &e, const LoopsChoice &choice) {
   constexpr int64_t kFewestLanes = 4;
   const LoopPart &part = nest.parts.front();
-  int inner = innermost(nest.points), along = readAlong(part.value, e);
+  int inner = innermost(nest.points), along = ReadDimension(e).of(part.value);
   bool whole = nest.parts.size() == 1 && llvm::equal(part.target, nest.points);
   if (!whole || inner < 0 || along < 0 || along >= inner || choice.lanes < kFewestLanes || e.elementType(part.value).isInteger(1))
     return std::nullopt;
@@ -54,10 +83,6 @@ std::optional<NestUnits> cpu::planTurned(const LoopNest &nest, ElementEmitter &e
     if (std::optional<int64_t> size = nest.points[size_t(dim)].constant(); size && *size < choice.lanes)
       return std::nullopt;
   SymContext &symbols = e.symbols();
-  SymExpr rows = symbols.constant(1);
-  for (auto [dim, size] : llvm::enumerate(nest.points))
-    if (int(dim) != inner && int(dim) != along)
-      rows = symbols.mul(rows, size);
   int64_t alongChunk = kVectorsAlong * choice.lanes, chunk = choice.lanes * std::max<int64_t>(1, choice.unitElements / (alongChunk * choice.lanes));
   NestUnits units;
   units.turned = along;
@@ -65,7 +90,7 @@ std::optional<NestUnits> cpu::planTurned(const LoopNest &nest, ElementEmitter &e
   units.chunkColumns = symbols.constant(chunk);
   units.chunks = symbols.ceilDiv(nest.points[size_t(inner)], units.chunkColumns);
   units.turnedChunks = symbols.ceilDiv(nest.points[size_t(along)], symbols.constant(alongChunk));
-  units.count = symbols.mul(rows, symbols.mul(units.chunks, units.turnedChunks));
+  units.count = symbols.mul(e.product(outerDims(nest, inner, along)), symbols.mul(units.chunks, units.turnedChunks));
   return units;
 }
 
@@ -91,13 +116,8 @@ void cpu::emitTurned(const LoopNest &nest, const NestUnits &units, ElementEmitte
   const LoopPart &part = nest.parts.front();
   const int inner = innermost(nest.points), along = units.turned;
   const int64_t lanes = s.lanes;
-  ElementEmitter::Dims others;
-  SymExpr rows = e.symbols().constant(1);
-  for (auto [dim, size] : llvm::enumerate(nest.points))
-    if (int(dim) != inner && int(dim) != along) {
-      others.push_back(size);
-      rows = e.symbols().mul(rows, size);
-    }
+  ElementEmitter::Dims others = outerDims(nest, inner, along);
+  SymExpr rows = e.product(others);
   Index chunks = s.dim(units.chunks), alongChunks = s.dim(units.turnedChunks), rest = s.floorDiv(unit, chunks);
   ElementEmitter::Coordinates outer = e.regroup(ArrayRef<SymExpr>(rows), ArrayRef<Index>(s.floorDiv(rest, alongChunks)), others);
   struct Range {

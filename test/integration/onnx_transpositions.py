@@ -6,7 +6,7 @@
 
     onnx_transpositions.py
 
-Alone, in halves and integers, behind and in front of other operations and reshapes, two in a row, joined; at sizes of one, a vector and one more or less, and of several units; at -O0 and -O3, for AVX-512, AVX2 and SSE; with
+Alone, in halves and integers, behind and in front of other operations and reshapes, two in a row, joined, of values that are read twice forty times in a row; at sizes of one, a vector and one more or less, and of several units; at -O0 and -O3, for AVX-512, AVX2 and SSE; with
 one thread and with two.
 """
 import os
@@ -42,6 +42,16 @@ def behind_others(node):
 
 def beside_straight(node):  # the other operand lies along the other dimension
     return [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("Shape", ["t"], ["s"]), node("Reshape", ["x", "s"], ["r"]), node("Add", ["t", "r"], ["y"])], 3
+
+
+def doubled_often(node):  # each value is read twice
+    values = ["x"] + [f"d{i}" for i in range(39)] + ["d"]
+    return [node("Add", [value, value], [double]) for value, double in zip(values, values[1:])] + [node("Transpose", ["d"], ["y"], perm=[0, 2, 1])], 3
+
+
+def turned_and_doubled_often(node):
+    values = ["t"] + [f"d{i}" for i in range(39)] + ["y"]
+    return [node("Transpose", ["x"], ["t"], perm=[0, 2, 1])] + [node("Add", [value, value], [double]) for value, double in zip(values, values[1:])], 3
 
 
 def two_turns(node):
@@ -80,7 +90,7 @@ def graph(path, make):
 failures = 0
 with tempfile.TemporaryDirectory(prefix="llmopt-turns-") as folder:
     at = lambda name: os.path.join(folder, name)
-    for make in (turned, outward, channels_last, behind_others, beside_straight, two_turns, joined, as_halves, as_integers, as_bools):
+    for make in (turned, outward, channels_last, behind_others, beside_straight, doubled_often, turned_and_doubled_often, two_turns, joined, as_halves, as_integers, as_bools):
         graph(at("model.onnx"), make)
         theirs = onnxruntime.InferenceSession(at("model.onnx"), providers=["CPUExecutionProvider"])
         for options in TARGETS:
