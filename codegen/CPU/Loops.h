@@ -43,8 +43,8 @@ struct NestUnits {
   SymExpr chunkColumns; ///< ... of this many columns, a multiple of the vector length
   bool flat = false;
   bool scalar = false; ///< no vectors over the points (a reduction has them inside)
-  int turned = -1;     ///< the dimension along which a turned nest (LoopsTurned.cpp) reads; -1: it is none
-  SymExpr turnedChunks; ///< units along that one
+  int transposed = -1; ///< the dimension along which a transposed nest (LoopsTransposed.cpp) reads; -1: it is none
+  SymExpr readChunks;  ///< units along that one
 };
 NestUnits planNest(const LoopNest &nest, ElementEmitter &emitter, const LoopsChoice &choice);
 /// Code for unit `unit` (counted from the nest's first).
@@ -54,8 +54,8 @@ void emitNest(const LoopNest &nest, const NestUnits &units, ElementEmitter &emit
 int innermost(llvm::ArrayRef<SymExpr> points);
 
 /// A nest that reads along one dimension and writes along another, if this one does.
-std::optional<NestUnits> planTurned(const LoopNest &nest, ElementEmitter &emitter, const LoopsChoice &choice);
-void emitTurned(const LoopNest &nest, const NestUnits &units, ElementEmitter &emitter, Index unit);
+std::optional<NestUnits> planTransposed(const LoopNest &nest, ElementEmitter &emitter, const LoopsChoice &choice);
+void emitTransposed(const LoopNest &nest, const NestUnits &units, ElementEmitter &emitter, Index unit);
 
 /// `body` for the coordinates [begin, end): by vectors (`begin` being a multiple of the vector length), then one by one.
 /// `size` says how long a whole row is.

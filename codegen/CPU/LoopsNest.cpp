@@ -183,8 +183,8 @@ NestUnits cpu::planNest(const LoopNest &nest, ElementEmitter &e, const LoopsChoi
   });
   units.scalar = coordinate.reducesRows || apart;
   if (!units.scalar && !coordinate.work.known())
-    if (std::optional<NestUnits> turned = planTurned(nest, e, choice))
-      return *turned;
+    if (std::optional<NestUnits> transposed = planTransposed(nest, e, choice))
+      return *transposed;
   SymExpr work = coordinate.work.known() ? symbols.max(coordinate.work, one) : one;
   SymExpr columns = inner < 0 ? one : nest.points[size_t(inner)];
   SymExpr rows = e.product(ArrayRef<SymExpr>(nest.points).take_front(size_t(std::max(inner, 0))));
@@ -306,8 +306,8 @@ private:
 } // namespace
 
 void cpu::emitNest(const LoopNest &nest, const NestUnits &units, ElementEmitter &emitter, Index unit) {
-  if (units.turned >= 0)
-    return emitTurned(nest, units, emitter, unit);
+  if (units.transposed >= 0)
+    return emitTransposed(nest, units, emitter, unit);
   NestCode code(nest, units, emitter);
   units.flat ? code.flat(unit) : code.rows(unit);
 }

@@ -7,7 +7,7 @@
 //                                  ==>    %r = llm.windows %c                  [B, OH, OW, KH * KW * C]; not for kernels of 1
 //                                         %l = llm.linear %r, %w', %b          %w': [M, KH * KW * C], turned when the artifact is written
 //                                         %y = llm.transpose %l                [B, M, OH, OW]
-// so that convolutions run at the speed of products; the product's kernel takes in the windows. Groups of several channels are projections side by
+// so that convolutions run at the speed of products (im2col); the product's kernel takes in the windows. Groups of several channels are projections side by
 // side. Groups of one channel (depthwise) are sums over the kernel, channel by channel:
 //
 //                                         %y = sum of llm.windows %c [B, OH, OW, KH, KW, C] * %w' [KH, KW, C] over KH, KW, transposed

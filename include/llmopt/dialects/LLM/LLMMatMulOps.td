@@ -56,7 +56,7 @@ def LLM_ConvOp : LLM_PureOp<"conv"> {
 }
 
 def LLM_WindowsOp : LLM_PureOp<"windows"> {
-  let summary = "What each step of a convolution sees, as a row: input [B, spatial, C], result [B, out, product(kernel) * C]";
+  let summary = "im2col: what each step of a convolution sees, as a row: input [B, spatial, C], result [B, out, product(kernel) * C]";
   let description = [{
     A row has the positions of the kernel in row-major order, all channels at each of them; zeros where a position lies outside of the input. `pads` are
     counted as those of llm.conv, and so is `out`.

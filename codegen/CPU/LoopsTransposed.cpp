@@ -1,11 +1,11 @@
-//===- LoopsTurned.cpp - nests that turn squares in registers ------------===//
+//===- LoopsTransposed.cpp - nests that transpose squares in registers -----===//
 //
 // Part of llmopt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What a transposition reads contiguously is another dimension than what it writes so. Read element by element, each comes from a line of its own, and where
 // the distance is a power of two all lines fall into one set of the caches: 1,024 channels of 128 x 128 pixels to channels last took 0.6 GB/s. Here squares of as many
-// elements as a vector has lanes are loaded along one dimension, turned in registers, and stored along the other, so each line is read and written once.
+// elements as a vector has lanes are loaded along one dimension, transposed in registers, and stored along the other, so each line is read and written once.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/CPU/Loops.h"
@@ -72,7 +72,7 @@ ElementEmitter::Dims outerDims(const LoopNest &nest, int inner, int along) {
 
 } // namespace
 
-std::optional<NestUnits> cpu::planTurned(const LoopNest &nest, ElementEmitter &e, const LoopsChoice &choice) {
+std::optional<NestUnits> cpu::planTransposed(const LoopNest &nest, ElementEmitter &e, const LoopsChoice &choice) {
   constexpr int64_t kFewestLanes = 4;
   const LoopPart &part = nest.parts.front();
   int inner = innermost(nest.points), along = ReadDimension(e).of(part.value);
@@ -85,17 +85,17 @@ std::optional<NestUnits> cpu::planTurned(const LoopNest &nest, ElementEmitter &e
   SymContext &symbols = e.symbols();
   int64_t alongChunk = kVectorsAlong * choice.lanes, chunk = choice.lanes * std::max<int64_t>(1, choice.unitElements / (alongChunk * choice.lanes));
   NestUnits units;
-  units.turned = along;
+  units.transposed = along;
   units.perUnit = symbols.constant(1);
   units.chunkColumns = symbols.constant(chunk);
   units.chunks = symbols.ceilDiv(nest.points[size_t(inner)], units.chunkColumns);
-  units.turnedChunks = symbols.ceilDiv(nest.points[size_t(along)], symbols.constant(alongChunk));
-  units.count = symbols.mul(e.product(outerDims(nest, inner, along)), symbols.mul(units.chunks, units.turnedChunks));
+  units.readChunks = symbols.ceilDiv(nest.points[size_t(along)], symbols.constant(alongChunk));
+  units.count = symbols.mul(e.product(outerDims(nest, inner, along)), symbols.mul(units.chunks, units.readChunks));
   return units;
 }
 
 /// Columns become rows: as many perfect shuffles as a number of a row has bits, each of which moves one bit of that number behind the column's and one of the column's behind the row's.
-static void turnSquare(KernelBuilder &b, KernelBuilder::Values &rows) {
+static void transposeSquare(KernelBuilder &b, KernelBuilder::Values &rows) {
   const size_t lanes = rows.size();
   SmallVector<int64_t> low, high;
   for (size_t i = 0; i < lanes; ++i) {
@@ -111,14 +111,14 @@ static void turnSquare(KernelBuilder &b, KernelBuilder::Values &rows) {
   }
 }
 
-void cpu::emitTurned(const LoopNest &nest, const NestUnits &units, ElementEmitter &e, Index unit) {
+void cpu::emitTransposed(const LoopNest &nest, const NestUnits &units, ElementEmitter &e, Index unit) {
   LoopScopes &s = e.scopes;
   const LoopPart &part = nest.parts.front();
-  const int inner = innermost(nest.points), along = units.turned;
+  const int inner = innermost(nest.points), along = units.transposed;
   const int64_t lanes = s.lanes;
   ElementEmitter::Dims others = outerDims(nest, inner, along);
   SymExpr rows = e.product(others);
-  Index chunks = s.dim(units.chunks), alongChunks = s.dim(units.turnedChunks), rest = s.floorDiv(unit, chunks);
+  Index chunks = s.dim(units.chunks), alongChunks = s.dim(units.readChunks), rest = s.floorDiv(unit, chunks);
   ElementEmitter::Coordinates outer = e.regroup(ArrayRef<SymExpr>(rows), ArrayRef<Index>(s.floorDiv(rest, alongChunks)), others);
   struct Range {
     Index begin, vectorEnd, end;
@@ -150,7 +150,7 @@ void cpu::emitTurned(const LoopNest &nest, const NestUnits &units, ElementEmitte
       KernelBuilder::Values square;
       for (int64_t i = 0; i < lanes; ++i)
         square.push_back(e.matchLanes(e.element(part.value, coordinates(s.contiguous(read), s.add(column, s.constant(i)))), true));
-      turnSquare(e.b, square);
+      transposeSquare(e.b, square);
       for (int64_t i = 0; i < lanes; ++i)
         store(square[size_t(i)], s.add(read, s.constant(i)), s.contiguous(column));
     });
